@@ -1,0 +1,25 @@
+"""Backends named in `settings.BACKENDS` the way Django names `STORAGES`, made lazily once a process."""
+
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+
+@cache
+def backend(alias: str) -> Any:
+    """The backend called `alias` ("embedder", "llm", …), or None when it is not configured."""
+    config = settings.BACKENDS.get(alias)
+    if config is None:
+        return None
+    return import_string(config["BACKEND"])(**config.get("OPTIONS", {}))
+
+
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting == "BACKENDS":
+        backend.cache_clear()
+
+
+setting_changed.connect(_forget)

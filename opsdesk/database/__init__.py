@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend that finds or starts the embedded server on first use."""

@@ -1,0 +1,238 @@
+"""Settings of OpsDesk. Everything an operator may change comes from the environment.
+
+The README's configuration table lists the variables; `opsdesk.checks` reports
+wrong values. Nothing here imports a model, a database driver or torch.
+"""
+
+from pathlib import Path
+
+from django.utils.translation import gettext_lazy as _
+
+from opsdesk.env import Environment
+from opsdesk.secret import secret_key
+
+env = Environment()
+BASE_DIR = Path(__file__).resolve().parent.parent
+# Database, files, secret key and logs of an installation, when nothing else is configured.
+HOME = Path(env.text("OPSDESK_HOME", str(BASE_DIR / "var"))).resolve()
+
+DEBUG = env.flag("OPSDESK_DEBUG", False)
+SECRET_KEY = env.text("OPSDESK_SECRET_KEY") or secret_key(HOME)
+HOST = env.text("OPSDESK_HOST", "127.0.0.1")
+PORT = env.integer("OPSDESK_PORT", 8000, 1, 65535)
+ALLOWED_HOSTS = env.words("OPSDESK_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env.words("OPSDESK_TRUSTED_ORIGINS")
+HTTPS = env.flag("OPSDESK_HTTPS", False)  # a proxy in front of us speaks https
+
+INSTALLED_APPS = [
+    "opsdesk.apps.OpsDeskConfig",
+    "opsdesk.apps.OpsDeskAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_q",
+    "knowledge",
+    "chat",
+    "handoff",
+    "evaluation",
+]
+
+MIDDLEWARE = [
+    "opsdesk.security.SecurityHeaders",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "opsdesk.urls"
+ASGI_APPLICATION = "opsdesk.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database -----------------------------------------------------------------
+# ROLE decides how connections are kept: the web process borrows them from a pool,
+# workers keep one each, commands open and close theirs.
+ROLE = env.choice("OPSDESK_ROLE", "command", ("command", "web", "worker"))
+DATABASE_URL = env.text("DATABASE_URL")  # empty: the embedded server
+DATABASES = {
+    "default": {
+        "ENGINE": "opsdesk.database",
+        "CONN_MAX_AGE": 60 if ROLE == "worker" else 0,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"pool": {"min_size": 2, "max_size": 16, "timeout": 10}} if ROLE == "web" else {},
+        **env.database("DATABASE_URL"),
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Tasks --------------------------------------------------------------------
+# retry > timeout > longest task, else django-q2 runs a task twice at once.
+PARSE_SECONDS = env.integer("OPSDESK_PARSE_SECONDS", 240, 10, 3000)
+Q_CLUSTER = {
+    "name": "opsdesk",
+    "orm": "default",
+    "workers": env.integer("OPSDESK_WORKERS", 2, 1, 64),
+    "timeout": PARSE_SECONDS + 60,
+    "retry": PARSE_SECONDS + 120,
+    "max_attempts": 3,
+    "ack_failures": False,
+    "bulk": 1,
+    "poll": 0.2,
+    "recycle": 500,
+    "catch_up": False,
+    "save_limit": 1000,
+    "label": _("Task queue"),
+    # Short work must not wait behind parsing.
+    "ALT_CLUSTERS": {"short": {"workers": 1, "timeout": 60, "retry": 120, "max_attempts": 5}},
+}
+
+# --- Realtime -----------------------------------------------------------------
+CHANNEL_LAYERS = {"default": {"BACKEND": "opsdesk.realtime.PostgresLayer"}}
+
+# --- Named backends: made once a process by opsdesk.backends -------------------
+EMBEDDER = env.text("OPSDESK_EMBEDDER")  # "", "bge-m3" or "openai"
+MODEL_CACHE = env.text("OPSDESK_MODEL_DIR")  # a local folder with bge-m3's weights
+OPENAI_BASE_URL = env.text("OPENAI_BASE_URL")
+OPENAI_API_KEY = env.text("OPENAI_API_KEY", "none")
+OPENAI_MODEL = env.text("OPENAI_MODEL")
+OPENAI_TEMPERATURE = env.number("OPENAI_TEMPERATURE", 0.2, 0.0, 2.0)
+OPENAI_TEMPERATURE_FORCED = env.flag("OPENAI_TEMPERATURE_FORCED", False)
+OPENAI_TIMEOUT = env.integer("OPENAI_TIMEOUT", 60, 1, 600)
+OPENAI_EMBEDDING_MODEL = env.text("OPENAI_EMBEDDING_MODEL")
+OPENAI_EMBEDDING_BASE_URL = env.text("OPENAI_EMBEDDING_BASE_URL", OPENAI_BASE_URL)
+OPENAI_EMBEDDING_DIMENSIONS = env.integer("OPENAI_EMBEDDING_DIMENSIONS", 1024, 8, 4000)
+
+BACKENDS = {
+    "embedder": {
+        "": None,
+        "bge-m3": {
+            "BACKEND": "knowledge.embedders.FlagEmbedder",
+            "OPTIONS": {"model": MODEL_CACHE or "BAAI/bge-m3", "dimensions": 1024},
+        },
+        "openai": {
+            "BACKEND": "knowledge.embedders.OpenAIEmbedder",
+            "OPTIONS": {
+                "base_url": OPENAI_EMBEDDING_BASE_URL,
+                "api_key": OPENAI_API_KEY,
+                "model": OPENAI_EMBEDDING_MODEL,
+                "dimensions": OPENAI_EMBEDDING_DIMENSIONS,
+            },
+        },
+    }.get(EMBEDDER),
+    "llm": {
+        "BACKEND": "chat.llms.OpenAIModel",
+        "OPTIONS": {
+            "base_url": OPENAI_BASE_URL,
+            "api_key": OPENAI_API_KEY,
+            "model": OPENAI_MODEL,
+            "temperature": OPENAI_TEMPERATURE,
+            "timeout": OPENAI_TIMEOUT,
+        },
+    }
+    if OPENAI_BASE_URL and OPENAI_MODEL
+    else None,
+}
+
+# --- Knowledge and chat ---------------------------------------------------------
+UPLOAD_MAX_BYTES = env.integer("OPSDESK_UPLOAD_MAX_MB", 100, 1, 2000) * 1024 * 1024
+PASSAGES = env.integer("OPSDESK_PASSAGES", 5, 1, 20)  # passages given to an answer
+CONFIDENCE = env.number("OPSDESK_CONFIDENCE", 0.5, 0.0, 1.0)  # below: a person
+TURN_SECONDS = env.integer("OPSDESK_TURN_SECONDS", 120, 5, 600)  # budget of one answer
+TURN_THREADS = env.integer("OPSDESK_TURN_THREADS", 4, 1, 32)  # answers made at once
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+DATA_UPLOAD_MAX_NUMBER_FILES = 200
+
+# --- Accounts and security ------------------------------------------------------
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+X_FRAME_OPTIONS = "DENY"
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "opsdesk_cache",
+    }
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["opsdesk.tokens.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"user": env.text("OPSDESK_API_RATE", "600/min")},
+    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.LimitOffsetPagination",
+    "PAGE_SIZE": 50,
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "OpsDesk API",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# --- Language, time, files ------------------------------------------------------
+LANGUAGE_CODE = "zh-hans"
+LANGUAGES = [("zh-hans", "简体中文"), ("en", "English")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+TIME_ZONE = env.text("OPSDESK_TIME_ZONE", "Asia/Shanghai")
+USE_I18N = USE_TZ = True
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = HOME / "static"
+MEDIA_ROOT = HOME / "files"  # served only by views that check who may read
+MEDIA_URL = ""
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+LOG_LEVEL = env.choice("OPSDESK_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOGGING_CONFIG = "opsdesk.logs.configure"
+LOGGING = {"level": LOG_LEVEL}
+
+ENVIRONMENT_PROBLEMS = env.problems

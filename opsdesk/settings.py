@@ -88,6 +88,8 @@ DATABASES = {
         **env.database("DATABASE_URL"),
     }
 }
+# Where LISTEN connects when DATABASE_URL points to a transaction pooler.
+DATABASE_DIRECT = env.database("DATABASE_DIRECT_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Tasks --------------------------------------------------------------------

@@ -5,10 +5,12 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from pgvector.django import HalfVectorField
+from pgvector.django import HalfVectorField, SparseVectorField
 
 
 class KnowledgeBaseQuerySet(models.QuerySet["KnowledgeBase"]):
@@ -78,19 +80,35 @@ class Document(models.Model):
     external_id = models.CharField(_("external id"), max_length=500, blank=True)
     origin = models.CharField(_("origin"), max_length=20, choices=Origin, default=Origin.UPLOAD)
     current = models.ForeignKey(
-        "Revision", models.SET_NULL, null=True, editable=False, related_name="+",
+        "Revision",
+        models.SET_NULL,
+        null=True,
+        editable=False,
+        related_name="+",
         verbose_name=_("answering revision"),
     )
     latest = models.ForeignKey(
-        "Revision", models.SET_NULL, null=True, editable=False, related_name="+",
+        "Revision",
+        models.SET_NULL,
+        null=True,
+        editable=False,
+        related_name="+",
         verbose_name=_("latest revision"),
     )
     created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, editable=False, related_name="+",
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        editable=False,
+        related_name="+",
         verbose_name=_("created by"),
     )
     approved_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, editable=False, related_name="+",
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        editable=False,
+        related_name="+",
         verbose_name=_("approved by"),
     )
     approved_at = models.DateTimeField(_("approved"), null=True, editable=False)
@@ -108,28 +126,48 @@ class Document(models.Model):
                 name="document_external_id_once",
             ),
         ]
+        indexes = [
+            models.Index(
+                fields=["knowledge_base"], condition=Q(approved_at=None), name="document_unapproved"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.title
 
 
 def revision_path(revision: "Revision", name: str) -> str:
-    return f"documents/{revision.document.knowledge_base_id}/{revision.sha256[:2]}/{revision.sha256}"
+    return (
+        f"documents/{revision.document.knowledge_base_id}/{revision.sha256[:2]}/{revision.sha256}"
+    )
+
+
+class RevisionQuerySet(models.QuerySet["Revision"]):
+    def unfinished(self) -> "RevisionQuerySet":
+        return self.filter(status__in=[Status.QUEUED, Status.PROCESSING])
 
 
 class Revision(models.Model):
-    """One upload of a document: the original file, and how far its processing came."""
+    """One upload of a document: the original file, and how far its processing came.
+
+    A file that was refused at the door (of a type nobody can read, empty, encrypted) is not
+    kept: its revision has failed, with the reason and without a file.
+    """
+
+    class Stage(models.TextChoices):
+        READING = "reading", _("reading")
+        INDEXING = "indexing", _("indexing")
 
     document = models.ForeignKey(
         Document, models.CASCADE, related_name="revisions", verbose_name=_("document")
     )
-    file = models.FileField(_("file"), upload_to=revision_path, max_length=300)
+    file = models.FileField(_("file"), upload_to=revision_path, blank=True, max_length=300)
     name = models.CharField(_("file name"), max_length=500)
     media_type = models.CharField(_("media type"), max_length=200)  # by content, not by name
     size = models.PositiveBigIntegerField(_("bytes"))
     sha256 = models.CharField(max_length=64, db_index=True)
     status = models.CharField(_("status"), max_length=20, choices=Status, default=Status.QUEUED)
-    stage = models.CharField(_("stage"), max_length=100, blank=True)
+    stage = models.CharField(_("stage"), max_length=20, choices=Stage, blank=True)
     progress = models.PositiveSmallIntegerField(_("progress"), default=0)  # percent
     error = models.TextField(_("error"), blank=True)  # a sentence for a person
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
@@ -140,6 +178,8 @@ class Revision(models.Model):
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
 
+    objects = RevisionQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("revision")
         verbose_name_plural = _("revisions")
@@ -147,6 +187,37 @@ class Revision(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def unfinished(self) -> bool:
+        return self.status in {Status.QUEUED, Status.PROCESSING}
+
+    def start(self) -> None:
+        """A worker takes it up."""
+        self._set(
+            status=Status.PROCESSING,
+            attempts=self.attempts + 1,
+            started_at=timezone.now(),
+            finished_at=None,
+            error="",
+        )
+
+    def report(self, stage: str, progress: int) -> None:
+        """Say how far processing is, in percent."""
+        self._set(stage=stage, progress=progress)
+
+    def wait(self, error: str = "") -> None:
+        """Back to the queue, from the beginning."""
+        self._set(status=Status.QUEUED, stage="", progress=0, error=error)
+
+    def fail(self, error: str) -> None:
+        """`error` is a sentence for a person."""
+        self._set(status=Status.FAILED, stage="", error=error, finished_at=timezone.now())
+
+    def _set(self, **values: Any) -> None:
+        Revision.objects.filter(pk=self.pk).update(**values)
+        for name, value in values.items():
+            setattr(self, name, value)
 
 
 def attachment_path(attachment: "Attachment", name: str) -> str:
@@ -197,12 +268,16 @@ class Chunk(models.Model):
     revision = models.ForeignKey(Revision, models.CASCADE, related_name="chunks")
     position = models.PositiveIntegerField()
     kind = models.CharField(_("kind"), max_length=10, choices=Kind, default=Kind.TEXT)
-    heading_path = ArrayField(models.TextField(), verbose_name=_("headings"), default=list, blank=True)
+    heading_path = ArrayField(
+        models.TextField(), verbose_name=_("headings"), default=list, blank=True
+    )
     question = models.TextField(_("question"), blank=True)  # of a question-and-answer chunk
     text = models.TextField(_("text"))  # Markdown; of a question-and-answer chunk the answer
     page = models.PositiveIntegerField(_("page"), null=True)
     page_end = models.PositiveIntegerField(_("last page"), null=True)
-    locator = models.CharField(_("place"), max_length=500, blank=True)  # "第3节 › 安装", "Sheet1!A12:F12"
+    locator = models.CharField(
+        _("place"), max_length=500, blank=True
+    )  # "第3节 › 安装", "Sheet1!A12:F12"
     regions = models.JSONField(default=list, blank=True)  # [{"page": 3, "box": [x0, y0, x1, y1]}]
     attachments = models.ManyToManyField(Attachment, related_name="chunks", blank=True)
     enabled = models.BooleanField(_("enabled"), default=True)
@@ -213,6 +288,11 @@ class Chunk(models.Model):
         ordering = ["document", "position"]
         constraints = [
             models.UniqueConstraint(fields=["revision", "position"], name="chunk_position_once"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["knowledge_base"], condition=Q(enabled=False), name="chunk_disabled"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -263,3 +343,50 @@ class Embedding(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["index", "chunk"], name="embedding_once"),
         ]
+
+
+class Lexicon(models.Model):
+    """What ranking by words needs to know of a knowledge base as a whole; written by `lexical` only."""
+
+    knowledge_base = models.OneToOneField(
+        KnowledgeBase, models.CASCADE, primary_key=True, related_name="lexicon"
+    )
+    chunks = models.PositiveBigIntegerField(default=0)
+    # Terms in all chunks by view, in the order of terms.VIEWS.
+    lengths = ArrayField(models.BigIntegerField(), size=3)
+    # The mean lengths that the weights of the chunks were reckoned with: renewed by
+    # `indexing.reindex` when the true means have moved away from them.
+    means = ArrayField(models.FloatField(), size=3)
+
+    def __str__(self) -> str:
+        return str(self.knowledge_base)
+
+
+class TermCount(models.Model):
+    """In how many chunks of a knowledge base a term stands."""
+
+    pk = models.CompositePrimaryKey("knowledge_base_id", "term")
+    knowledge_base = models.ForeignKey(
+        KnowledgeBase, models.CASCADE, related_name="+", db_index=False
+    )
+    term = models.IntegerField()  # lexical.key
+    chunks = models.IntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.term}: {self.chunks}"
+
+
+class ChunkTerms(models.Model):
+    """The terms of a chunk, weighed: score of a question = inner product with its terms' idf."""
+
+    chunk = models.OneToOneField(Chunk, models.CASCADE, primary_key=True, related_name="terms")
+    knowledge_base = models.ForeignKey(KnowledgeBase, models.CASCADE, related_name="+")
+    weights = SparseVectorField(dimensions=1_000_000_000)
+    words = ArrayField(models.IntegerField())  # keys of the word view, to find candidates by
+    lengths = ArrayField(models.IntegerField(), size=3)  # terms by view
+
+    class Meta:
+        indexes = [GinIndex(fields=["words"], name="chunkterms_words")]
+
+    def __str__(self) -> str:
+        return f"terms of chunk {self.chunk_id}"

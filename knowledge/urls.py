@@ -1,3 +1,11 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from knowledge import views
+
+urlpatterns = [
+    path("revisions/<int:pk>/", views.revision, name="revision"),
+    path("revisions/<int:pk>/original", views.original, name="revision-original"),
+    path("revisions/<int:pk>/pages/<int:page>.png", views.page_picture, name="revision-picture"),
+    path("revisions/<int:pk>/pages/<int:page>.html", views.page_html, name="revision-html"),
+    path("attachments/<int:pk>", views.attachment, name="attachment"),
+]

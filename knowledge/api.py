@@ -1,0 +1,191 @@
+"""The knowledge part of `/api/v1/`: documents, search, knowledge bases."""
+
+from typing import Any
+
+from django.db.models import Count, QuerySet
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    extend_schema,
+    extend_schema_view,
+)
+from rest_framework import mixins, status
+from rest_framework.exceptions import NotFound
+from rest_framework.parsers import JSONParser, MultiPartParser
+from rest_framework.permissions import DjangoModelPermissions
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from rest_framework.viewsets import GenericViewSet
+
+from knowledge import retrieval, uploading
+from knowledge.models import Document, KnowledgeBase, Status
+from knowledge.serializers import (
+    DocumentSerializer,
+    FoundSerializer,
+    KnowledgeBaseSerializer,
+    SearchSerializer,
+    UploadSerializer,
+)
+
+MARKDOWN = OpenApiExample(
+    "Markdown",
+    value={
+        "knowledge_base": "ops",
+        "title": "Restart nginx",
+        "text": "# Restart nginx\n\n```sh\nsystemctl restart nginx\n```",
+        "external_id": "runbooks/nginx",
+    },
+    request_only=True,
+    media_type="application/json",
+)
+QUESTION = OpenApiExample(
+    "Question",
+    value={"knowledge_base": "ops", "query": "How do I restart nginx?", "top_k": 5},
+    request_only=True,
+)
+FOUND = OpenApiExample(
+    "Passages",
+    value={
+        "confidence": 0.93,
+        "passages": [
+            {
+                "chunk": 311,
+                "document": 42,
+                "external_id": "runbooks/nginx",
+                "title": "Restart nginx",
+                "page": None,
+                "locator": "Restart nginx",
+                "text": "```sh\nsystemctl restart nginx\n```",
+                "score": 0.98,
+            }
+        ],
+    },
+    response_only=True,
+)
+
+
+def readable(request: Request) -> QuerySet[KnowledgeBase]:
+    return KnowledgeBase.objects.readable_by(request.user)
+
+
+def require_readable(request: Request, base: KnowledgeBase) -> None:
+    """Someone else's base is as if it did not exist."""
+    if not readable(request).filter(pk=base.pk).exists():
+        raise NotFound(_("There is no such knowledge base, or you may not read it."))
+
+
+@extend_schema_view(
+    list=extend_schema(
+        summary="List documents",
+        parameters=[
+            OpenApiParameter("knowledge_base", str, description="Slug."),
+            OpenApiParameter("status", str, enum=Status.values),
+            OpenApiParameter("external_id", str),
+        ],
+    ),
+    retrieve=extend_schema(summary="How far a document is"),
+    destroy=extend_schema(summary="Delete a document with its files"),
+)
+class DocumentViewSet(
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.DestroyModelMixin,
+    GenericViewSet[Document],
+):
+    queryset = Document.objects.all()
+    serializer_class = DocumentSerializer
+    permission_classes = [DjangoModelPermissions]
+    parser_classes = [MultiPartParser, JSONParser]
+
+    def get_queryset(self) -> QuerySet[Document]:
+        documents = (
+            Document.objects.filter(knowledge_base__in=readable(self.request))
+            .select_related("knowledge_base", "latest")
+            .annotate(chunk_count=Count("chunks"))
+        )
+        lookups = {
+            "knowledge_base": "knowledge_base__slug",
+            "status": "latest__status",
+            "external_id": "external_id",
+        }
+        wanted = {
+            lookup: self.request.query_params[name]
+            for name, lookup in lookups.items()
+            if name in self.request.query_params
+        }
+        return documents.filter(**wanted).order_by("-id")
+
+    @extend_schema(
+        summary="Upload a document",
+        description=(
+            "As multipart with `file`, or as JSON with `title` and `text`. Answers before the "
+            "document is read: ask for its `status` until it is `ready` or `failed`. The same "
+            "`external_id` replaces; the old content answers until the new one is ready. The same "
+            "bytes again in a knowledge base are the same document."
+        ),
+        request={"multipart/form-data": UploadSerializer, "application/json": UploadSerializer},
+        responses={202: DocumentSerializer},
+        examples=[MARKDOWN],
+    )
+    def create(self, request: Request) -> Response:
+        upload = UploadSerializer(data=request.data)
+        upload.is_valid(raise_exception=True)
+        data = dict(upload.validated_data)
+        base = data.pop("knowledge_base")
+        require_readable(request, base)
+        options = {
+            "user": request.user,
+            "origin": Document.Origin.API,
+            "approved": True,
+        }
+        if file := data.pop("file", None):
+            added = uploading.add(base, file=file, name=file.name, **data, **options)
+        else:
+            added = uploading.add_text(base, **data, **options)
+        document = self.get_queryset().get(pk=added.document.pk)
+        return Response(DocumentSerializer(document).data, status=status.HTTP_202_ACCEPTED)
+
+    def perform_destroy(self, instance: Document) -> None:
+        uploading.delete([instance])
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List the knowledge bases you may read"),
+    retrieve=extend_schema(summary="One knowledge base"),
+    create=extend_schema(summary="Create a knowledge base"),
+)
+class KnowledgeBaseViewSet(
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.CreateModelMixin,
+    GenericViewSet[KnowledgeBase],
+):
+    queryset = KnowledgeBase.objects.all()
+    serializer_class = KnowledgeBaseSerializer
+    permission_classes = [DjangoModelPermissions]
+    lookup_field = "slug"
+
+    def get_queryset(self) -> QuerySet[KnowledgeBase]:
+        return readable(self.request)
+
+
+class SearchView(APIView):
+    """The passages that would answer a question, by the retrieval that answers in the chat."""
+
+    @extend_schema(
+        summary="Search a knowledge base",
+        request=SearchSerializer,
+        responses=FoundSerializer,
+        examples=[QUESTION, FOUND],
+    )
+    def post(self, request: Request) -> Response:
+        search = SearchSerializer(data=request.data)
+        search.is_valid(raise_exception=True)
+        base: Any = search.validated_data["knowledge_base"]
+        require_readable(request, base)
+        found = retrieval.search(
+            search.validated_data["query"], [base], search.validated_data["top_k"]
+        )
+        return Response(FoundSerializer(found).data)

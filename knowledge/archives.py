@@ -1,0 +1,75 @@
+"""Zip files as a way to bring many documents at once. Nothing is unpacked to a path of its own."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, cast
+
+from django.conf import settings
+from django.core.files.base import File
+from django.utils.translation import gettext as _
+
+from opsdesk.errors import ParseError
+
+MAX_FILES = 2000
+# All files together, unpacked, as a multiple of what one upload may weigh.
+MAX_TIMES_UPLOAD = 10
+ENCRYPTED = 0x1
+UTF8 = 0x800
+
+
+@dataclass(frozen=True)
+class Member:
+    path: str  # relative, with "/", as the person who packed it named it
+    file: File
+
+
+def members(archive: File) -> Iterator[Member]:
+    """The files of a zip in its order, without folders and what operating systems add.
+
+    Raises ParseError, before the first file, when the archive is broken, locked or too large.
+    """
+    try:
+        with zipfile.ZipFile(cast("IO[bytes]", archive)) as opened:
+            infos = [info for info in opened.infolist() if _wanted(info)]
+            _check(infos)
+            for info in infos:
+                with opened.open(info) as stream:
+                    # ZipFile never reads past the size the archive declares.
+                    yield Member(_path(info), File(cast("IO[bytes]", stream)))
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+        raise ParseError(
+            _("This zip file is damaged, or not a zip file."), permanent=True
+        ) from error
+
+
+def _check(infos: list[zipfile.ZipInfo]) -> None:
+    if not infos:
+        raise ParseError(_("There is no file in this zip file."), permanent=True)
+    if any(info.flag_bits & ENCRYPTED for info in infos):
+        raise ParseError(_("This zip file has a password."), permanent=True)
+    limit = settings.UPLOAD_MAX_BYTES * MAX_TIMES_UPLOAD
+    if len(infos) > MAX_FILES or sum(info.file_size for info in infos) > limit:
+        message = _("This zip file holds more than %(files)d files or %(megabytes)d MB unpacked.")
+        limits = {"files": MAX_FILES, "megabytes": limit // 1024**2}
+        raise ParseError(message % limits, permanent=True)
+
+
+def _wanted(info: zipfile.ZipInfo) -> bool:
+    parts = PurePosixPath(_path(info)).parts
+    return not info.is_dir() and not any(p.startswith(".") or p == "__MACOSX" for p in parts)
+
+
+def _path(info: zipfile.ZipInfo) -> str:
+    """The name as it was meant: UTF-8 or, of Chinese Windows, GBK, whatever the flag says."""
+    name = info.filename
+    if not info.flag_bits & UTF8:
+        raw = name.encode("cp437")
+        try:
+            name = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            name = raw.decode("gb18030", errors="replace")
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in {"", ".", ".."}]
+    return "/".join(parts)

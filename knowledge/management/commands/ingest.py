@@ -1,0 +1,78 @@
+"""一键建库: a folder becomes a knowledge base."""
+
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.files.base import File
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+
+from knowledge import uploading
+from knowledge.models import Document, KnowledgeBase, Revision, Status
+
+
+class Command(BaseCommand):
+    help = "Put every file of a folder into a knowledge base; unchanged files are left alone."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("folder", type=Path)
+        parser.add_argument("--knowledge-base", required=True, metavar="SLUG")
+        parser.add_argument("--wait", action="store_true", help="until the worker has read all")
+
+    def handle(self, *args: Any, folder: Path, wait: bool, **options: Any) -> None:
+        if not folder.is_dir():
+            raise CommandError(_("There is no folder %(folder)s.") % {"folder": folder})
+        slug = options["knowledge_base"]
+        base, _created = KnowledgeBase.objects.get_or_create(slug=slug, defaults={"name": slug})
+        revisions = self._add(base, folder)
+        if wait:
+            self._wait(revisions)
+        self._report(revisions)
+
+    def _add(self, base: KnowledgeBase, folder: Path) -> list[int]:
+        paths = [path for path in sorted(folder.rglob("*")) if _wanted(path, folder)]
+        revisions, unchanged = [], 0
+        for number, path in enumerate(paths, 1):
+            relative = path.relative_to(folder).as_posix()
+            with path.open("rb") as content:
+                added = uploading.add(
+                    base,
+                    file=File(content),
+                    name=path.name,
+                    external_id=relative[:500],
+                    origin=Document.Origin.INGEST,
+                    approved=True,
+                )
+            revisions.append(added.revision.pk)
+            unchanged += not added.created
+            self._progress(_("stored"), number, len(paths))
+        self.stdout.write(
+            _("%(files)d files, %(unchanged)d of them unchanged.")
+            % {"files": len(paths), "unchanged": unchanged}
+        )
+        return revisions
+
+    def _wait(self, revisions: list[int]) -> None:
+        rows = Revision.objects.filter(pk__in=revisions)
+        while unfinished := rows.unfinished().count():
+            self._progress(_("read"), len(revisions) - unfinished, len(revisions))
+            time.sleep(0.5)
+
+    def _report(self, revisions: list[int]) -> None:
+        rows = Revision.objects.filter(pk__in=revisions).select_related("document")
+        for status in Status:
+            if count := rows.filter(status=status).count():
+                self.stdout.write(f"{status.label}: {count}")
+        for row in rows.filter(status=Status.FAILED):
+            self.stderr.write(f"{row.document.external_id}: {row.error}")
+
+    def _progress(self, what: str, done: int, total: int) -> None:
+        if self.stdout.isatty():
+            self.stdout.write(f"\r{what} {done}/{total}", ending="\n" if done == total else "")
+
+
+def _wanted(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return path.is_file() and not path.is_symlink() and not hidden

@@ -1,0 +1,136 @@
+"""Processing uploads in the worker: read, cut, index; once, however often it is delivered.
+
+A worker holds an advisory lock of its database session for as long as it processes a
+revision. PostgreSQL drops the lock when the process dies, so `sweep` can tell a revision
+that is being worked on from one whose worker was killed, without waiting for a lease.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.utils import OperationalError
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django_q.models import OrmQ
+from django_q.tasks import async_task
+
+from knowledge import indexing, parsing
+from knowledge.models import Revision
+from opsdesk.errors import BoundaryError
+
+log = logging.getLogger(__name__)
+ATTEMPTS = 3
+GROUP = "revision:%d"
+
+
+def enqueue(revision_id: int) -> None:
+    """Queue a revision. The queue is a table here: inside a transaction, it commits with it."""
+    async_task(
+        "knowledge.tasks.process",
+        revision_id,
+        group=GROUP % revision_id,
+        cluster=settings.Q_CLUSTER["name"],
+    )
+
+
+def process(revision_id: int) -> None:
+    """Make a queued revision answer, or say on it why it cannot."""
+    with _claim(revision_id) as claimed:
+        if not claimed:
+            return
+        revision = Revision.objects.unfinished().filter(pk=revision_id).first()
+        if revision is None:  # deleted, or an earlier delivery did it
+            return
+        if revision.attempts >= ATTEMPTS:
+            revision.fail(_("Processing this file stopped the worker several times."))
+            return
+        _attempt(revision)
+
+
+def _attempt(revision: Revision) -> None:
+    revision.start()
+    settled = False
+    try:
+        _index(revision)
+        settled = True
+    except BoundaryError as error:
+        settled = True
+        if error.permanent or revision.attempts >= ATTEMPTS:
+            revision.fail(str(error))
+        else:
+            revision.wait(str(error))  # the sweeper queues it again
+    except OperationalError:  # the database went away: not the file's fault
+        settled = True
+        raise
+    finally:
+        if not settled:
+            revision.fail(_("Something unexpected went wrong while reading this file."))
+    log.info("revision %s of document %s: %s", revision.pk, revision.document_id, revision.status)
+
+
+def _index(revision: Revision) -> None:
+    revision.report(Revision.Stage.READING, 5)
+    parsed = parsing.parse(Path(revision.file.path), revision.name)
+    Revision.objects.filter(pk=revision.pk).update(parser=parsed.parser, pages=parsed.pages)
+    revision.report(Revision.Stage.INDEXING, 60)
+    indexing.put(revision, parsed)
+    revision.refresh_from_db()
+
+
+def sweep() -> int:
+    """Queue again every unfinished revision that nobody works on and nothing queued; how many."""
+    swept = 0
+    with transaction.atomic():
+        if not _try_lock("pg_try_advisory_xact_lock", "sweep"):
+            return 0  # another worker is at it
+        waiting = _waiting()
+        for pk in (
+            Revision.objects.unfinished().exclude(pk__in=waiting).values_list("pk", flat=True)
+        ):
+            # Taken only to look: it is free again when this transaction ends.
+            if _try_lock("pg_try_advisory_xact_lock", f"revision:{pk}"):
+                enqueue(pk)
+                swept += 1
+    if swept:
+        log.warning("%d unfinished revisions queued again", swept)
+    return swept
+
+
+def sweep_when_worker_starts(**kwargs: object) -> None:
+    """Receives django-q's `post_spawn`: a worker that replaces a killed one takes up its work."""
+    try:
+        sweep()
+    except OperationalError:
+        log.warning("no database yet; the next sweep will look")
+
+
+def _waiting() -> set[int]:
+    """Revisions with a task in the queue that no cluster has taken yet."""
+    groups = (
+        task.group() or ""
+        for task in OrmQ.objects.filter(
+            key=settings.Q_CLUSTER["name"], lock__lte=timezone.now()
+        ).iterator()
+    )
+    return {int(group.partition(":")[2]) for group in groups if group.startswith("revision:")}
+
+
+@contextmanager
+def _claim(revision_id: int) -> Iterator[bool]:
+    key = f"revision:{revision_id}"
+    claimed = _try_lock("pg_try_advisory_lock", key)
+    try:
+        yield claimed
+    finally:
+        if claimed and connection.connection and not connection.connection.closed:
+            _try_lock("pg_advisory_unlock", key)
+
+
+def _try_lock(function: str, key: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}(hashtextextended(%s, 0))", [key])
+        return bool(cursor.fetchone()[0])

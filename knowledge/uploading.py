@@ -1,0 +1,244 @@
+"""Every door through which a document comes in, and out again: admin, API, folder, archive."""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile, File
+from django.db import connection, transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from knowledge import archives, indexing, pages, parsing, tasks
+from knowledge.models import Attachment, Document, KnowledgeBase, Revision, Status
+from opsdesk.errors import ParseError
+
+
+@dataclass(frozen=True)
+class Added:
+    """What came of an upload. `created` is False when the same bytes were already there.
+
+    A file that cannot be read is kept as a failed revision with the reason in `revision.error`,
+    so that one bad file among many loses none of the good ones.
+    """
+
+    document: Document
+    revision: Revision
+    created: bool
+
+
+@dataclass(frozen=True)
+class _Received:
+    path: Path
+    size: int
+    sha256: str
+
+
+def add(
+    base: KnowledgeBase,
+    *,
+    file: File,
+    name: str,
+    title: str = "",
+    external_id: str = "",
+    user: User | None = None,
+    origin: str = Document.Origin.UPLOAD,
+    approved: bool,
+) -> Added:
+    """Store one file and queue it.
+
+    The same `external_id` replaces: the old revision answers until the new one is ready.
+    Without one, a document of the base with the same bytes is the same document.
+    """
+    name = clean_name(name)
+    with _received(file) as received, ExitStack() as undo, transaction.atomic():
+        media_type, problem = _look(received.path, name)
+        _lock(base)
+        document = _find(base, external_id, received.sha256)
+        if document and (known := _known(document, received.sha256, problem)):
+            _claim_external_id(document, external_id)
+            return Added(document, known, created=False)
+        if document is None:
+            document = Document(
+                knowledge_base=base, external_id=external_id, origin=origin, created_by=user
+            )
+        document.title = (title or document.title or Path(name).stem)[:500]
+        document.approved_by = user if approved else None
+        document.approved_at = timezone.now() if approved else None
+        document.save()
+        revision = Revision(
+            document=document,
+            name=name,
+            media_type=media_type,
+            size=received.size,
+            sha256=received.sha256,
+        )
+        if problem:
+            revision.status, revision.error = Status.FAILED, problem
+            revision.finished_at = timezone.now()
+        else:
+            with received.path.open("rb") as content:
+                revision.file.save(name, File(content), save=False)
+            undo.callback(revision.file.delete, save=False)
+        revision.save()
+        document.latest = revision
+        document.save(update_fields=["latest"])
+        if not problem:
+            tasks.enqueue(revision.pk)
+        undo.pop_all()
+    return Added(document, revision, created=True)
+
+
+def add_text(base: KnowledgeBase, *, text: str, title: str, **options: Any) -> Added:
+    """Store Markdown; `options` as for `add`."""
+    return add(
+        base, file=ContentFile(text.encode()), name=f"{title[:200]}.md", title=title, **options
+    )
+
+
+def add_archive(base: KnowledgeBase, file: File, **options: Any) -> Iterator[Added]:
+    """Add every file of a zip under its path as external id; ParseError when it is no good zip."""
+    for member in archives.members(file):
+        yield add(
+            base,
+            file=member.file,
+            name=member.path,
+            external_id=member.path[:500],
+            origin=Document.Origin.INGEST,
+            **options,
+        )
+
+
+def retry(document: Document) -> bool:
+    """Process the latest revision again; False when it is under way, or was refused at the door."""
+    with transaction.atomic():
+        revision = (
+            Revision.objects.select_for_update(of=("self",))
+            .filter(pk=document.latest_id or 0)
+            .first()
+        )
+        if revision is None or revision.unfinished or not revision.file:
+            return False
+        revision.attempts = 0
+        revision.save(update_fields=["attempts"])
+        revision.wait()
+        tasks.enqueue(revision.pk)
+    return True
+
+
+def approve(documents: QuerySet[Document], user: User) -> int:
+    """Let those that were only collected answer; how many."""
+    with transaction.atomic():
+        waiting = documents.filter(approved_at=None)
+        bases = set(waiting.values_list("knowledge_base_id", flat=True))
+        approved = waiting.update(approved_at=timezone.now(), approved_by=user)
+        _changed(bases)
+    return approved
+
+
+def delete(documents: Iterable[Document]) -> None:
+    """Forget documents: their chunks, revisions and files."""
+    with transaction.atomic():
+        for document in documents:
+            _delete(document)
+
+
+def _delete(document: Document) -> None:
+    pictures = Attachment.objects.filter(revision__document=document).exclude(file="")
+    files = [row.file for row in document.revisions.exclude(file="")]
+    files += [row.file for row in pictures]
+    rendered = list(document.revisions.values_list("pk", flat=True))
+    indexing.remove(document)
+    document.delete()
+
+    def forget() -> None:
+        for file in files:
+            file.storage.delete(file.name)
+        pages.forget(rendered)
+
+    transaction.on_commit(forget)
+
+
+def too_large(size: int) -> str:
+    """Why a file of `size` bytes is refused, or ""."""
+    if size <= settings.UPLOAD_MAX_BYTES:
+        return ""
+    limit = {"megabytes": settings.UPLOAD_MAX_BYTES // 1024**2}
+    return _("This file is larger than %(megabytes)d MB.") % limit
+
+
+def clean_name(name: str) -> str:
+    """The last part of a path as a person would read it, at most 200 characters."""
+    last = PurePosixPath(unicodedata.normalize("NFC", name).replace("\\", "/")).name
+    last = "".join(c for c in last if unicodedata.category(c) not in {"Cc", "Cf", "Cs"}).strip()
+    path = PurePosixPath(last or "file")
+    return path.stem[: 200 - len(path.suffix[:20])] + path.suffix[:20]
+
+
+@contextmanager
+def _received(file: File) -> Iterator[_Received]:
+    digest, size = hashlib.sha256(), 0
+    with NamedTemporaryFile(prefix="opsdesk-") as copy:
+        for piece in file.chunks():
+            digest.update(piece)
+            size += len(piece)
+            copy.write(piece)
+        copy.flush()
+        yield _Received(Path(copy.name), size, digest.hexdigest())
+
+
+def _look(path: Path, name: str) -> tuple[str, str]:
+    """The media type, or "" and why the file is refused."""
+    if problem := too_large(path.stat().st_size):
+        return "", problem
+    try:
+        return parsing.media_type(path, name), ""
+    except ParseError as error:
+        return "", str(error)
+
+
+def _lock(base: KnowledgeBase) -> None:
+    """One upload at a time decides what is already in a base.
+
+    Not the base's row: raising its version holds that while a document is swapped in.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"base:{base.pk}"])
+
+
+def _find(base: KnowledgeBase, external_id: str, sha256: str) -> Document | None:
+    documents = base.documents.select_related("latest", "current").order_by("id")
+    if external_id and (named := documents.filter(external_id=external_id).first()):
+        return named
+    same = documents.filter(latest__sha256=sha256)
+    return (same.filter(external_id="") if external_id else same).first()
+
+
+def _known(document: Document, sha256: str, problem: str) -> Revision | None:
+    """The revision that already holds these bytes, queued again if it had failed."""
+    latest = document.latest
+    if latest and latest.sha256 == sha256:
+        if latest.status == Status.FAILED and latest.file:
+            retry(document)
+            latest.refresh_from_db()
+        # Refused before, but readable now: take it in.
+        return latest if latest.file or problem else None
+    return None
+
+
+def _claim_external_id(document: Document, external_id: str) -> None:
+    if external_id and not document.external_id:
+        document.external_id = external_id
+        document.save(update_fields=["external_id"])
+
+
+def _changed(bases: Iterable[int]) -> None:
+    KnowledgeBase.objects.filter(pk__in=bases).update(version=F("version") + 1)

@@ -1,8 +1,84 @@
-from django.contrib.admin import AdminSite
+"""Our admin site, and the admin pages of what the framework brings along."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from django.views.decorators.debug import sensitive_variables
+
+from opsdesk.models import ApiToken
 
 
-class OpsDeskAdminSite(AdminSite):
+class OpsDeskAdminSite(admin.AdminSite):
     site_title = site_header = _("OpsDesk")
     index_title = _("Start")
     enable_nav_sidebar = True
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(admin.ModelAdmin):
+    """Issue a token (it is shown once) and revoke it. Who is no superuser sees only their own."""
+
+    list_display = ["name", "user", "scope", "prefix", "is_valid", "last_used_at", "expires_at"]
+    list_filter = ["scope"]
+    list_select_related = ["user"]
+    search_fields = ["name", "user__username", "prefix"]
+    autocomplete_fields = ["user"]
+    actions = ["revoke"]
+
+    @admin.display(description=_("valid"), boolean=True)
+    def is_valid(self, token: ApiToken) -> bool:
+        alive = token.expires_at is None or token.expires_at > timezone.now()
+        return alive and token.user.is_active
+
+    @admin.action(description=_("Revoke selected tokens"), permissions=["delete"])
+    def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> None:
+        count = ApiToken.objects.filter(pk__in=tokens).revoke()
+        said = ngettext("%(count)d token revoked.", "%(count)d tokens revoked.", count)
+        self.message_user(request, said % {"count": count}, messages.SUCCESS)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        tokens = super().get_queryset(request)
+        return tokens if request.user.is_superuser else tokens.filter(user=request.user.pk)
+
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> list[str]:
+        fields = ["name", "scope", "expires_at"]
+        return ["user", *fields] if request.user.is_superuser else fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> list[str]:
+        return ["user"] if obj else []
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"user": request.user.pk, **super().get_changeform_initial_data(request)}
+
+    @sensitive_variables()
+    def save_model(
+        self, request: HttpRequest, obj: ApiToken, form: ModelForm[ApiToken], change: bool
+    ) -> None:
+        if not change:
+            if not request.user.is_superuser:
+                obj.user_id = request.user.pk
+            request.issued_token = obj.generate()
+        super().save_model(request, obj, form, change)
+
+    @sensitive_variables()
+    def response_add(
+        self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("API token issued"),
+            "opts": self.opts,
+            "token": obj,
+            "raw": request.issued_token,
+        }
+        page = TemplateResponse(request, "admin/opsdesk/apitoken/issued.html", context)
+        page["Cache-Control"] = "no-store"
+        return page

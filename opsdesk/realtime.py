@@ -1,4 +1,4 @@
-"""A channel layer over PostgreSQL's NOTIFY: groups in memory, one LISTEN connection for each event loop.
+"""A channel layer over PostgreSQL's NOTIFY: groups in memory, one LISTEN for each event loop.
 
 A message is a hint, delivered at most once and only to those who listen now. What must not
 be lost is a row with a sequence number. A channel that may have missed something (the
@@ -66,7 +66,12 @@ def listen_parameters() -> dict[str, Any]:
         parameters.pop(django_only, None)
     if direct := settings.DATABASE_DIRECT:
         names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password"}
-        parameters |= {names.get(key, key.lower()): value for key, value in direct.items() if value}
+        parameters |= direct["OPTIONS"]
+        parameters |= {
+            names.get(key, key.lower()): value
+            for key, value in direct.items()
+            if value and key != "OPTIONS"
+        }
     return parameters | {
         "autocommit": True,
         "connect_timeout": 10,

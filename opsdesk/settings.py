@@ -45,7 +45,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "opsdesk.security.SecurityHeaders",
+    "opsdesk.security.security_headers",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -170,6 +170,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 DATA_UPLOAD_MAX_NUMBER_FILES = 200
 
 # --- Accounts and security ------------------------------------------------------
+AUTHENTICATION_BACKENDS = ["opsdesk.throttling.ThrottledModelBackend"]
+LOGIN_TRIES = env.integer("OPSDESK_LOGIN_TRIES", 5, 1, 100)  # for an account from an address
+LOGIN_SECONDS = env.integer("OPSDESK_LOGIN_SECONDS", 900, 10, 86_400)  # until one is free again
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -200,11 +203,26 @@ CACHES = {
 }
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["opsdesk.tokens.TokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    # The session is for the documentation page; it asks for the CSRF token.
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "opsdesk.tokens.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": [
+        "rest_framework.permissions.IsAuthenticated",
+        "opsdesk.tokens.HasScope",
+    ],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
-    "DEFAULT_THROTTLE_RATES": {"user": env.text("OPSDESK_API_RATE", "600/min")},
+    "DEFAULT_THROTTLE_CLASSES": [
+        "rest_framework.throttling.UserRateThrottle",
+        "rest_framework.throttling.AnonRateThrottle",
+    ],
+    "DEFAULT_THROTTLE_RATES": {  # requests a minute
+        "user": f"{env.integer('OPSDESK_API_RATE', 600, 1, 1_000_000)}/min",
+        "anon": f"{env.integer('OPSDESK_API_ANONYMOUS_RATE', 30, 1, 1_000_000)}/min",
+    },
+    # The address comes from the server, which knows the proxies it trusts; not from a header.
+    "NUM_PROXIES": 0,
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.LimitOffsetPagination",
     "PAGE_SIZE": 50,
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
@@ -215,7 +233,23 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {
+        "deepLinking": True,
+        "persistAuthorization": False,
+        "docExpansion": "list",
+    },
 }
+
+# --- Rooms that apps fill: dotted names ------------------------------------------
+# What /readyz asks, each `() -> "ok"` or what is wrong.
+READINESS = [
+    "opsdesk.health.database",
+    "opsdesk.health.migrations",
+    "opsdesk.health.worker",
+    "opsdesk.health.turns",
+]
+# What waits, on the start page: each `(request) -> opsdesk.admin.Panel | None`.
+START_PANELS: list[str] = []
 
 # --- Language, time, files ------------------------------------------------------
 LANGUAGE_CODE = "zh-hans"

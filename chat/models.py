@@ -27,19 +27,29 @@ class Conversation(models.Model):
     # Whose it is: the visitor of a signed cookie, or a user.
     visitor = models.CharField(_("visitor"), max_length=64, blank=True, db_index=True)
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="conversations",
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        related_name="conversations",
         verbose_name=_("user"),
     )
     # The base it asks; empty: all that its visitor may read.
     knowledge_base = models.ForeignKey(
-        KnowledgeBase, models.SET_NULL, null=True, related_name="+", verbose_name=_("knowledge base")
+        KnowledgeBase,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("knowledge base"),
     )
     language = models.CharField(_("language"), max_length=10, default="zh-hans")
     title = models.CharField(_("title"), max_length=200, blank=True)
     # Ownership: changed by handoff.desk alone. transcript.append() checks the epoch.
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.BOT)
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="owned_conversations",
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        related_name="owned_conversations",
         verbose_name=_("owner"),
     )
     epoch = models.PositiveIntegerField(default=0)
@@ -74,11 +84,16 @@ class Message(models.Model):
     seq = models.PositiveIntegerField()  # 1, 2, 3 … within the conversation, without a gap
     role = models.CharField(_("role"), max_length=20, choices=Role)
     author = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", verbose_name=_("author")
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("author"),
     )
     text = models.TextField(_("text"))  # Markdown of assistant and agent, plain of the rest
     client_msg_id = models.CharField(max_length=64, blank=True)
-    # What a page needs beside the text: {"event": "handoff_requested"}, {"options": [...]}, {"confidence": .93, "outcome": "answered"}
+    # What a page needs beside the text: {"event": "handoff_requested"} of a system message,
+    # {"outcome": "answered", "confidence": .93, "mode": "model", "options": [...]} of an answer.
     data = models.JSONField(default=dict, blank=True)
     public = models.BooleanField(_("public"), default=True)  # else a note among staff
     attachments = models.ManyToManyField(Attachment, through="Figure", related_name="+")
@@ -128,7 +143,9 @@ class Turn(models.Model):
     confidence = models.FloatField(_("confidence"), null=True)  # 0–1
     # Slots asked for and not yet given; read by the next turn's clarify step.
     pending = models.JSONField(default=dict, blank=True)
-    trace = models.JSONField(default=dict, blank=True)  # query, passages with scores, times by step …
+    trace = models.JSONField(
+        default=dict, blank=True
+    )  # query, passages with scores, times by step …
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -138,9 +155,7 @@ class Turn(models.Model):
         verbose_name_plural = _("turns")
         ordering = ["-id"]
         indexes = [
-            models.Index(
-                fields=["id"], condition=~Q(status="done"), name="turn_unfinished"
-            ),
+            models.Index(fields=["id"], condition=~Q(status="done"), name="turn_unfinished"),
         ]
 
     def __str__(self) -> str:
@@ -185,3 +200,6 @@ class Figure(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["message", "attachment"], name="figure_once")
         ]
+
+    def __str__(self) -> str:
+        return f"{self.message_id}/{self.position}"

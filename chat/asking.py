@@ -1,0 +1,72 @@
+"""What a customer can do: ask, call a person, leave a way to be reached."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils.module_loading import import_string
+
+from chat import digest, transcript
+from chat.models import Conversation, Message, Turn
+from chat.signals import handoff_requested
+
+MESSAGE_LENGTH = 2000  # characters
+TITLE_LENGTH = 60
+WAKE_CHANNEL = "opsdesk_turns"
+
+
+def desk(action: str) -> Any:
+    """What the desk of `settings.CHAT_DESK` does: "reopen", "leave_contact" or "standing"."""
+    return import_string(f"{settings.CHAT_DESK}.{action}")
+
+
+@transaction.atomic
+def ask(
+    conversation: Conversation, text: str, client_msg_id: str = ""
+) -> tuple[Message, Turn | None]:
+    """Write down what the customer says, and the turn that will answer it.
+
+    There is no turn while a person owns the conversation or is awaited. Saying the same
+    `client_msg_id` again returns what the first time made.
+    """
+    locked = Conversation.objects.select_for_update().get(pk=conversation.pk)
+    if client_msg_id:
+        said = locked.messages.filter(client_msg_id=client_msg_id).first()
+        if said:
+            return said, Turn.objects.filter(message=said).first()
+    message = transcript.append(locked.pk, Message.Role.CUSTOMER, text, client_msg_id=client_msg_id)
+    if not locked.title:
+        Conversation.objects.filter(pk=locked.pk).update(title=text[:TITLE_LENGTH])
+    if locked.state == Conversation.State.RESOLVED:
+        locked = desk("reopen")(locked)
+    if locked.state != Conversation.State.BOT:
+        return message, None
+    turn = Turn.objects.create(conversation=locked, message=message, epoch=locked.epoch)
+    wake_runner()
+    return message, turn
+
+
+def wake_runner() -> None:
+    """Tell the runners, with the commit, that a turn waits."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, '')", [WAKE_CHANNEL])
+
+
+@transaction.atomic
+def call_human(conversation: Conversation, reason: str, turn: Turn | None = None) -> None:
+    """Ask for a person, with what was said so far as a summary. Nothing when one is on the way."""
+    locked = Conversation.objects.select_for_update().get(pk=conversation.pk)
+    waiting = (
+        Conversation.State.QUEUED,
+        Conversation.State.OFFERED,
+        Conversation.State.HUMAN,
+    )
+    if locked.state in waiting:
+        return
+    handoff_requested.send(
+        Conversation,
+        conversation=locked,
+        turn=turn,
+        reason=reason,
+        summary=digest.summary(locked, reason),
+    )

@@ -1,0 +1,294 @@
+"""The chat page's socket: translates what comes in, tells what changed. No rules here."""
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.db import Error as DatabaseError
+from django.http import HttpRequest
+from django.utils import translation
+from django.utils.translation import get_language_from_request
+from django.utils.translation import gettext as _
+
+from chat import asking, presenting, transcript, visitors
+from chat.limits import allow
+from chat.models import Conversation, Message
+from knowledge.models import KnowledgeBase
+from opsdesk.errors import Conflict
+from opsdesk.postgres import PostgresError
+
+MESSAGES_A_MINUTE = 20  # of one visitor
+MESSAGES_A_MINUTE_ADDRESS = 200  # of one address: a whole company may share it
+FRAME_BYTES = 64 * 1024
+ID_LENGTH = 64
+HISTORY = 200  # messages sent at once
+
+# Not Channels' one shared thread: every socket's queries would wait in one line.
+_pool = ThreadPoolExecutor(8, thread_name_prefix="chat")
+
+AWAY = (DatabaseError, PostgresError)
+
+
+class Refused(Exception):
+    """The client asked for what it cannot have: a code for programs, a sentence for people."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class ChatConsumer(AsyncJsonWebsocketConsumer):
+    conversation_id: uuid.UUID | None = None
+    last_seq = 0  # of the last message this client was sent
+
+    async def connect(self) -> None:
+        self.user = self.scope["user"]
+        self.visitor = visitors.visitor(self.scope.get("cookies", {}))
+        self.address = (self.scope.get("client") or ["?"])[0]
+        self.language = _language(self.scope)
+        if not self.visitor and not self.user.is_authenticated:
+            await self.close(code=4401)
+            return
+        await self.accept()
+
+    async def disconnect(self, code: int) -> None:
+        await self._leave()
+
+    # --- From the client ---------------------------------------------------------
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
+    ) -> None:
+        if text_data is None or len(text_data.encode()) > FRAME_BYTES:
+            await self._error("bad_message", self._say(_too_long))
+            return
+        try:
+            content = await self.decode_json(text_data)
+        except ValueError:
+            content = None
+        await self.receive_json(content)
+
+    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        doors: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "hello": self.hello,
+            "message": self.message,
+            "person": self.person,
+            "contact": self.contact,
+            "new": self.new,
+            "ping": self.ping,
+        }
+        if not isinstance(content, dict) or content.get("type") not in doors:
+            await self._error("bad_message", self._say(_not_understood))
+            return
+        try:
+            await doors[content["type"]](content)
+        except Refused as refused:
+            await self._error(refused.code, str(refused), content.get("id"))
+        except AWAY:
+            await self._error("unavailable", self._say(_unavailable), content.get("id"))
+
+    async def hello(self, content: dict[str, Any]) -> None:
+        after = content.get("after")
+        wanted = await self._db(_find, self.user, self.visitor, content.get("conversation"))
+        await self._watch(wanted, after if isinstance(after, int) and after >= 0 else 0)
+
+    async def new(self, content: dict[str, Any]) -> None:
+        await self._watch(uuid.uuid4(), 0)
+
+    async def message(self, content: dict[str, Any]) -> None:
+        text, client_id = content.get("text"), content.get("id")
+        if not isinstance(client_id, str) or not 0 < len(client_id) <= ID_LENGTH:
+            raise Refused("bad_message", self._say(_not_understood))
+        said = await self._db(self._ask, self._text(text), client_id)
+        await self.send_json({"type": "ack", "id": client_id, "seq": said.seq})
+
+    async def person(self, content: dict[str, Any]) -> None:
+        await self._db(self._call_human)
+
+    async def contact(self, content: dict[str, Any]) -> None:
+        await self._db(self._leave_contact, self._text(content.get("text")))
+
+    async def ping(self, content: dict[str, Any]) -> None:
+        await self.send_json({"type": "pong"})
+
+    def _text(self, text: Any) -> str:
+        if not isinstance(text, str) or not text.strip() or "\x00" in text:
+            raise Refused("bad_message", self._say(_not_understood))
+        if len(text) > asking.MESSAGE_LENGTH:
+            raise Refused("too_long", self._say(_too_long))
+        return text.strip()
+
+    # --- From the realtime layer: hints; what is sent is read from the database -----
+
+    async def conversation_message(self, event: dict[str, Any]) -> None:
+        if event["seq"] > self.last_seq:
+            await self._catch_up()
+
+    async def conversation_step(self, event: dict[str, Any]) -> None:
+        await self.send_json({"type": "step", "turn": event["turn"], "step": event["step"]})
+
+    async def conversation_delta(self, event: dict[str, Any]) -> None:
+        await self.send_json({"type": "delta", "turn": event["turn"], "text": event["text"]})
+
+    async def conversation_turn(self, event: dict[str, Any]) -> None:
+        """A turn ended; its message came before."""
+
+    async def conversation_state(self, event: dict[str, Any]) -> None:
+        await self._send_state()
+
+    async def realtime_reconnected(self, event: dict[str, Any]) -> None:
+        await self._catch_up()
+        await self._send_state()
+
+    # --- Sending -----------------------------------------------------------------
+
+    async def _watch(self, conversation_id: uuid.UUID, after: int) -> None:
+        await self._leave()
+        self.conversation_id, self.last_seq = conversation_id, after
+        await self.channel_layer.group_add(transcript.group(conversation_id), self.channel_name)
+        welcome = await self._db(self._welcome)
+        messages = welcome["messages"]
+        self.last_seq = max([after, *(message["seq"] for message in messages)])
+        await self.send_json(welcome)
+        await self._send_state()
+
+    async def _leave(self) -> None:
+        if self.conversation_id:
+            group = transcript.group(self.conversation_id)
+            await self.channel_layer.group_discard(group, self.channel_name)
+            self.conversation_id = None
+
+    async def _catch_up(self) -> None:
+        """Everything after what the client has. The database away: the layer calls again."""
+        try:
+            messages = await self._db(_messages, self.conversation_id, self.last_seq)
+        except AWAY:
+            return
+        for message in messages:
+            self.last_seq = message["seq"]
+            await self.send_json({"type": "message", "message": message})
+
+    async def _send_state(self) -> None:
+        try:
+            state = await self._db(_state, self.conversation_id)
+        except AWAY:
+            return
+        await self.send_json({"type": "state", **state})
+
+    async def _error(self, code: str, text: str, client_id: Any = None) -> None:
+        await self.send_json({"type": "error", "code": code, "text": text, "id": client_id})
+
+    # --- In the pool's threads ------------------------------------------------------
+
+    async def _db(self, function: Callable[..., Any], *args: Any) -> Any:
+        def run() -> Any:
+            with translation.override(self.language):
+                return function(*args)
+
+        return await database_sync_to_async(run, thread_sensitive=False, executor=_pool)()
+
+    def _say(self, sentence: Callable[[], str]) -> str:
+        with translation.override(self.language):
+            return sentence()
+
+    def _welcome(self) -> dict[str, Any]:
+        bases = KnowledgeBase.objects.readable_by(self.user)
+        return {
+            "type": "welcome",
+            "conversation": str(self.conversation_id),
+            "state": _state(self.conversation_id)["state"],
+            "messages": _messages(self.conversation_id, self.last_seq),
+            "bases": [{"slug": base.slug, "name": base.name} for base in bases],
+            "user": str(self.user) if self.user.is_authenticated else None,
+        }
+
+    def _conversation(self) -> Conversation:
+        """The row, made when there is something to write in it."""
+        if self.conversation_id is None:
+            raise Refused("no_conversation", _("Say hello first."))
+        user = self.user if self.user.is_authenticated else None
+        conversation, _made = Conversation.objects.get_or_create(
+            pk=self.conversation_id,
+            defaults={"visitor": self.visitor, "user": user, "language": self.language},
+        )
+        return conversation
+
+    def _limit(self) -> None:
+        who = self.visitor or f"user {self.user.pk}"
+        if not (
+            allow(f"chat:{who}", MESSAGES_A_MINUTE)
+            and allow(f"chat:{self.address}", MESSAGES_A_MINUTE_ADDRESS)
+        ):
+            raise Refused("too_many", _("Too many messages. Please wait a minute."))
+
+    def _ask(self, text: str, client_id: str) -> Message:
+        self._limit()
+        message, _turn = asking.ask(self._conversation(), text, client_id)
+        return message
+
+    def _call_human(self) -> None:
+        self._limit()
+        asking.call_human(self._conversation(), "asked")
+
+    def _leave_contact(self, text: str) -> None:
+        self._limit()
+        try:
+            asking.desk("leave_contact")(self._conversation(), text)
+        except Conflict as conflict:
+            raise Refused("conflict", str(conflict)) from conflict
+
+
+def _find(user: Any, visitor: str, wanted: Any) -> uuid.UUID:
+    """The conversation asked for; a new one's id when none is. Raises Refused for another's."""
+    try:
+        pk = uuid.UUID(wanted) if isinstance(wanted, str) else uuid.uuid4()
+    except ValueError:
+        pk = uuid.uuid4()
+    theirs = not visitors.conversations(user, visitor).filter(pk=pk).exists()
+    if theirs and Conversation.objects.filter(pk=pk).exists():
+        raise Refused("not_found", _("There is no such conversation."))
+    return pk
+
+
+def _messages(conversation_id: uuid.UUID | None, after: int) -> list[dict[str, Any]]:
+    """Public messages after `after`; of a long history the newest."""
+    found = (
+        Message.objects.filter(conversation=conversation_id, seq__gt=after, public=True)
+        .select_related("author")
+        .prefetch_related("citations", "figures__attachment", "figures__citation")
+        .order_by("-seq")[:HISTORY]
+    )
+    return [presenting.message_json(message) for message in reversed(found)]
+
+
+def _state(conversation_id: uuid.UUID | None) -> dict[str, Any]:
+    conversation = Conversation.objects.filter(pk=conversation_id or uuid.UUID(int=0)).first()
+    if conversation is None:
+        return {"state": Conversation.State.BOT, "agent": None, "waiting": 0}
+    return {"state": conversation.state, **asking.desk("standing")(conversation)}
+
+
+def _language(scope: dict[str, Any]) -> str:
+    """The page's: of its language cookie, else of what the browser asks for."""
+    request = HttpRequest()
+    request.COOKIES = scope.get("cookies", {})
+    headers = dict(scope.get("headers", []))
+    request.META["HTTP_ACCEPT_LANGUAGE"] = headers.get(b"accept-language", b"").decode("latin-1")
+    return get_language_from_request(request)
+
+
+def _too_long() -> str:
+    return _("This message is too long: at most %(limit)s characters.") % {
+        "limit": asking.MESSAGE_LENGTH
+    }
+
+
+def _not_understood() -> str:
+    return _("This message cannot be read.")
+
+
+def _unavailable() -> str:
+    return _("The database is not reachable right now. Please try again in a moment.")

@@ -1,0 +1,124 @@
+"""A message as a page or a program gets it."""
+
+import re
+from functools import cache
+from typing import Any
+
+import nh3
+from django.urls import reverse
+from markdown_it import MarkdownIt
+
+from chat.models import Citation, Figure, Message
+
+TAGS = {
+    "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre",
+    "code", "strong", "em", "s", "a", "table", "thead", "tbody", "tr", "th", "td",
+}  # fmt: skip
+ATTRIBUTES = {"a": {"href", "class", "data-n"}, "code": {"class"}, "ol": {"start"}}
+_MARK = re.compile(r"\[(\d{1,3})\](?![(\[:])")
+
+
+@cache
+def _markdown() -> MarkdownIt:
+    renderer = MarkdownIt("commonmark", {"html": False, "breaks": True})
+    renderer.enable(["table", "strikethrough"]).disable("image")
+    renderer.core.ruler.push("citations", _cite)
+    return renderer
+
+
+def _cite(state: Any) -> None:
+    """Turn the marks in running text, never those in code, into links to their citation."""
+    count = state.env.get("citations", 0)
+    for block in state.tokens:
+        if block.type != "inline":
+            continue
+        children = []
+        for child in block.children:
+            children += _split(child, count) if child.type == "text" else [child]
+        block.children = children
+
+
+def _split(token: Any, count: int) -> list[Any]:
+    pieces = []
+    end = 0
+    for mark in _MARK.finditer(token.content):
+        if not 1 <= int(mark[1]) <= count:
+            continue
+        before, link = token.copy(), token.copy()
+        before.content = token.content[end : mark.start()]
+        link.type, link.content = "html_inline", f'<a class="cite" data-n="{mark[1]}">{mark[1]}</a>'
+        pieces += [before, link]
+        end = mark.end()
+    rest = token.copy()
+    rest.content = token.content[end:]
+    return [*pieces, rest]
+
+
+def html(text: str, citations: int = 0) -> str:
+    """Markdown as safe HTML: no raw HTML, no pictures, marks [1] … [`citations`] as links."""
+    return nh3.clean(
+        _markdown().render(text, {"citations": citations}),
+        tags=TAGS,
+        attributes=ATTRIBUTES,
+        link_rel="noopener nofollow",
+        url_schemes={"http", "https", "mailto"},
+    )
+
+
+def message_json(message: Message, viewer: Any = None) -> dict[str, Any]:
+    """The public shape of a message; a system message and a customer's are plain text."""
+    citations = list(message.citations.all())
+    formatted = message.role in (Message.Role.ASSISTANT, Message.Role.AGENT)
+    return {
+        "seq": message.seq,
+        "role": message.role,
+        "author": str(message.author) if message.author else None,
+        "text": message.text,
+        "html": html(message.text, len(citations)) if formatted else "",
+        "event": message.data.get("event"),
+        "options": message.data.get("options", []),
+        "outcome": message.data.get("outcome"),
+        "confidence": message.data.get("confidence"),
+        "mode": message.data.get("mode", ""),
+        "citations": [citation_json(citation) for citation in citations],
+        "figures": [figure_json(figure) for figure in message.figures.all()],
+        "exports": _exports(message) if citations else None,
+        "created_at": message.created_at.isoformat(),
+    }
+
+
+def citation_json(citation: Citation) -> dict[str, Any]:
+    return {
+        "n": citation.n,
+        "title": citation.title,
+        "document": citation.document_id,
+        "external_id": citation.external_id,
+        "revision": citation.revision_id,
+        "page": citation.page,
+        "locator": citation.locator,
+        "quote": citation.quote,
+        "regions": citation.regions,
+        "url": f"/revisions/{citation.revision_id}/" if citation.revision_id else None,
+    }
+
+
+def figure_json(figure: Figure) -> dict[str, Any]:
+    attachment = figure.attachment
+    return {
+        "n": figure.citation.n,
+        "kind": attachment.kind,
+        "number": attachment.number,
+        "caption": attachment.caption,
+        "page": attachment.page,
+        "url": f"/attachments/{attachment.pk}",
+        "html": attachment.html,
+        "width": attachment.width,
+        "height": attachment.height,
+    }
+
+
+def _exports(message: Message) -> dict[str, str]:
+    return {
+        "pdf": reverse("export_pdf", args=[message.pk]),
+        "docx": reverse("export_docx", args=[message.pk]),
+    }

@@ -1,0 +1,180 @@
+"""The process that answers: claims turns, makes them in threads, survives what goes away.
+
+Beside the web process, so that a killed server loses no question: a turn is a row, its lease
+is renewed while it is made, and a sweeper queues again what nobody renews.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.utils import translation
+
+from chat import graph, transcript, turns
+from chat.asking import WAKE_CHANNEL
+from chat.models import Conversation, Turn
+from opsdesk.postgres import PostgresError
+from opsdesk.realtime import listen_parameters, notify
+
+logger = logging.getLogger(__name__)
+
+ALIVE = 0x0D5C  # advisory lock that every living runner shares
+POLL = 2.0  # seconds; a wake-up comes sooner
+RENEW = 10.0  # seconds between renewals of the leases
+GRACE = 10.0  # seconds that a stop waits for answers in the making
+DELTA = 1000  # characters of an answer that one notification carries
+PAUSES = 0.2, 5.0  # first and longest wait for a database that went away
+
+GONE = (DatabaseError, psycopg.Error, PostgresError)
+
+
+def alive() -> bool:
+    """Whether a runner lives, in any process: a dead one's lock falls with its connection."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            " AND classid = 0 AND objid = %s AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database()))",
+            [ALIVE],
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def run_waiting() -> int:
+    """Make all turns that wait, one after the other, in this thread; how many there were."""
+    count = 0
+    while turn := turns.claim():
+        make(turn, threading.Event())
+        count += 1
+    return count
+
+
+def make(turn: Turn, cancelled: threading.Event) -> None:
+    """Answer one claimed turn. Errors leave it claimed: its lease runs out."""
+    conversation = Conversation.objects.get(pk=turn.conversation_id)
+    with translation.override(conversation.language):
+        state = turns.load(turn)
+        if turn.attempt > turns.ATTEMPTS:
+            state.reason = "failed"
+            state = graph.escalate(state)
+        elif conversation.epoch == turn.epoch:
+            state.emit, state.cancelled = _emitter(turn), cancelled.is_set
+            state = graph.run(state)
+        outcome = turns.finish(turn, state)
+    logger.info("Turn %s ended: %s", turn.pk, outcome or "lease lost")
+
+
+def _emitter(turn: Turn) -> Any:
+    """Tells those who watch the conversation: hints, the message that follows is the truth."""
+    group = transcript.group(turn.conversation_id)
+
+    def emit(kind: str, **data: Any) -> None:
+        if kind == "delta":
+            text = data["text"]
+            pieces = [{"text": text[i : i + DELTA]} for i in range(0, len(text), DELTA)]
+        else:
+            pieces = [data]
+        for piece in pieces:
+            notify(group, {"type": f"conversation.{kind}", "turn": turn.pk, **piece})
+
+    return emit
+
+
+class Runner:
+    """Makes turns until `stop` is called."""
+
+    def __init__(self, threads: int = 0) -> None:
+        self.threads = threads or settings.TURN_THREADS
+        self._stopping = threading.Event()
+        self._cancelled = threading.Event()
+        self._making: dict[Future[None], Turn] = {}
+
+    def stop(self, *_: Any) -> None:
+        """Claim nothing more; `run` returns when what is being made is ended or given back."""
+        self._stopping.set()
+
+    def run(self) -> bool:
+        """Claims and makes turns. Returns whether all threads came to an end."""
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="turn")
+        pause = PAUSES[0]
+        while not self._stopping.is_set():
+            try:
+                with _listening() as listening:
+                    pause = PAUSES[0]
+                    self._serve(pool, listening)
+            except GONE as error:
+                logger.warning("Database away: %s", str(error).strip())
+                connection.close()
+                self._stopping.wait(pause)
+                pause = min(pause * 2, PAUSES[1])
+        return self._wind_up(pool)
+
+    def _serve(self, pool: ThreadPoolExecutor, listening: "psycopg.Connection[Any]") -> None:
+        renewed = swept = 0.0
+        while not self._stopping.is_set():
+            now = time.monotonic()
+            if now - swept >= POLL:
+                turns.sweep()
+                swept = now
+            if now - renewed >= RENEW:
+                turns.renew(list(self._making.values()))
+                renewed = now
+            self._collect()
+            while len(self._making) < self.threads and (turn := turns.claim()):
+                self._making[pool.submit(_make_in_thread, turn, self._cancelled)] = turn
+            self._wait(listening)
+
+    def _wait(self, listening: "psycopg.Connection[Any]") -> None:
+        """Until a turn may be there to claim, or it is time to look after leases."""
+        if len(self._making) >= self.threads:
+            wait(self._making, timeout=0.2)
+            return
+        timeout = 0.2 if self._making else POLL / 2
+        for _notice in listening.notifies(timeout=timeout, stop_after=1):
+            return
+
+    def _collect(self) -> None:
+        """Look at the threads that came to an end; what failed is tried again later."""
+        for future in [future for future in self._making if future.done()]:
+            turn = self._making.pop(future)
+            if error := future.exception():
+                logger.error("Turn %s failed", turn.pk, exc_info=error)
+                turns.retry_later(turn, f"{type(error).__name__}: {error}")
+
+    def _wind_up(self, pool: ThreadPoolExecutor) -> bool:
+        _done, unfinished = wait(self._making, timeout=GRACE)
+        self._cancelled.set()
+        try:
+            self._collect()
+            for turn in self._making.values():
+                turns.give_back(turn)
+        except GONE as error:  # the lease runs out by itself
+            logger.warning("Database away while stopping: %s", str(error).strip())
+        pool.shutdown(wait=False, cancel_futures=True)
+        return not unfinished
+
+
+def _make_in_thread(turn: Turn, cancelled: threading.Event) -> None:
+    try:
+        connection.close_if_unusable_or_obsolete()
+        make(turn, cancelled)
+    finally:
+        if connection.errors_occurred:
+            connection.close()
+
+
+@contextmanager
+def _listening() -> Iterator["psycopg.Connection[Any]"]:
+    """A connection that hears wake-ups and, by its lock, shows that a runner lives."""
+    with psycopg.connect(**listen_parameters()) as listening:
+        listening.execute(f"LISTEN {WAKE_CHANNEL}")
+        listening.execute("SELECT pg_advisory_lock_shared(%s)", [ALIVE])
+        yield listening

@@ -1,0 +1,75 @@
+"""What the four steps pass on: one turn in the making."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from knowledge.retrieval import Passage, Retrieval
+
+from chat.models import Turn
+from knowledge.models import KnowledgeBase
+
+Reason = Literal["asked", "unhappy", "no_answer", "failed"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message that came before the question."""
+
+    role: str  # a value of chat.models.Message.Role
+    text: str
+    outcome: str = ""  # of the turn it asked for, or answered: a value of Turn.Outcome
+
+
+def _silent(kind: str, **data: Any) -> None:
+    """Nobody watches."""
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass
+class TurnState:
+    """A question on its way through clarify, recall, answer and escalate."""
+
+    question: str
+    bases: Iterable[KnowledgeBase]
+    history: list[Said] = field(default_factory=list)  # oldest first
+    # What the previous turn asked back for: {"question": …, "missing": [slot, …]}.
+    asked: dict[str, Any] = field(default_factory=dict)
+    emit: Callable[..., None] = _silent  # emit("step", step=…), emit("delta", text=…)
+    deadline: float = field(default_factory=lambda: time.monotonic() + 120)  # of time.monotonic()
+    cancelled: Callable[[], bool] = _never
+
+    query: str = ""  # the question made complete
+    retrieval: Retrieval | None = None
+    outcome: str = ""  # a value of Turn.Outcome, set by the step that ends the turn
+    reason: Reason | None = None  # why a person is needed
+    text: str = ""  # what is said, Markdown with citation marks
+    sources: list[Passage] = field(default_factory=list)  # cited: mark [n] is sources[n - 1]
+    options: list[str] = field(default_factory=list)  # ready replies to offer
+    pending: dict[str, Any] = field(default_factory=dict)  # slots asked for now
+    confidence: float | None = None
+    mode: str = ""  # "model", "extractive" or, after a model failed, "extractive-fallback"
+    trace: dict[str, Any] = field(default_factory=dict)
+
+    def end(self, outcome: Turn.Outcome, text: str) -> "TurnState":
+        self.outcome, self.text = outcome.value, text
+        return self
+
+    def call_person(self, reason: Reason) -> "TurnState":
+        self.reason = reason
+        return self
+
+    def previous_question(self) -> str:
+        """The last thing asked that was about something, "" when there is none."""
+        topical = {Turn.Outcome.ANSWERED, Turn.Outcome.CLARIFYING, Turn.Outcome.HANDOFF}
+        for said in reversed(self.history):
+            if said.role == "customer" and said.outcome in topical:
+                return said.text
+        return ""
+
+    def was_answered(self) -> bool:
+        return any(said.outcome == Turn.Outcome.ANSWERED for said in self.history)

@@ -1,0 +1,73 @@
+"""First step: what does the message want, and does it say enough to be looked for?"""
+
+from django.utils.translation import gettext as _
+
+from chat import understanding
+from chat.models import Turn
+from chat.state import TurnState
+from knowledge.models import Document
+
+OPTIONS = 4
+
+
+def clarify(turn: TurnState) -> TurnState:
+    """Ends the turn with small talk or a question back, calls a person, or sets `query`."""
+    intent = understanding.intent(turn.question, answered=turn.was_answered())
+    turn.trace["intent"] = intent
+    if intent == understanding.PERSON:
+        return turn.call_person("asked")
+    if intent in (understanding.UNHAPPY, understanding.ABUSE):
+        return turn.call_person("unhappy")
+    if intent == understanding.THANKS:
+        return turn.end(Turn.Outcome.CHAT, _("You are welcome. Ask again whenever you like."))
+    if intent == understanding.GREETING:
+        return turn.end(
+            Turn.Outcome.CHAT,
+            _("Hello! I answer from the knowledge base, with sources. What can I do for you?"),
+        )
+    return _complete(turn)
+
+
+def _complete(turn: TurnState) -> TurnState:
+    """Make a question that can be looked for, or ask back, once, for what is missing."""
+    if turn.asked:  # this message answers what was asked back
+        turn.query = f"{turn.asked['question']} {turn.question}"
+        return turn
+    previous = turn.previous_question()
+    vague = understanding.vague(turn.question, _names(turn))
+    if previous and (vague or understanding.follows(turn.question)):
+        turn.query = f"{previous} {turn.question}"
+        return turn
+    if vague:
+        return _ask_back(turn)
+    turn.query = turn.question
+    return turn
+
+
+def _ask_back(turn: TurnState) -> TurnState:
+    missing = understanding.missing(turn.question)
+    turn.pending = {"question": turn.question, "missing": missing}
+    turn.options = _options(turn)
+    wanted = {
+        "product": _("Which product or system is it about?"),
+        "error": _("What does it say exactly (error text or code)?"),
+        "done": _("What did you do before it happened, or want to do?"),
+    }
+    lines = [f"- {wanted[slot]}" for slot in missing]
+    text = _("I need to know a little more to find the right answer:") + "\n\n" + "\n".join(lines)
+    return turn.end(Turn.Outcome.CLARIFYING, text)
+
+
+def _names(turn: TurnState) -> list[str]:
+    return [base.name for base in turn.bases]
+
+
+def _options(turn: TurnState) -> list[str]:
+    """Titles that contain a bare name, else the bases to choose from when there are several."""
+    names = _names(turn)
+    if "product" in turn.pending["missing"]:
+        return names[:OPTIONS] if len(names) > 1 else []
+    titles = Document.objects.filter(
+        knowledge_base__in=turn.bases, title__icontains=turn.question.strip(), current__isnull=False
+    )
+    return list(titles.order_by("title").values_list("title", flat=True)[:OPTIONS])

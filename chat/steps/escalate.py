@@ -1,0 +1,23 @@
+"""Last step, when a person is needed: say why. `call_human` runs in the turn's transaction."""
+
+from django.utils.translation import gettext as _
+
+from chat.asking import call_human
+from chat.models import Turn
+from chat.state import TurnState
+
+__all__ = ["call_human", "escalate"]
+
+
+def escalate(turn: TurnState) -> TurnState:
+    """Say why a person is needed. That one is called is the desk's to say, once it is true."""
+    texts = {
+        "asked": "",
+        "unhappy": _("I am sorry that I could not help."),
+        "no_answer": _("I found no reliable answer to this in the knowledge base."),
+        "failed": _("I could not finish an answer because of a technical problem."),
+    }
+    assert turn.reason is not None  # noqa: S101
+    turn.sources, turn.options = [], []
+    outcome = Turn.Outcome.FAILED if turn.reason == "failed" else Turn.Outcome.HANDOFF
+    return turn.end(outcome, texts[turn.reason])

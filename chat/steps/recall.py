@@ -1,0 +1,20 @@
+"""Second step: find the passages that could answer."""
+
+from dataclasses import asdict
+
+from chat.state import TurnState
+from knowledge import retrieval
+
+TRACED = ("chunk_id", "title", "locator", "score", "scores", "hits")
+
+
+def recall(turn: TurnState) -> TurnState:
+    found = retrieval.search(turn.query, turn.bases)
+    turn.retrieval, turn.confidence = found, found.confidence
+    turn.trace["query"] = turn.query
+    turn.trace["retrieval"] = {"mode": found.mode, "timings": found.timings}
+    turn.trace["passages"] = [
+        {key: value for key, value in asdict(passage).items() if key in TRACED}
+        for passage in found.passages
+    ]
+    return turn

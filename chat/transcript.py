@@ -1,0 +1,55 @@
+"""The only writer of messages."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from chat.models import Conversation, Message
+from opsdesk.errors import Conflict
+from opsdesk.realtime import notify
+
+
+def group(conversation_id: UUID) -> str:
+    """The realtime group of those who watch a conversation."""
+    return f"conversation.{conversation_id.hex}"
+
+
+@transaction.atomic
+def append(
+    conversation_id: UUID,
+    role: str,
+    text: str,
+    *,
+    epoch: int | None = None,
+    author: Any = None,
+    client_msg_id: str = "",
+    data: dict[str, Any] | None = None,
+    public: bool = True,
+) -> Message:
+    """Write the next message of a conversation and tell those who watch it after the commit.
+
+    The same `client_msg_id` again gives the message that is there. Raises
+    `opsdesk.errors.Conflict` when `epoch` is given and the conversation has moved on to another.
+    """
+    conversation = Conversation.objects.select_for_update().get(pk=conversation_id)
+    if client_msg_id:
+        written = conversation.messages.filter(client_msg_id=client_msg_id).first()
+        if written:
+            return written
+    if epoch is not None and conversation.epoch != epoch:
+        raise Conflict(f"epoch is {conversation.epoch}, not {epoch}")
+    conversation.last_seq += 1
+    conversation.save(update_fields=["last_seq", "updated_at"])
+    message = Message.objects.create(
+        conversation=conversation,
+        seq=conversation.last_seq,
+        role=role,
+        text=text,
+        author=author,
+        client_msg_id=client_msg_id,
+        data=data or {},
+        public=public,
+    )
+    notify(group(conversation_id), {"type": "conversation.message", "seq": message.seq})
+    return message

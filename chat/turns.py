@@ -1,0 +1,211 @@
+"""Turns as rows: claimed under a lease, made into a TurnState, ended in one transaction."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from chat import transcript
+from chat.asking import wake_runner
+from chat.models import Citation, Conversation, Figure, Message, Turn
+from chat.state import Said, TurnState
+from chat.steps.escalate import call_human
+from knowledge.models import Attachment, KnowledgeBase
+from opsdesk.realtime import notify
+
+LEASE = timedelta(seconds=30)
+ATTEMPTS = 3
+HISTORY = 12  # messages
+FIGURES = 6  # pictures and tables under an answer
+
+
+@transaction.atomic
+def claim() -> Turn | None:
+    """Take the oldest turn that waits, unless an earlier one of its conversation is unfinished."""
+    earlier = Turn.objects.filter(
+        conversation=OuterRef("conversation"), pk__lt=OuterRef("pk")
+    ).exclude(status=Turn.Status.DONE)
+    turn = (
+        Turn.objects.select_for_update(skip_locked=True, of=("self",))
+        .filter(~Exists(earlier), status=Turn.Status.QUEUED)
+        .order_by("pk")
+        .first()
+    )
+    if turn is None:
+        return None
+    turn.status = Turn.Status.RUNNING
+    turn.attempt += 1
+    turn.started_at = timezone.now()
+    turn.lease_until = turn.started_at + LEASE
+    turn.save(update_fields=["status", "attempt", "started_at", "lease_until"])
+    return turn
+
+
+def _held(turn: Turn) -> Any:
+    """The row, while this attempt still holds it: after a lost lease another attempt does."""
+    return Turn.objects.filter(pk=turn.pk, attempt=turn.attempt, status=Turn.Status.RUNNING)
+
+
+def renew(turns: list[Turn]) -> None:
+    for turn in turns:
+        _held(turn).update(lease_until=timezone.now() + LEASE)
+
+
+def give_back(turn: Turn) -> None:
+    """Unfinished through no fault of its own: at once ready for another runner."""
+    if _held(turn).update(status=Turn.Status.QUEUED, attempt=turn.attempt - 1, lease_until=None):
+        wake_runner()
+
+
+def retry_later(turn: Turn, error: str) -> None:
+    """This attempt failed: the sweeper queues it again after a growing pause."""
+    pause = timedelta(seconds=2 ** (turn.attempt - 1))
+    _held(turn).update(
+        lease_until=timezone.now() + pause, trace={**turn.trace, f"error {turn.attempt}": error}
+    )
+
+
+def sweep() -> int:
+    """Queue again what a killed runner left or an attempt failed at; how many there were."""
+    swept = Turn.objects.filter(status=Turn.Status.RUNNING, lease_until__lt=timezone.now()).update(
+        status=Turn.Status.QUEUED, lease_until=None
+    )
+    if swept:
+        wake_runner()
+    return swept
+
+
+def load(turn: Turn) -> TurnState:
+    """The turn with what it may know: its history and the bases its customer may read."""
+    conversation = Conversation.objects.select_related("user").get(pk=turn.conversation_id)
+    state = TurnState(
+        question=turn.message.text,
+        bases=bases(conversation),
+        history=_history(turn),
+        asked=_asked(turn),
+        deadline=time.monotonic() + settings.TURN_SECONDS,
+    )
+    state.trace["attempt"] = turn.attempt
+    return state
+
+
+def bases(conversation: Conversation) -> list[KnowledgeBase]:
+    readable = KnowledgeBase.objects.readable_by(conversation.user or AnonymousUser())
+    if conversation.knowledge_base_id:
+        readable = readable.filter(pk=conversation.knowledge_base_id)
+    return list(readable)
+
+
+def _history(turn: Turn) -> list[Said]:
+    before = (
+        Message.objects.filter(
+            conversation=turn.conversation_id, seq__lt=turn.message.seq, public=True
+        )
+        .exclude(role=Message.Role.SYSTEM)
+        .select_related("turn", "replied_turn")
+        .order_by("-seq")[:HISTORY]
+    )
+    return [Said(said.role, said.text, _outcome(said)) for said in reversed(before)]
+
+
+def _outcome(message: Message) -> str:
+    for name in ("turn", "replied_turn"):
+        turn = getattr(message, name, None)
+        if turn is not None:
+            return turn.outcome
+    return ""
+
+
+def _asked(turn: Turn) -> dict[str, Any]:
+    """What the turn just before asked back for."""
+    previous = (
+        Turn.objects.filter(conversation=turn.conversation_id, pk__lt=turn.pk)
+        .order_by("-pk")
+        .first()
+    )
+    if previous and previous.outcome == Turn.Outcome.CLARIFYING:
+        return previous.pending
+    return {}
+
+
+@transaction.atomic
+def finish(turn: Turn, state: TurnState) -> str:
+    """Say what the turn came to, and end it. Returns its outcome, "" when the lease was lost.
+
+    When a person took the conversation over meanwhile the answer is kept in the trace and
+    not said.
+    """
+    conversation = Conversation.objects.select_for_update().get(pk=turn.conversation_id)
+    held: Turn | None = _held(turn).select_for_update().first()
+    if held is None:
+        return ""
+    held.trace = {**turn.trace, **state.trace, "mode": state.mode}
+    held.confidence, held.pending = state.confidence, state.pending
+    if conversation.epoch != held.epoch:
+        held.outcome = Turn.Outcome.DISCARDED
+        held.trace["draft"] = state.text
+    else:
+        held.outcome = Turn.Outcome(state.outcome)
+        held.reply = _reply(held, state)
+        held.save()  # the summary of a handoff tells this turn too
+        if state.reason:
+            call_human(conversation, state.reason, held)
+    end(held)
+    return held.outcome
+
+
+def end(turn: Turn) -> None:
+    turn.status, turn.lease_until, turn.finished_at = Turn.Status.DONE, None, timezone.now()
+    turn.save()
+    notify(transcript.group(turn.conversation_id), {"type": "conversation.turn", "turn": turn.pk})
+    wake_runner()  # the conversation's next turn may start
+
+
+def _reply(turn: Turn, state: TurnState) -> Message | None:
+    if not state.text:
+        return None
+    data = {
+        "outcome": state.outcome,
+        "confidence": state.confidence,
+        "mode": state.mode,
+        "options": state.options,
+    }
+    message = transcript.append(
+        turn.conversation_id, Message.Role.ASSISTANT, state.text, epoch=turn.epoch, data=data
+    )
+    citations = Citation.objects.bulk_create(
+        Citation(
+            message=message,
+            n=n,
+            chunk_id=passage.chunk_id,
+            document_id=passage.document_id,
+            revision_id=passage.revision_id,
+            title=passage.title,
+            external_id=passage.external_id,
+            page=passage.page,
+            locator=passage.locator,
+            quote=passage.text,
+            regions=passage.regions,
+        )
+        for n, passage in enumerate(state.sources, 1)
+    )
+    _attach(message, citations)
+    return message
+
+
+def _attach(message: Message, citations: list[Citation]) -> None:
+    """The cited passages' pictures and tables, in reading order, each once."""
+    cited: dict[int, Citation] = {}
+    for citation in citations:
+        found = Attachment.objects.filter(chunks=citation.chunk_id).order_by("position")
+        for pk in found.values_list("pk", flat=True):
+            cited.setdefault(pk, citation)
+    Figure.objects.bulk_create(
+        Figure(message=message, attachment_id=pk, citation=citation, position=position)
+        for position, (pk, citation) in enumerate(list(cited.items())[:FIGURES], 1)
+    )

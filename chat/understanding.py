@@ -1,0 +1,111 @@
+"""What a message is: a call for a person, thanks, a question, too vague a one, or a follow-up.
+
+The words are content (`prompts/intents.toml`); here stands how they are read.
+"""
+
+import re
+import tomllib
+import unicodedata
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PERSON, UNHAPPY, THANKS, GREETING, ABUSE = "person", "unhappy", "thanks", "greeting", "abuse"
+FAILED_AGAIN = "failed_again"
+
+_CLAUSES = re.compile(r"[\s]*[，。！？；、~…,!?;\n]+[\s]*|\.(?=\s|$)")
+_PRODUCT = re.compile(r"[A-Za-z][A-Za-z+.-]{1,30}")  # "Redis", "node.js"; not "ORA-01555"
+
+
+@cache
+def _content() -> dict[str, Any]:
+    return tomllib.loads((Path(__file__).parent / "prompts" / "intents.toml").read_text("utf-8"))
+
+
+@cache
+def _patterns(intent: str) -> re.Pattern[str]:
+    content = _content()
+    patterns = content["vague"]["patterns"] if intent == "vague" else content["intents"][intent]
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+
+
+@cache
+def _fillers() -> tuple[str, ...]:
+    return tuple(sorted(_content()["fillers"], key=len, reverse=True))
+
+
+def clauses(text: str) -> list[str]:
+    plain = unicodedata.normalize("NFKC", text).strip()
+    return [clause for clause in (part.strip() for part in _CLAUSES.split(plain)) if clause]
+
+
+def _bare(clause: str) -> Iterator[str]:
+    """`clause`, then again with one more filler taken off its ends each time."""
+    while clause:
+        yield clause
+        lower = clause.lower()
+        for filler in _fillers():
+            if lower.startswith(filler):
+                clause = clause[len(filler) :].strip()
+                break
+            if lower.endswith(filler):
+                clause = clause[: -len(filler)].strip()
+                break
+        else:
+            return
+
+
+def _is(intent: str, clause: str) -> bool:
+    return any(_patterns(intent).fullmatch(bare) for bare in _bare(clause))
+
+
+def intent(text: str, *, answered: bool = False) -> str:
+    """What `text` is beside a question, "" for a question.
+
+    Calling a person, being unhappy and abuse may stand beside other clauses; thanks and a
+    greeting only count when there is nothing else. `answered`: OpsDesk has answered before,
+    so "还是不行" is a complaint.
+    """
+    parts = clauses(text)
+    unhappy = (UNHAPPY, FAILED_AGAIN) if answered else (UNHAPPY,)
+    for found, names in ((PERSON, (PERSON,)), (UNHAPPY, unhappy), (ABUSE, (ABUSE,))):
+        if any(_is(name, part) for name in names for part in parts):
+            return found
+    if parts and all(_is(THANKS, part) or _is(GREETING, part) for part in parts):
+        return THANKS if any(_is(THANKS, part) for part in parts) else GREETING
+    return ""
+
+
+def vague(text: str, names: list[str]) -> bool:
+    """Whether `text` names no thing to look for, or nothing but a thing.
+
+    `names` are those of the knowledge bases and documents it could name.
+    """
+    parts = [part for part in clauses(text) if not _is(GREETING, part)]
+    if not parts:
+        return True
+    if all(_is("vague", part) or _is(FAILED_AGAIN, part) for part in parts):
+        return True
+    known = {unicodedata.normalize("NFKC", name).strip().lower() for name in names}
+    return len(parts) == 1 and bool(parts[0].lower() in known or _PRODUCT.fullmatch(parts[0]))
+
+
+def missing(text: str) -> list[str]:
+    """Which of "product", "error" and "done" a vague message does not tell."""
+    names_product = any(_PRODUCT.fullmatch(part) for part in clauses(text))
+    return [slot for slot in ("product", "error", "done") if slot != "product" or not names_product]
+
+
+def follows(text: str) -> bool:
+    """Whether a message leans on the question before it ("那第二步呢")."""
+    rules = _content()["follow_up"]
+    parts = clauses(text)
+    if not parts or len(text) > rules["length"]:
+        return False
+    opens = re.compile("|".join(f"(?:{p})" for p in rules["opens"]), re.IGNORECASE)
+    whole = re.compile("|".join(f"(?:{p})" for p in rules["whole"]), re.IGNORECASE)
+    leans = opens.match(parts[0]) or all(
+        any(whole.fullmatch(bare) for bare in _bare(part)) for part in parts
+    )
+    return bool(leans)

@@ -8,8 +8,15 @@ class OpsDeskConfig(AppConfig):
     verbose_name = _("OpsDesk")
 
     def ready(self) -> None:
+        from django.conf import settings
+
         from opsdesk import checks  # noqa: F401
+
+        if settings.ROLE == "worker":
+            from opsdesk.processes import end_forks_with_parents
+
+            end_forks_with_parents()
 
 
 class OpsDeskAdminConfig(AdminConfig):
-    default_site = "opsdesk.admin.OpsDeskAdminSite"
+    default_site = "opsdesk.site.OpsDeskAdminSite"

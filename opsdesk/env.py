@@ -6,15 +6,20 @@ system checks with a hint, so that `manage.py check` can say all of them at once
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 T = TypeVar("T")
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
+PREFIX = "OPSDESK_"
+# Read by the tests alone.
+FOR_TESTS = {"OPSDESK_DATA", "OPSDESK_REQUIRE_BROWSER", "OPSDESK_REQUIRE_BGE"}
 
 
 @dataclass(frozen=True)
@@ -30,18 +35,13 @@ class Environment:
 
     values: Mapping[str, str] = field(default_factory=lambda: os.environ)
     problems: list[Problem] = field(default_factory=list)
-    known: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=lambda: set(FOR_TESTS))
 
-    def _read(self, name: str, default: T, parse: Callable[[str], T], hint: str) -> T:
-        self.known.add(name)
-        raw = self.values.get(name, "").strip()
-        if not raw:
-            return default
-        try:
-            return parse(raw)
-        except ValueError:
-            self.problems.append(Problem(name, f"{name} is {raw!r}.", hint))
-            return default
+    def unknown(self) -> list[str]:
+        """Variables with our prefix that nothing reads: slips of the pen."""
+        return sorted(
+            name for name in self.values if name.startswith(PREFIX) and name not in self.known
+        )
 
     def text(self, name: str, default: str = "") -> str:
         return self._read(name, default, str, "")
@@ -56,7 +56,7 @@ class Environment:
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         def parse(raw: str) -> int:
-            if low <= int(raw) <= high:
+            if re.fullmatch("-?[0-9]+", raw) and low <= int(raw) <= high:
                 return int(raw)
             raise ValueError(raw)
 
@@ -64,7 +64,7 @@ class Environment:
 
     def number(self, name: str, default: float, low: float, high: float) -> float:
         def parse(raw: str) -> float:
-            if low <= float(raw) <= high:
+            if re.fullmatch(r"-?[0-9]*\.?[0-9]+", raw) and low <= float(raw) <= high:
                 return float(raw)
             raise ValueError(raw)
 
@@ -76,26 +76,63 @@ class Environment:
                 return raw
             raise ValueError(raw)
 
-        return self._read(name, default, parse, f"Use one of: {', '.join(choices)}.")
+        return self._read(name, default, parse, f"Use one of: {', '.join(filter(None, choices))}.")
 
     def words(self, name: str, default: str = "") -> list[str]:
         """A comma-separated list."""
         return [word.strip() for word in self.text(name, default).split(",") if word.strip()]
 
+    def time_zone(self, name: str, default: str) -> str:
+        def parse(raw: str) -> str:
+            try:
+                return ZoneInfo(raw).key
+            except (ZoneInfoNotFoundError, OSError) as error:  # "Asia" is a folder
+                raise ValueError(raw) from error
+
+        return self._read(name, default, parse, "Use a name like Asia/Shanghai or UTC.")
+
+    def url(self, name: str, default: str = "") -> str:
+        """An address of an HTTP service, without a slash at its end."""
+
+        def parse(raw: str) -> str:
+            url = urlsplit(raw)
+            if url.scheme in {"http", "https"} and url.hostname and url.port != 0:
+                return raw.rstrip("/")
+            raise ValueError(raw)
+
+        return self._read(name, default, parse, "Use an address like https://host:8000/v1.")
+
     def database(self, name: str) -> dict[str, object]:
-        """A PostgreSQL URL as Django's connection settings; {} when it is not set."""
+        """A PostgreSQL URL as Django's connection settings; {} when it is not set.
+
+        What follows the question mark (sslmode=require, connect_timeout=5 …) goes to OPTIONS.
+        """
 
         def parse(raw: str) -> dict[str, object]:
             url = urlsplit(raw)
             if url.scheme not in {"postgres", "postgresql"} or not url.path.strip("/"):
                 raise ValueError(raw)
-            query = dict(parse_qsl(url.query))
+            options = dict(parse_qsl(url.query, strict_parsing=bool(url.query)))
             return {
                 "NAME": unquote(url.path[1:]),
                 "USER": unquote(url.username or ""),
                 "PASSWORD": unquote(url.password or ""),
-                "HOST": unquote(url.hostname or query.pop("host", "")),
-                "PORT": str(url.port or ""),
+                "HOST": unquote(url.hostname or options.pop("host", "")),
+                "PORT": str(url.port or options.pop("port", "")),
+                "OPTIONS": options,
             }
 
         return self._read(name, {}, parse, "Use postgresql://user:password@host:5432/name.")
+
+    def _read(self, name: str, default: T, parse: Callable[[str], T], hint: str) -> T:
+        self.known.add(name)
+        raw = self.values.get(name, "").strip()
+        if not raw:
+            return default
+        try:
+            return parse(raw)
+        except ValueError:
+            # A URL may hold a password, and checks end up in logs.
+            shown = "not a usable address" if "://" in raw else repr(raw)
+            self.problems.append(Problem(name, f"{name} is {shown}.", hint))
+            return default

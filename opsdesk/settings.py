@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.utils.translation import gettext_lazy as _
 
+from opsdesk import postgres
 from opsdesk.env import Environment
 from opsdesk.secret import secret_key
 
@@ -76,18 +77,26 @@ TEMPLATES = [
 
 # --- Database -----------------------------------------------------------------
 # ROLE decides how connections are kept: the web process borrows them from a pool,
-# workers keep one each, commands open and close theirs.
-ROLE = env.choice("OPSDESK_ROLE", "command", ("command", "web", "worker"))
+# workers keep one each, commands open and close theirs, offline commands have none.
+ROLE = env.choice("OPSDESK_ROLE", "command", ("command", "web", "worker", "offline"))
 DATABASE_URL = env.text("DATABASE_URL")  # empty: the embedded server
-DATABASES = {
-    "default": {
+WEB_CONNECTIONS = env.integer("OPSDESK_WEB_CONNECTIONS", 16, 2, 500)
+_server = (
+    {"ENGINE": "django.db.backends.postgresql", **env.database("DATABASE_URL")}
+    if DATABASE_URL
+    else {
         "ENGINE": "opsdesk.database",
-        "CONN_MAX_AGE": 60 if ROLE == "worker" else 0,
-        "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"pool": {"min_size": 2, "max_size": 16, "timeout": 10}} if ROLE == "web" else {},
-        **env.database("DATABASE_URL"),
+        "NAME": postgres.DATABASE,
+        "USER": postgres.USER,
+        "HOST": str(postgres.socket_folder(HOME)),
+        "OPTIONS": {},
     }
-}
+)
+if ROLE == "web":
+    _pool = {"min_size": 2, "max_size": WEB_CONNECTIONS, "timeout": 10}
+    _server["OPTIONS"] = {**_server.get("OPTIONS", {}), "pool": _pool}
+_server |= {"CONN_MAX_AGE": 60 if ROLE == "worker" else 0, "CONN_HEALTH_CHECKS": True}
+DATABASES = {} if ROLE == "offline" else {"default": _server}
 # Where LISTEN connects when DATABASE_URL points to a transaction pooler.
 DATABASE_DIRECT = env.database("DATABASE_DIRECT_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -117,16 +126,16 @@ Q_CLUSTER = {
 CHANNEL_LAYERS = {"default": {"BACKEND": "opsdesk.realtime.PostgresLayer"}}
 
 # --- Named backends: made once a process by opsdesk.backends -------------------
-EMBEDDER = env.text("OPSDESK_EMBEDDER")  # "", "bge-m3" or "openai"
+EMBEDDER = env.choice("OPSDESK_EMBEDDER", "", ("", "bge-m3", "openai"))
 MODEL_CACHE = env.text("OPSDESK_MODEL_DIR")  # a local folder with bge-m3's weights
-OPENAI_BASE_URL = env.text("OPENAI_BASE_URL")
+OPENAI_BASE_URL = env.url("OPENAI_BASE_URL")
 OPENAI_API_KEY = env.text("OPENAI_API_KEY", "none")
 OPENAI_MODEL = env.text("OPENAI_MODEL")
 OPENAI_TEMPERATURE = env.number("OPENAI_TEMPERATURE", 0.2, 0.0, 2.0)
 OPENAI_TEMPERATURE_FORCED = env.flag("OPENAI_TEMPERATURE_FORCED", False)
 OPENAI_TIMEOUT = env.integer("OPENAI_TIMEOUT", 60, 1, 600)
 OPENAI_EMBEDDING_MODEL = env.text("OPENAI_EMBEDDING_MODEL")
-OPENAI_EMBEDDING_BASE_URL = env.text("OPENAI_EMBEDDING_BASE_URL", OPENAI_BASE_URL)
+OPENAI_EMBEDDING_BASE_URL = env.url("OPENAI_EMBEDDING_BASE_URL", OPENAI_BASE_URL)
 OPENAI_EMBEDDING_DIMENSIONS = env.integer("OPENAI_EMBEDDING_DIMENSIONS", 1024, 8, 4000)
 
 BACKENDS = {
@@ -166,6 +175,7 @@ PASSAGES = env.integer("OPSDESK_PASSAGES", 5, 1, 20)  # passages given to an ans
 CONFIDENCE = env.number("OPSDESK_CONFIDENCE", 0.5, 0.0, 1.0)  # below: a person
 TURN_SECONDS = env.integer("OPSDESK_TURN_SECONDS", 120, 5, 600)  # budget of one answer
 TURN_THREADS = env.integer("OPSDESK_TURN_THREADS", 4, 1, 32)  # answers made at once
+CHAT_DESK = "handoff.desk"  # where the chat finds `reopen`, `leave_contact` and `standing`
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 DATA_UPLOAD_MAX_NUMBER_FILES = 200
 
@@ -248,20 +258,45 @@ READINESS = [
     "opsdesk.health.worker",
     "opsdesk.health.turns",
 ]
-# What waits, on the start page: each `(request) -> opsdesk.admin.Panel | None`.
+# What `manage.py serve` runs: a command of manage.py, its role, its environment, and how many
+# database connections it may hold (django-q's pusher, monitor and sentinel have one each).
+PROCESSES = {
+    "web": {"COMMAND": ["web"], "ROLE": "web", "CONNECTIONS": WEB_CONNECTIONS + 1},
+    "worker": {"COMMAND": ["qcluster"], "CONNECTIONS": Q_CLUSTER["workers"] + 3},
+    "short": {
+        "COMMAND": ["qcluster"],
+        "ENVIRONMENT": {"Q_CLUSTER_NAME": "short"},
+        "CONNECTIONS": Q_CLUSTER["ALT_CLUSTERS"]["short"]["workers"] + 3,
+    },
+    "turns": {"COMMAND": ["run_turns"], "CONNECTIONS": TURN_THREADS + 2},
+}
+# What `serve` does once, before the first administrator is made; each `() -> None`, idempotent.
+FIRST_START: list[str] = []
+# What `manage.py doctor` asks; each `() -> Iterable[opsdesk.diagnosis.Finding]`.
+DOCTOR = [
+    "opsdesk.diagnosis.database",
+    "opsdesk.diagnosis.migrations",
+    "opsdesk.diagnosis.workers",
+    "opsdesk.diagnosis.queues",
+    "opsdesk.diagnosis.model_server",
+    "opsdesk.diagnosis.disk",
+]
+# What waits, on the start page: each `(request) -> opsdesk.site.Panel | None`.
 START_PANELS: list[str] = []
 
 # --- Language, time, files ------------------------------------------------------
 LANGUAGE_CODE = "zh-hans"
 LANGUAGES = [("zh-hans", "简体中文"), ("en", "English")]
 LOCALE_PATHS = [BASE_DIR / "locale"]
-TIME_ZONE = env.text("OPSDESK_TIME_ZONE", "Asia/Shanghai")
+TIME_ZONE = env.time_zone("OPSDESK_TIME_ZONE", "Asia/Shanghai")
 USE_I18N = USE_TZ = True
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = HOME / "static"
+WHITENOISE_USE_FINDERS = True  # from where they lie: nothing to collect, nothing stale
 MEDIA_ROOT = HOME / "files"  # served only by views that check who may read
 MEDIA_URL = ""
+FILE_UPLOAD_PERMISSIONS = 0o600
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -271,4 +306,4 @@ LOG_LEVEL = env.choice("OPSDESK_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING",
 LOGGING_CONFIG = "opsdesk.logs.configure"
 LOGGING = {"level": LOG_LEVEL}
 
-ENVIRONMENT_PROBLEMS = env.problems
+ENVIRONMENT = env

@@ -1,12 +1,27 @@
 from typing import Any
 
-from django.db.backends.postgresql import base
+import psycopg
+from django.db.backends.postgresql import base, client
 
 from opsdesk import postgres
 
 
+class DatabaseClient(client.DatabaseClient):
+    def runshell(self, parameters: Any) -> None:
+        type(self).executable_name = str(postgres.running_server().binaries / "psql")
+        super().runshell(parameters)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
+    client_class = DatabaseClient
+
     def get_connection_params(self) -> dict[str, Any]:
-        if not self.settings_dict["HOST"] and not self.settings_dict["USER"]:
-            self.settings_dict.update(postgres.running_server().settings(self.settings_dict["NAME"]))
+        postgres.server().use()
         return super().get_connection_params()
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        try:
+            return super().get_new_connection(conn_params)
+        except psycopg.OperationalError:
+            postgres.server().recover()
+            return super().get_new_connection(conn_params)

@@ -1,0 +1,113 @@
+"""One command for everything: database, web server, workers."""
+
+import socket
+import time
+from threading import Event, Thread
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from opsdesk import postgres, processes
+from opsdesk.installing import ADMINISTRATOR, prepare
+
+PORT_SECONDS = 3  # a killed predecessor may hold the port for a moment
+
+
+class Command(BaseCommand):
+    help = "Start the database when it is embedded, the web server and the workers."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", help="Address to listen on (OPSDESK_HOST).")
+        parser.add_argument("--port", type=int, help="Port to listen on (OPSDESK_PORT).")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        host = options["host"] or settings.HOST
+        port = options["port"] or settings.PORT
+        try:
+            with processes.alone(settings.HOME / "serve.lock"):
+                check_port(host, port)
+                self.run(host, port)
+        except processes.AlreadyRunning as error:
+            raise CommandError(
+                _("OpsDesk already runs from %(home)s (process %(pid)s).")
+                % {"home": settings.HOME, "pid": error}
+            ) from error
+        except postgres.PostgresError as error:
+            raise CommandError(str(error)) from error
+
+    def run(self, host: str, port: int) -> None:
+        stop = Event()
+        processes.stop_on_signals(stop)
+        if not settings.DATABASE_URL:
+            self.stdout.write(
+                _("Database: the embedded PostgreSQL in %(home)s. Production sets DATABASE_URL.")
+                % {"home": postgres.running_server().data}
+            )
+        if password := prepare():
+            self.stdout.write(
+                _("Administrator %(name)s, password %(password)s (shown once, change it).")
+                % {"name": ADMINISTRATOR, "password": password}
+            )
+        children = processes.configured()
+        for child in children:
+            child.environment |= {"OPSDESK_HOST": host, "OPSDESK_PORT": str(port)}
+            processes.release_tasks(child.environment.get("Q_CLUSTER_NAME"))
+        Thread(target=self.announce, args=(host, port, stop), daemon=True).start()
+        processes.supervise(children, stop)
+        self.stdout.write(_("Stopped."))
+
+    def announce(self, host: str, port: int, stop: Event) -> None:
+        """Print where to go as soon as somebody answers there."""
+        while not answers(host, port):
+            if stop.wait(0.1):
+                return
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        lines = {
+            _("Chat page"): "/",
+            _("Administration"): reverse("admin:index"),
+            _("API"): reverse("api-docs"),
+        }
+        for label, path in lines.items():
+            self.stdout.write(f"{label}: {address}{path}")
+        self.stdout.write(_("Ctrl-C stops everything."))
+        self.stdout.flush()
+
+
+def answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((reachable(host), port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def reachable(host: str) -> str:
+    """An address to ask when we listen on all of them."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise CommandError when somebody else listens there."""
+    deadline = time.monotonic() + PORT_SECONDS
+    while True:
+        try:
+            family, kind, _proto, _name, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+                return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    _(
+                        "Cannot listen on %(host)s port %(port)s: %(reason)s. Choose another: "
+                        "manage.py serve --port 8001, or OPSDESK_PORT."
+                    )
+                    % {"host": host, "port": port, "reason": error.strerror or error}
+                ) from error
+        time.sleep(0.2)

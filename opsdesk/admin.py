@@ -1,4 +1,4 @@
-"""Our admin site, and the admin pages of what the framework brings along."""
+"""Admin pages of what belongs to no feature: API tokens, and the framework's own tables."""
 
 from typing import Any
 
@@ -8,18 +8,11 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_variables
 
 from opsdesk.models import ApiToken
-
-
-class OpsDeskAdminSite(admin.AdminSite):
-    site_title = site_header = _("OpsDesk")
-    index_title = _("Start")
-    enable_nav_sidebar = True
 
 
 @admin.register(ApiToken)
@@ -60,7 +53,7 @@ class ApiTokenAdmin(admin.ModelAdmin):
 
     @sensitive_variables()
     def save_model(
-        self, request: HttpRequest, obj: ApiToken, form: ModelForm[ApiToken], change: bool
+        self, request: HttpRequest, obj: ApiToken, form: "ModelForm[ApiToken]", change: bool
     ) -> None:
         if not change:
             if not request.user.is_superuser:

@@ -1,0 +1,55 @@
+"""The admin site: its name, and the start page with what waits."""
+
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+from django.conf import settings
+from django.contrib.admin import AdminSite
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.http import HttpRequest, HttpResponse
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy as _
+
+
+class Row(TypedDict, total=False):
+    label: str
+    value: object
+    url: str  # "" or missing: no link
+    level: str  # "", "ok", "warning" or "error"
+
+
+class Panel(TypedDict):
+    title: str
+    rows: list[Row]
+
+
+# What an entry of `settings.START_PANELS` names; None: nothing this user may see.
+MakePanel = Callable[[HttpRequest], Panel | None]
+
+
+class LoginForm(AdminAuthenticationForm):
+    # The same words whether the password was wrong or there were too many tries.
+    error_messages = {
+        **AdminAuthenticationForm.error_messages,
+        "invalid_login": _(
+            "This name and password do not open a staff account."
+            " After several failures sign-in is refused for a while."
+        ),
+    }
+
+
+class OpsDeskAdminSite(AdminSite):
+    site_title = site_header = _("OpsDesk")
+    index_title = _("Start")
+    login_form = LoginForm
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().index(request, {"panels": panels(request), **(extra_context or {})})
+
+
+def panels(request: HttpRequest) -> list[Panel]:
+    """What waits, in the order of the settings."""
+    makers: list[MakePanel] = [import_string(name) for name in settings.START_PANELS]
+    return [panel for make in makers if (panel := make(request))]

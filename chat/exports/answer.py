@@ -1,0 +1,108 @@
+"""An answer as a document has it: the question, the text, what it shows and where it is from."""
+
+import io
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.utils import timezone
+from django.utils.text import get_valid_filename
+from django.utils.translation import gettext as _
+from PIL import Image, UnidentifiedImageError
+
+from chat.exports.blocks import Table, html_table, plain
+from chat.models import Citation, Message
+from knowledge.models import Attachment
+
+PICTURE_SIDE = 1600  # pixels: more does not show on paper
+NAME_LENGTH = 40
+
+
+@dataclass
+class Picture:
+    png: bytes
+    width: int  # pixels
+    height: int
+
+
+@dataclass
+class ShownFigure:
+    """A table or a picture; a picture that cannot be shown is neither."""
+
+    label: str  # "图 3 · 磁盘告警 · 第 2 页 · 巡检手册"
+    table: Table | None = None
+    picture: Picture | None = None
+
+
+@dataclass
+class Answer:
+    """Everything an export prints, read once from the database and the files."""
+
+    title: str
+    question: str
+    text: str  # Markdown with citation marks
+    at: datetime  # in the current time zone
+    figures: list[ShownFigure] = field(default_factory=list)  # in reading order
+    # By number: "[1] 巡检手册 · 第 2 页 · 磁盘", and the words cited.
+    sources: list[tuple[str, str]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, message: Message) -> "Answer":
+        question = question_of(message)
+        figures = message.figures.select_related("attachment", "citation")  # type: ignore[attr-defined]
+        return cls(
+            title=plain(message.conversation.title or question) or _("Answer"),
+            question=plain(question),
+            text=message.text,
+            at=timezone.localtime(message.created_at),
+            figures=[_shown(figure.attachment, figure.citation) for figure in figures],
+            sources=[(_source(source), plain(source.quote)) for source in message.citations.all()],
+        )
+
+    @property
+    def byline(self) -> str:
+        return f"{_('OpsDesk')} · {self.at:%Y-%m-%d %H:%M}"
+
+    @property
+    def file_name(self) -> str:
+        """Of the file, without its suffix."""
+        subject = get_valid_filename(f"{self.question[:NAME_LENGTH].strip()} {self.at:%Y-%m-%d}")
+        return subject.strip("_.")
+
+
+def question_of(message: Message) -> str:
+    """What the customer said that `message` answers."""
+    earlier = message.conversation.messages.filter(
+        role=Message.Role.CUSTOMER, seq__lt=message.seq, public=True
+    )
+    last = earlier.order_by("-seq").first()
+    return last.text if last else ""
+
+
+def page_label(page: int | None) -> str:
+    return _("page %(page)s") % {"page": page} if page else ""
+
+
+def _source(citation: Citation) -> str:
+    parts = (citation.title, page_label(citation.page), citation.locator)
+    return plain(f"[{citation.n}] " + " · ".join(part for part in parts if part))
+
+
+def _shown(attachment: Attachment, citation: Citation) -> ShownFigure:
+    parts = (attachment.number, attachment.caption, page_label(attachment.page), citation.title)
+    label = plain(" · ".join(part for part in parts if part))
+    if attachment.kind == Attachment.Kind.TABLE:
+        return ShownFigure(label, table=html_table(attachment.html))
+    return ShownFigure(label, picture=_picture(attachment))
+
+
+def _picture(attachment: Attachment) -> Picture | None:
+    """The picture as PNG, or None when its file is gone or no longer a picture."""
+    try:
+        with attachment.file.open("rb") as file, Image.open(file) as image:
+            image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+            shown = image.convert("RGB")
+    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
+        return None
+    buffer = io.BytesIO()
+    shown.save(buffer, "PNG", optimize=True)
+    return Picture(buffer.getvalue(), shown.width, shown.height)

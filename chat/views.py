@@ -1,0 +1,119 @@
+"""The chat page, and answers as files."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.http import content_disposition_header
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_safe
+
+from chat import visitors
+from chat.asking import MESSAGE_LENGTH
+from chat.exports import docx, pdf
+from chat.exports.answer import Answer
+from chat.models import Message
+from knowledge.models import Chunk, KnowledgeBase
+
+EXAMPLES = 4
+EXAMPLE_LENGTH = 40  # characters: longer questions do not read well on a button
+
+# What the page's scripts say; everything else stands in the template.
+STRINGS = {
+    "step.clarify": _("Understanding the question…"),
+    "step.recall": _("Searching…"),
+    "step.answer": _("Answering…"),
+    "step.escalate": _("Calling a person…"),
+    "sending": _("Sending…"),
+    "failed": _("Not sent"),
+    "copied": _("Copied"),
+    "page": _("page %(page)s"),
+    "pages": _("%(page)s / %(pages)s"),
+    "left": _("%(left)s characters left"),
+    "state.queued": _("Called. Waiting for a person…"),
+    "state.ahead": _("Called. %(waiting)s ahead of you."),
+    "state.human": _("%(agent)s is with you."),
+    "state.human.unnamed": _("A person is with you."),
+    "state.resolved": _("Resolved. Ask again whenever you like."),
+    "offline": _("Connection lost. Reconnecting…"),
+    "person": _("Person"),
+    "picture.missing": _("The picture cannot be shown."),
+    "original.missing": _("The original cannot be shown here any more. The quoted passage:"),
+}
+
+
+@never_cache
+@ensure_csrf_cookie
+@require_safe
+def page(request: HttpRequest) -> HttpResponse:
+    """The chat page. Makes a visitor of whoever asks."""
+    bases = list(KnowledgeBase.objects.readable_by(request.user))
+    response = render(
+        request,
+        "chat/page.html",
+        {
+            "bases": bases,
+            "examples": examples(bases),
+            "knows": Chunk.objects.filter(knowledge_base__in=bases, enabled=True).exists(),
+            "config": {"strings": STRINGS, "length": MESSAGE_LENGTH},
+            "message_length": MESSAGE_LENGTH,
+        },
+    )
+    visitors.remember(request, response)
+    return response
+
+
+def examples(bases: list[KnowledgeBase]) -> list[str]:
+    """A few short questions that `bases` answer word for word, of different documents first."""
+    questions = (
+        Chunk.objects.filter(
+            knowledge_base__in=bases,
+            kind=Chunk.Kind.QA,
+            enabled=True,
+            document__approved_at__isnull=False,
+        )
+        .order_by("-pk")
+        .values_list("document", "question")[:200]
+    )
+    short = [(document, q) for document, q in questions if 0 < len(q) <= EXAMPLE_LENGTH]
+    seen: dict[int, int] = {}
+    ranked = []
+    for document, question in reversed(short):
+        seen[document] = seen.get(document, 0) + 1
+        ranked.append((seen[document], question))
+    ranked.sort(key=lambda pair: pair[0])
+    return [question for _turn, question in ranked[:EXAMPLES]]
+
+
+def _answer(request: HttpRequest, pk: int) -> Answer:
+    message = get_object_or_404(
+        Message.objects.select_related("conversation"),
+        pk=pk,
+        public=True,
+        role__in=(Message.Role.ASSISTANT, Message.Role.AGENT),
+    )
+    if not visitors.may_read(message.conversation, request.user, visitors.visitor(request.COOKIES)):
+        raise Http404
+    return Answer.of(message)
+
+
+def _export(make: Callable[[Answer], bytes], suffix: str, media_type: str) -> Any:
+    @never_cache
+    @require_safe
+    def view(request: HttpRequest, pk: int) -> HttpResponse:
+        answer = _answer(request, pk)
+        response = HttpResponse(make(answer), content_type=media_type)
+        name = f"{answer.file_name}.{suffix}"
+        response["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
+        return response
+
+    return view
+
+
+export_pdf = _export(pdf.export, "pdf", "application/pdf")
+export_docx = _export(
+    docx.export, "docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+)

@@ -1,0 +1,222 @@
+// The conversation as it stands: one element a message, in the order of `seq`, none twice.
+import { clone, say, time } from "./strings.js";
+
+export class Log {
+  #messages = new Map(); // seq → element
+  #pending = new Map(); // client id → element
+
+  constructor(element, { onRetry }) {
+    this.element = element;
+    this.onRetry = onRetry;
+    this.last = 0; // the highest seq shown
+  }
+
+  get empty() {
+    return !this.#messages.size && !this.#pending.size;
+  }
+
+  clear() {
+    this.element.replaceChildren();
+    this.#messages.clear();
+    this.#pending.clear();
+    this.last = 0;
+  }
+
+  knows(id) {
+    return this.#pending.has(id);
+  }
+
+  has(seq) {
+    return this.#messages.has(seq);
+  }
+
+  // A message of the server's; one shown before is drawn anew.
+  put(message) {
+    const element = draw(message);
+    const before = this.#messages.get(message.seq);
+    if (before) {
+      before.replaceWith(element);
+    } else {
+      this.#drop(message.id);
+      const next = [...this.element.children].find(
+        (other) => !other.dataset.seq || Number(other.dataset.seq) > message.seq,
+      );
+      this.element.insertBefore(element, next ?? null);
+    }
+    this.#messages.set(message.seq, element);
+    this.last = Math.max(this.last, message.seq);
+    this.#tidy();
+    return element;
+  }
+
+  // What the visitor just wrote, until the server has it.
+  sending(id, text) {
+    const element = draw({ role: "customer", text, created_at: new Date().toISOString() });
+    this.#pending.set(id, element);
+    element.querySelector(".retry").addEventListener("click", () => this.onRetry(id));
+    this.element.append(element);
+    this.note(id, say("sending"));
+    this.#tidy();
+  }
+
+  note(id, sentence, failed = false) {
+    const line = this.#pending.get(id)?.querySelector(".sending");
+    if (!line) return;
+    line.hidden = false;
+    line.classList.toggle("failed", failed);
+    line.querySelector("span").textContent = sentence;
+    line.querySelector(".retry").hidden = !failed;
+  }
+
+  // The server has stored it as `seq`; the message itself may have come before, or comes next.
+  stored(id, seq) {
+    const element = this.#pending.get(id);
+    if (!element) return;
+    if (this.has(seq)) return this.#drop(id);
+    this.#pending.delete(id);
+    element.querySelector(".sending").hidden = true;
+    element.dataset.seq = seq;
+    this.#messages.set(seq, element);
+  }
+
+  question() {
+    return [...this.element.querySelectorAll(".customer")].at(-1);
+  }
+
+  #drop(id) {
+    this.#pending.get(id)?.remove();
+    this.#pending.delete(id);
+  }
+
+  // Buttons and forms belong to the newest message that asks for something.
+  #tidy() {
+    const newest = this.element.lastElementChild;
+    for (const part of this.element.querySelectorAll(".options")) {
+      part.hidden = !newest.contains(part);
+    }
+    const asks = [...this.element.querySelectorAll("[data-event]")].at(-1);
+    for (const form of this.element.querySelectorAll(".contact")) {
+      form.hidden = !asks.contains(form);
+    }
+  }
+}
+
+function draw(message) {
+  const element = clone("t-message");
+  element.classList.add(message.role);
+  if (message.seq) element.dataset.seq = message.seq;
+  if (message.event) element.dataset.event = message.event;
+  const prose = element.querySelector(".prose");
+  if (message.role === "assistant" || message.role === "agent") {
+    prose.innerHTML = message.html; // cleaned by the server's allow-list
+    enrich(prose);
+  } else {
+    prose.textContent = message.text;
+  }
+  if (message.role === "agent") {
+    const who = element.querySelector(".who");
+    who.hidden = false;
+    who.textContent = message.author || say("person");
+  }
+  if (message.event === "nobody_on_duty") element.append(clone("t-contact"));
+  if (message.options?.length) element.append(options(message.options));
+  if (message.figures?.length) element.append(figures(message.figures));
+  if (message.citations?.length) element.append(sources(message.citations));
+  if (message.exports) element.append(actions(message));
+  element.message = message;
+  return element;
+}
+
+// Tables scroll inside themselves; code can be copied.
+function enrich(prose) {
+  for (const table of prose.querySelectorAll("table")) table.replaceWith(scrolling(table));
+  for (const code of prose.querySelectorAll("pre")) {
+    const frame = document.createElement("div");
+    frame.className = "code";
+    code.tabIndex = 0;
+    code.replaceWith(frame);
+    frame.append(code, clone("t-copy"));
+  }
+}
+
+function scrolling(table) {
+  const frame = document.createElement("div");
+  frame.className = "wide-table";
+  frame.tabIndex = 0;
+  frame.append(table.cloneNode(true));
+  return frame;
+}
+
+function options(labels) {
+  const line = clone("t-options");
+  for (const label of labels) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "option";
+    button.textContent = label;
+    line.append(button);
+  }
+  return line;
+}
+
+export function place({ page, locator }) {
+  return [page && say("page", { page }), locator].filter(Boolean).join(" · ");
+}
+
+function sources(citations) {
+  const section = clone("t-sources");
+  for (const citation of citations) {
+    const item = clone("t-source");
+    const button = item.querySelector("button");
+    button.dataset.n = citation.n;
+    button.querySelector(".n").textContent = citation.n;
+    button.querySelector(".title").textContent = citation.title;
+    button.querySelector(".locator").textContent = place(citation);
+    section.lastElementChild.append(item);
+  }
+  return section;
+}
+
+function figures(all) {
+  const section = clone("t-figures");
+  for (const figure of all) {
+    const element = clone("t-figure");
+    const caption = [figure.number, figure.caption, place(figure), `[${figure.n}]`].filter(Boolean).join(" · ");
+    element.querySelector("figcaption").textContent = caption;
+    element.querySelector(".body").append(
+      figure.kind === "picture" ? picture(figure, caption) : table(figure, caption),
+    );
+    section.append(element);
+  }
+  return section;
+}
+
+function picture({ url, width, height }, caption) {
+  const button = clone("t-zoom");
+  const image = button.querySelector("img");
+  if (width && height) Object.assign(image, { width, height });
+  image.alt = caption;
+  image.src = url;
+  image.onerror = () => button.replaceWith(say("picture.missing"));
+  return button;
+}
+
+function table({ html }, caption) {
+  const frame = document.createElement("div");
+  frame.className = "wide-table";
+  frame.tabIndex = 0;
+  frame.role = "region";
+  frame.ariaLabel = caption;
+  frame.innerHTML = html; // cleaned by the server's allow-list
+  return frame;
+}
+
+function actions(message) {
+  const line = clone("t-actions");
+  line.querySelector(".pdf").href = message.exports.pdf;
+  line.querySelector(".docx").href = message.exports.docx;
+  const at = line.querySelector("time");
+  at.dateTime = message.created_at;
+  at.textContent = time(message.created_at);
+  return line;
+}

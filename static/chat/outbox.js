@@ -1,0 +1,42 @@
+// Messages written and not yet stored by the server. They survive a reload and go out again
+// after a reconnect; the server knows them by their id, so twice is once.
+const KEY = "opsdesk.outbox";
+
+export class Outbox {
+  #messages = new Map(JSON.parse(sessionStorage.getItem(KEY) ?? "[]")); // id → text
+
+  get all() {
+    return [...this.#messages];
+  }
+
+  add(text) {
+    const id = newId();
+    this.#messages.set(id, text);
+    this.#save();
+    return id;
+  }
+
+  text(id) {
+    return this.#messages.get(id);
+  }
+
+  remove(id) {
+    this.#messages.delete(id);
+    this.#save();
+  }
+
+  clear() {
+    this.#messages.clear();
+    this.#save();
+  }
+
+  #save() {
+    sessionStorage.setItem(KEY, JSON.stringify(this.all));
+  }
+}
+
+// crypto.randomUUID is missing on plain http from another machine.
+function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+    byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,37 @@
+"""`manage.py parse FILE`: what OpsDesk reads in a file."""
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+
+from knowledge.parsing import parse
+from knowledge.parsing.rendering import to_markdown
+from opsdesk.errors import ParseError
+
+
+class Command(BaseCommand):
+    help = "Print what OpsDesk reads in a file, as Markdown"
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path)
+        parser.add_argument("--password", help=_("Password of a protected PDF"))
+        parser.add_argument("--json", action="store_true", help=_("All blocks as JSON"))
+
+    def handle(self, *args: Any, file: Path, password: str | None, **options: Any) -> None:
+        if not file.is_file():
+            raise CommandError(_("There is no file %(name)s.") % {"name": file})
+        try:
+            parsed = parse(file, file.name, password)
+        except ParseError as error:
+            raise CommandError(str(error)) from error
+        if options["json"]:
+            self.stdout.write(json.dumps(parsed.to_json(), ensure_ascii=False, indent=1))
+        else:
+            self.stdout.write(to_markdown(parsed))
+        for warning in parsed.warnings:
+            self.stderr.write(warning)

@@ -1,0 +1,91 @@
+"""Behind the doors, in the process that has Django: detect, run the right parser, explain."""
+
+from pathlib import Path
+
+from django.utils.translation import gettext_lazy as _
+
+from knowledge.parsing import detection, markdown, plaintext, sandbox
+from knowledge.parsing.document import ParsedDocument
+from knowledge.parsing.unreadable import Reason, Unreadable
+from opsdesk.errors import ParseError
+
+SENTENCES: dict[Reason, object] = {
+    "empty": _("The file is empty."),
+    "password": _("The file is password-protected. Remove the password and upload it again."),
+    "wrong_password": _("The password does not open the file."),
+    "wrong_extension": _(
+        "The file is not what its name says: it holds plain text. "
+        "Save it again in the right format, or rename it."
+    ),
+    "archive": _("This is an archive. Unpack it, or upload it as a whole knowledge base."),
+    "executable": _("This is a program, not a document."),
+    "media": _("Audio and video cannot be read. Upload a transcript."),
+    "email": _("E-mail messages cannot be read. Save the message as PDF or HTML."),
+    "picture_format": _("This picture format cannot be read. Save it as PNG or JPEG."),
+    "office_format": _("This Office format cannot be read. Save it as DOCX, XLSX, PPTX or PDF."),
+    "unknown": _("The file type is not recognised. PDF, Office, text and picture files are."),
+    "bomb": _("The file would unpack to far more than a document holds, so it was not opened."),
+    "entities": _(
+        "The file carries XML declarations that no Office program writes. "
+        "Save it again from Office and retry."
+    ),
+    "broken": _("The file is damaged. Open it in its own program, save it again and retry."),
+    "nothing": _("Nothing readable was found in the file: no text, table or picture."),
+    "huge_picture": _("The picture is too large to read. Make it smaller and retry."),
+    "limits": _("The file is too complex to read. Split it and retry."),
+    "memory": _("Reading the file took more memory than allowed. Split it and retry."),
+    "timeout": _("Reading the file took too long. Split it and retry."),
+    "too_much": _("The file holds more text and pictures than one document may. Split it."),
+    "crashed": _("The file makes its reader fail; it may be damaged. Save it again and retry."),
+    "stopped": _("Reading the file was interrupted. Try again."),
+}
+# What a parser left out; after the colon a detail.
+WARNINGS = {
+    "pictures_skipped": _("%(detail)s pictures could not be converted."),
+    "formulas_without_value": _(
+        "%(detail)s formula cells have no saved result and are blank. "
+        "Open the file in Excel and save it."
+    ),
+    "ocr_stopped": _("Text recognition ran out of time after %(detail)s pages."),
+    "broken_pages": _("Pages that could not be read: %(detail)s."),
+}
+# Another try may succeed only where the cause lies outside the file.
+_PASSING: set[Reason] = {"stopped"}
+
+
+def media_type(path: Path, name: str) -> str:
+    try:
+        return detection.detect(path, name)
+    except Unreadable as refusal:
+        raise _explained(refusal) from refusal
+
+
+def parse(path: Path, name: str, password: str | None) -> ParsedDocument:
+    try:
+        parsed = _parse(path, name, password)
+    except Unreadable as refusal:
+        raise _explained(refusal) from refusal
+    parsed.warnings = [_warning(warning) for warning in parsed.warnings]
+    return parsed
+
+
+def _parse(path: Path, name: str, password: str | None) -> ParsedDocument:
+    kind = detection.detect(path, name)
+    if kind in detection.TEXTS:
+        text = detection.decode(path.read_bytes())
+        parsed = markdown.parse(text) if kind == "text/markdown" else plaintext.parse(text, name)
+    else:
+        parsed = sandbox.run(path, kind, password)
+    if not parsed.blocks:
+        raise Unreadable("nothing")
+    return parsed
+
+
+def _explained(refusal: Unreadable) -> ParseError:
+    sentence = str(SENTENCES[refusal.reason])
+    return ParseError(sentence, permanent=refusal.reason not in _PASSING)
+
+
+def _warning(warning: str) -> str:
+    code, _colon, detail = warning.partition(":")
+    return str(WARNINGS[code]) % {"detail": detail}

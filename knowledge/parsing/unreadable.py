@@ -1,0 +1,37 @@
+"""Why a file cannot be read: a code that the parsing subprocess can pass on.
+
+`knowledge.parsing.reading` has the sentence for each code.
+"""
+
+from typing import Literal
+
+Reason = Literal[
+    "empty",
+    "password",
+    "wrong_password",
+    "wrong_extension",
+    "archive",
+    "executable",
+    "media",
+    "email",
+    "picture_format",
+    "office_format",
+    "unknown",
+    "bomb",
+    "entities",
+    "broken",
+    "nothing",
+    "huge_picture",
+    "limits",
+    "memory",
+    "timeout",
+    "crashed",
+    "too_much",
+    "stopped",
+]
+
+
+class Unreadable(Exception):
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason

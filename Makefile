@@ -1,0 +1,58 @@
+# make run: a working OpsDesk on this machine. make test: everything that needs no root.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# uv when there is one, else the one that the environment gets by pip.
+UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
+# uv reads no pip settings: hand on where pip finds its files.
+FROM := $(addprefix --find-links=,$(PIP_FIND_LINKS)) \
+	$(addprefix --index=,$(PIP_EXTRA_INDEX_URL)) $(addprefix --default-index=,$(PIP_INDEX_URL))
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python $(FROM)
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint bge lock clean
+
+help:  ## What there is
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed  ## The environment only
+
+run: $(VENV)/.installed  ## Database, web server and workers; Ctrl-C stops all
+	@exec $(BIN)/python manage.py serve
+
+test: $(VENV)/.installed-dev  ## Everything that needs no root
+	$(BIN)/python -m pytest tests
+
+lint: $(VENV)/.installed-dev  ## Style, types, missing migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+bge: $(VENV)/.installed-bge  ## Add FlagEmbedding, the production encoder on this machine
+
+lock: $(BIN)/python  ## Compile the pinned requirements with their hashes
+	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) requirements-dev.in -o requirements-dev.txt
+
+clean:  ## Remove the environment, not the data
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "OpsDesk needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
+	@if command -v uv >/dev/null; then uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV); \
+	else $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv; fi
+
+$(VENV)/.installed: requirements.txt | $(BIN)/python
+	$(INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(INSTALL) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.installed-bge: requirements-bge.txt $(VENV)/.installed
+	$(INSTALL) -r requirements-bge.txt -c requirements.txt
+	@touch $@

@@ -91,9 +91,9 @@ class Embedder:
 class FlagEmbedder(Embedder):
     """The dense vectors of BAAI/bge-m3 by FlagEmbedding, which `requirements-bge.txt` installs.
 
-    `model` is a local folder with the weights or a name on the Hugging Face hub, which are
-    downloaded on first use. Loaded once, when the first text comes; on a CPU in single
-    precision, as half precision is slower there.
+    The weights come from `folder`, or from the Hugging Face hub on first use when it is empty.
+    Loaded once, when the first text comes; on a CPU in single precision, as half precision is
+    slower there.
     """
 
     batch_size = 12
@@ -103,11 +103,13 @@ class FlagEmbedder(Embedder):
         model: str,
         dimensions: int = 1024,
         *,
+        folder: str = "",
         device: str = "cpu",
         max_tokens: int = 2048,
         **options: Any,
     ) -> None:
         super().__init__(model, dimensions, **options)
+        self.weights = folder or model
         self.device = device
         self.max_tokens = max_tokens
         self._lock = threading.Lock()
@@ -129,8 +131,8 @@ class FlagEmbedder(Embedder):
         return vectors
 
     def _load(self) -> Any:
-        folder = Path(self.model)
-        if folder.is_absolute() and not folder.is_dir():
+        local = self.weights != self.model
+        if local and not Path(self.weights).is_dir():  # or the hub would be asked for it
             raise self._unloadable(_("there is no such folder"), permanent=True)
         try:
             from FlagEmbedding import BGEM3FlagModel
@@ -141,19 +143,19 @@ class FlagEmbedder(Embedder):
                 permanent=True,
             ) from error
         try:
-            return BGEM3FlagModel(self.model, use_fp16=self.device != "cpu", devices=self.device)
+            return BGEM3FlagModel(self.weights, use_fp16=self.device != "cpu", devices=self.device)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().partition("\n")[0]
-            raise self._unloadable(reason, permanent=folder.is_dir()) from error
+            raise self._unloadable(reason, permanent=local) from error
 
     def _unloadable(self, reason: str, *, permanent: bool) -> ModelError:
         return ModelError(
             _(
-                "The weights of %(model)s could not be loaded (%(reason)s). Set "
+                "The weights %(weights)s could not be loaded (%(reason)s). Set "
                 "OPSDESK_MODEL_DIR to a folder that holds bge-m3, or let this machine reach "
                 "huggingface.co once."
             )
-            % {"model": self.model, "reason": reason},
+            % {"weights": self.weights, "reason": reason},
             permanent=permanent,
         )
 

@@ -5,6 +5,7 @@ wrong values. Nothing here imports a model, a database driver or torch.
 """
 
 from pathlib import Path
+from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
@@ -46,6 +47,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "opsdesk.logs.request_context",
     "opsdesk.security.security_headers",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -138,23 +140,25 @@ OPENAI_EMBEDDING_MODEL = env.text("OPENAI_EMBEDDING_MODEL")
 OPENAI_EMBEDDING_BASE_URL = env.url("OPENAI_EMBEDDING_BASE_URL", OPENAI_BASE_URL)
 OPENAI_EMBEDDING_DIMENSIONS = env.integer("OPENAI_EMBEDDING_DIMENSIONS", 1024, 8, 4000)
 
-BACKENDS = {
-    "embedder": {
-        "": None,
-        "bge-m3": {
-            "BACKEND": "knowledge.embedders.FlagEmbedder",
-            "OPTIONS": {"model": MODEL_CACHE or "BAAI/bge-m3", "dimensions": 1024},
+# An index of vectors is asked through the embedder it was made with, by name, also after
+# OPSDESK_EMBEDDER chose another one for the next.
+EMBEDDERS: dict[str, dict[str, Any]] = {
+    "bge-m3": {
+        "BACKEND": "knowledge.embedders.FlagEmbedder",
+        "OPTIONS": {"model": "BAAI/bge-m3", "dimensions": 1024, "folder": MODEL_CACHE},
+    },
+    "openai": {
+        "BACKEND": "knowledge.embedders.OpenAIEmbedder",
+        "OPTIONS": {
+            "base_url": OPENAI_EMBEDDING_BASE_URL,
+            "api_key": OPENAI_API_KEY,
+            "model": OPENAI_EMBEDDING_MODEL,
+            "dimensions": OPENAI_EMBEDDING_DIMENSIONS,
         },
-        "openai": {
-            "BACKEND": "knowledge.embedders.OpenAIEmbedder",
-            "OPTIONS": {
-                "base_url": OPENAI_EMBEDDING_BASE_URL,
-                "api_key": OPENAI_API_KEY,
-                "model": OPENAI_EMBEDDING_MODEL,
-                "dimensions": OPENAI_EMBEDDING_DIMENSIONS,
-            },
-        },
-    }.get(EMBEDDER),
+    },
+}
+BACKENDS: dict[str, dict[str, Any] | None] = {
+    "embedder": EMBEDDERS.get(EMBEDDER),
     "llm": {
         "BACKEND": "chat.llms.OpenAIModel",
         "OPTIONS": {
@@ -304,6 +308,7 @@ STORAGES = {
 
 LOG_LEVEL = env.choice("OPSDESK_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 LOGGING_CONFIG = "opsdesk.logs.configure"
-LOGGING = {"level": LOG_LEVEL}
+LOG_FORMAT = env.choice("OPSDESK_LOG_FORMAT", "json", ("json", "text"))  # text: on a terminal
+LOGGING = {"level": LOG_LEVEL, "format": LOG_FORMAT}
 
 ENVIRONMENT = env

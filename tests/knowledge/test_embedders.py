@@ -149,7 +149,7 @@ class TestOpenAIEmbedder:
 class TestFlagEmbedderWithoutWeights:
     def test_a_missing_folder_is_named(self, tmp_path):
         with pytest.raises(ModelError, match="OPSDESK_MODEL_DIR") as caught:
-            FlagEmbedder(str(tmp_path / "absent")).query("甲")
+            FlagEmbedder("BAAI/bge-m3", folder=str(tmp_path / "absent")).query("甲")
         assert str(tmp_path / "absent") in str(caught.value)
         assert caught.value.permanent
 
@@ -208,14 +208,16 @@ def checkpoint(flag, tmp_path_factory):
 @pytest.mark.bge
 class TestFlagEmbedder:
     def test_gives_the_dense_vectors(self, flag, checkpoint):
-        made = list(FlagEmbedder(str(checkpoint), 32, max_tokens=512).passages(TEXTS))
+        made = list(
+            FlagEmbedder("tiny", 32, folder=str(checkpoint), max_tokens=512).passages(TEXTS)
+        )
         own = flag.BGEM3FlagModel(str(checkpoint), use_fp16=False, devices="cpu")
         expected = own.encode(TEXTS, max_length=512)["dense_vecs"].tolist()
         assert made == [pytest.approx(row, abs=1e-5) for row in expected]
         assert made[0] != made[1]
 
     def test_loads_once_for_all_threads(self, checkpoint, monkeypatch):
-        embedder = FlagEmbedder(str(checkpoint), 32, max_tokens=512)
+        embedder = FlagEmbedder("tiny", 32, folder=str(checkpoint), max_tokens=512)
         loads = []
         load = embedder._load
         monkeypatch.setattr(embedder, "_load", lambda: loads.append(1) or load())
@@ -233,13 +235,13 @@ class TestFlagEmbedder:
 
     def test_the_settings_must_say_the_dimensions(self, checkpoint):
         with pytest.raises(ModelError, match=r"32.*1024") as caught:
-            FlagEmbedder(str(checkpoint), 1024, max_tokens=512).query("甲")
+            FlagEmbedder("tiny", 1024, folder=str(checkpoint), max_tokens=512).query("甲")
         assert caught.value.permanent
 
     def test_broken_weights_are_named(self, checkpoint, tmp_path):
         (tmp_path / "config.json").write_text(json.dumps({"model_type": "xlm-roberta"}))
         with pytest.raises(ModelError, match="OPSDESK_MODEL_DIR"):
-            FlagEmbedder(str(tmp_path)).query("甲")
+            FlagEmbedder("tiny", folder=str(tmp_path)).query("甲")
 
     def test_no_weights_and_no_hub(self, flag, monkeypatch):
         from huggingface_hub import constants

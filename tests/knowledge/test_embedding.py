@@ -1,0 +1,377 @@
+import threading
+
+import numpy as np
+import pytest
+from django.db import connection
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from knowledge import embedding
+from knowledge.embedders import Embedder
+from knowledge.models import Chunk, Document, Embedding, EmbeddingIndex, KnowledgeBase, Revision
+from opsdesk.errors import Conflict, ModelError
+from tests.knowledge.embedding_server import vector
+
+State = EmbeddingIndex.State
+
+
+class Hashing(Embedder):
+    """Vectors made from the text alone. `trouble` is raised when texts with the word come."""
+
+    batch_size = 4
+    trouble: dict[str, ModelError] = {}
+    seen: list[str] = []
+    before_batch = staticmethod(lambda: None)
+
+    def embed_batch(self, texts):
+        self.before_batch()
+        for word, error in self.trouble.items():
+            if any(word in text for text in texts):
+                raise error
+        self.seen += texts
+        return [vector(text, self.dimensions) for text in texts]
+
+
+def options(model, dimensions=16):
+    return {
+        "BACKEND": "tests.knowledge.test_embedding.Hashing",
+        "OPTIONS": {"model": model, "dimensions": dimensions},
+    }
+
+
+@pytest.fixture(autouse=True)
+def configured(settings, monkeypatch):
+    monkeypatch.setattr(Hashing, "trouble", {})
+    monkeypatch.setattr(Hashing, "seen", [])
+    choose(settings, "first")
+
+
+def choose(settings, name):
+    settings.EMBEDDERS = {"first": options("one"), "second": options("two", 8)}
+    settings.EMBEDDER = name
+    settings.BACKENDS = {"embedder": settings.EMBEDDERS.get(name)}
+
+
+@pytest.fixture
+def base(db):
+    return KnowledgeBase.objects.create(slug="ops", name="运维")
+
+
+def add(base, *texts, approved=True):
+    document = Document.objects.create(
+        knowledge_base=base, title="手册", approved_at=timezone.now() if approved else None
+    )
+    revision = Revision.objects.create(document=document, name="手册.md", size=1)
+    return [
+        Chunk.objects.create(
+            knowledge_base=base, document=document, revision=revision, position=position, text=text
+        )
+        for position, text in enumerate(texts)
+    ]
+
+
+def run_queue():
+    """What the worker does, until nothing is queued."""
+    while task := OrmQ.objects.order_by("id").first():
+        task.delete()
+        assert task.task["func"] == "knowledge.embedding.build"
+        embedding.build(*task.task["args"])
+
+
+def built(settings, name="first"):
+    choose(settings, name)
+    index = embedding.create()
+    run_queue()
+    index.refresh_from_db()
+    return index
+
+
+def held(index):
+    return set(index.embeddings.values_list("chunk", flat=True))
+
+
+class TestBuilding:
+    def test_the_first_index_takes_over_when_it_is_complete(self, base, settings):
+        chunks = add(base, *"甲乙丙丁戊己庚")
+        index = embedding.create()
+        assert (index.state, index.total, index.done) == (State.BUILDING, 7, 0)
+        assert embedding.active() is None
+        run_queue()
+        index.refresh_from_db()
+        assert (index.state, index.total, index.done) == (State.ACTIVE, 7, 7)
+        assert held(index) == {chunk.pk for chunk in chunks}
+
+    def test_titles_and_headings_are_embedded_too(self, base, settings):
+        chunk = add(base, "正文")[0]
+        chunk.heading_path = ["安装"]
+        chunk.save()
+        built(settings)
+        assert "手册" in Hashing.seen[0]
+        assert "安装" in Hashing.seen[0]
+
+    def test_goes_on_where_it_was_stopped(self, base, monkeypatch):
+        add(base, *"甲乙丙丁戊己庚")
+        index = embedding.create()
+        assert not embedding.advance(index.pk, seconds=0)  # one batch, then time is up
+        index.refresh_from_db()
+        assert (index.state, index.done) == (State.BUILDING, 4)
+        run_queue()
+        index.refresh_from_db()
+        assert (index.state, index.done) == (State.ACTIVE, 7)
+        assert len(Hashing.seen) == 7  # nothing twice
+
+    def test_takes_in_chunks_that_come_meanwhile(self, base, monkeypatch):
+        add(base, *"甲乙丙丁戊")
+        late = []
+
+        def arrive():
+            if not late:
+                late.extend(add(base, "新来的"))
+
+        monkeypatch.setattr(Hashing, "before_batch", staticmethod(arrive))
+        index = embedding.create()
+        run_queue()
+        index.refresh_from_db()
+        assert late[0].pk in held(index)
+        assert (index.state, index.done, index.total) == (State.ACTIVE, 6, 6)
+
+    def test_a_chunk_that_goes_meanwhile_is_no_trouble(self, base, monkeypatch):
+        going = add(base, *"甲乙丙")[1]
+        monkeypatch.setattr(
+            Hashing,
+            "before_batch",
+            staticmethod(lambda: Chunk.objects.filter(pk=going.pk).delete()),
+        )
+        index = embedding.create()
+        run_queue()
+        index.refresh_from_db()
+        assert (index.state, index.done) == (State.ACTIVE, 2)
+
+    def test_an_index_that_is_dropped_meanwhile_is_no_trouble(self, base, monkeypatch):
+        add(base, "甲")
+        index = embedding.create()
+        monkeypatch.setattr(
+            Hashing,
+            "before_batch",
+            staticmethod(lambda: EmbeddingIndex.objects.filter(pk=index.pk).delete()),
+        )
+        run_queue()
+        assert not Embedding.objects.exists()
+
+    def test_asking_twice_makes_one(self, base, settings):
+        add(base, "甲")
+        assert built(settings) == built(settings)
+        assert EmbeddingIndex.objects.count() == 1
+
+    def test_needs_an_embedder(self, base, settings):
+        choose(settings, "")
+        with pytest.raises(Conflict):
+            embedding.create()
+
+    def test_a_final_error_is_said_on_the_index_and_can_be_tried_again(self, base, settings):
+        add(base, "甲")
+        Hashing.trouble = {"甲": ModelError("没有权重", permanent=True)}
+        index = built(settings)
+        assert (index.state, index.error) == (State.FAILED, "没有权重")
+        Hashing.trouble = {}
+        again = built(settings)
+        assert (again.pk, again.state, again.error) == (index.pk, State.ACTIVE, "")
+
+    def test_a_passing_error_is_left_to_the_queue(self, base):
+        add(base, "甲")
+        Hashing.trouble = {"甲": ModelError("忙", permanent=False)}
+        index = embedding.create()
+        with pytest.raises(ModelError):
+            run_queue()
+        index.refresh_from_db()
+        assert (index.state, index.error) == (State.BUILDING, "忙")
+
+
+class TestTakingOver:
+    def test_the_second_waits_to_be_activated(self, base, settings):
+        add(base, *"甲乙")
+        first, second = built(settings), built(settings, "second")
+        assert (embedding.active(), second.state) == (first, State.READY)
+        version = KnowledgeBase.objects.get().version
+        embedding.activate(second)
+        first.refresh_from_db()
+        assert (embedding.active(), first.state) == (second, State.READY)
+        assert KnowledgeBase.objects.get().version > version
+
+    def test_the_old_one_answers_while_the_new_one_is_built(self, base, settings):
+        chunks = add(base, *"甲乙")
+        built(settings)
+        choose(settings, "second")
+        embedding.create()
+        found = embedding.nearest(embedding.active(), "甲", [base.pk], 5)
+        assert {chunk for chunk, _ in found} == {chunk.pk for chunk in chunks}
+
+    def test_going_back(self, base, settings):
+        add(base, *"甲乙")
+        first, second = built(settings), built(settings, "second")
+        embedding.activate(second)
+        assert embedding.go_back() == first
+        assert embedding.active() == first
+        assert embedding.go_back() == second
+
+    def test_going_back_from_the_only_one_leaves_words(self, base, settings):
+        add(base, "甲")
+        built(settings)
+        assert embedding.go_back() is None
+        assert embedding.active() is None
+
+    def test_an_incomplete_one_cannot_take_over(self, base):
+        add(base, "甲")
+        index = embedding.create()
+        with pytest.raises(Conflict):
+            embedding.activate(index)
+
+    def test_one_left_behind_answers_and_catches_up(self, base, settings):
+        add(base, "甲")
+        first, second = built(settings), built(settings, "second")
+        embedding.activate(second)
+        late = add(base, "新")[0]
+        embedding.go_back()
+        assert embedding.active() == first
+        run_queue()
+        assert late.pk in held(first)
+
+    def test_dropping(self, base, settings):
+        add(base, "甲")
+        first, second = built(settings), built(settings, "second")
+        with pytest.raises(Conflict):
+            embedding.drop(first)
+        embedding.drop(second)
+        assert list(EmbeddingIndex.objects.all()) == [first]
+        assert Embedding.objects.count() == 1
+
+
+class TestAlongWithDocuments:
+    def test_new_chunks_get_vectors_in_all_live_indexes(self, base, settings):
+        add(base, "甲")
+        first = built(settings)
+        choose(settings, "second")
+        second = embedding.create()
+        chunks = add(base, "乙", "丙")
+        embedding.save(embedding.vectors_for(["乙", "丙"]), chunks)
+        assert {chunk.pk for chunk in chunks} <= held(first) & held(second)
+
+    def test_without_an_index_there_is_nothing_to_do(self, base):
+        assert embedding.vectors_for(["甲"]) == {}
+
+    def test_a_failing_embedder_loses_no_document(self, base, settings):
+        add(base, "甲")
+        index = built(settings)
+        Hashing.trouble = {"乙": ModelError("忙", permanent=False)}
+        vectors = embedding.vectors_for(["乙"])
+        chunk = add(base, "乙")[0]
+        embedding.save(vectors, [chunk])
+        assert chunk.pk not in held(index)
+        Hashing.trouble = {}
+        embedding.catch_up()
+        run_queue()
+        assert chunk.pk in held(index)
+
+    def test_an_index_that_was_dropped_is_skipped(self, base, settings):
+        add(base, "甲")
+        index = built(settings)
+        vectors = embedding.vectors_for(["乙"])
+        EmbeddingIndex.objects.filter(pk=index.pk).delete()
+        embedding.save(vectors, add(base, "乙"))
+        assert not Embedding.objects.exists()
+
+
+class TestNearest:
+    def test_is_the_exact_order(self, base, settings):
+        chunks = add(base, *(f"第{i}段" for i in range(30)))
+        index = built(settings)
+        asked = np.array(embedding.embedder_of(index).query("重启"))
+        texts = dict(zip([chunk.pk for chunk in chunks], Hashing.seen, strict=False))
+        cosines = {
+            pk: float(np.array(next(Hashing("one", 16).passages([text]))) @ asked)
+            for pk, text in texts.items()
+        }
+        found = embedding.nearest(index, "重启", [base.pk], 5)
+        assert [pk for pk, _ in found] == sorted(cosines, key=cosines.get, reverse=True)[:5]
+        assert [score for _, score in found] == pytest.approx(
+            sorted(cosines.values(), reverse=True)[:5], abs=2e-3
+        )
+
+    def test_leaves_out_what_must_not_answer(self, base, settings):
+        other = KnowledgeBase.objects.create(slug="other", name="别的")
+        seen, disabled = add(base, "甲", "乙")
+        Chunk.objects.filter(pk=disabled.pk).update(enabled=False)
+        add(base, "丙", approved=False)
+        add(other, "丁")
+        index = built(settings)
+        assert [pk for pk, _ in embedding.nearest(index, "甲", [base.pk], 10)] == [seen.pk]
+
+    def test_an_embedder_that_is_gone_is_named(self, base, settings):
+        add(base, "甲")
+        index = built(settings)
+        settings.EMBEDDERS = {}
+        choose_none = {"embedder": None}
+        settings.BACKENDS = choose_none
+        with pytest.raises(ModelError, match="first") as caught:
+            embedding.nearest(index, "甲", [base.pk], 1)
+        assert caught.value.permanent
+
+
+@pytest.mark.django_db(transaction=True)
+class TestGraph:
+    """CREATE INDEX CONCURRENTLY wants no transaction around it."""
+
+    def test_a_large_index_gets_one_and_it_is_used(self, settings, monkeypatch):
+        monkeypatch.setattr(embedding, "GRAPH_FROM", 10)
+        base = KnowledgeBase.objects.create(slug="ops", name="运维")
+        add(base, *(f"第{i}段" for i in range(40)))
+        index = built(settings)
+        exact = embedding.nearest(index, "重启", [base.pk], 40)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [name(index)])
+            assert "hnsw" in cursor.fetchone()[0]
+            cursor.execute("SET enable_seqscan = off; SET enable_sort = off")
+            try:
+                assert dict(embedding.nearest(index, "重启", [base.pk], 40)) == pytest.approx(
+                    dict(exact)
+                )
+            finally:
+                cursor.execute("RESET enable_seqscan; RESET enable_sort")
+        second = built(settings, "second")
+        embedding.activate(second)
+        embedding.drop(index)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_indexes WHERE indexname = %s", [name(index)])
+            assert cursor.fetchone() == (0,)
+
+    def test_a_small_one_does_not(self, settings):
+        base = KnowledgeBase.objects.create(slug="ops", name="运维")
+        add(base, "甲")
+        index = built(settings)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_indexes WHERE indexname = %s", [name(index)])
+            assert cursor.fetchone() == (0,)
+
+    def test_only_one_process_builds(self, settings):
+        base = KnowledgeBase.objects.create(slug="ops", name="运维")
+        add(base, "甲")
+        index = embedding.create()
+        with embedding._alone(index.pk) as alone:
+            assert alone
+            other = threading.Thread(target=self.elsewhere, args=(index.pk,))
+            other.start()
+            other.join()
+        index.refresh_from_db()
+        assert (index.done, index.state) == (0, State.BUILDING)
+        assert embedding.advance(index.pk, 10)
+        assert held(index)
+
+    def elsewhere(self, index_id):
+        try:
+            embedding.advance(index_id, 10)
+        finally:
+            connection.close()
+
+
+def name(index):
+    return f"embedding_hnsw_{index.pk}"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import (
     OpenApiExample,
@@ -28,6 +28,7 @@ from knowledge.serializers import (
     SearchSerializer,
     UploadSerializer,
 )
+from opsdesk.tokens import HasScope
 
 MARKDOWN = OpenApiExample(
     "Markdown",
@@ -96,7 +97,7 @@ class DocumentViewSet(
 ):
     queryset = Document.objects.all()
     serializer_class = DocumentSerializer
-    permission_classes = [DjangoModelPermissions]
+    permission_classes = [DjangoModelPermissions, HasScope]
     parser_classes = [MultiPartParser, JSONParser]
 
     def get_queryset(self) -> QuerySet[Document]:
@@ -105,6 +106,9 @@ class DocumentViewSet(
             .select_related("knowledge_base", "latest")
             .annotate(chunk_count=Count("chunks"))
         )
+        user = self.request.user
+        if not user.has_perm("knowledge.view_document"):
+            documents = documents.filter(Q(approved_at__isnull=False) | Q(created_by=user))
         lookups = {
             "knowledge_base": "knowledge_base__slug",
             "status": "latest__status",
@@ -164,7 +168,7 @@ class KnowledgeBaseViewSet(
 ):
     queryset = KnowledgeBase.objects.all()
     serializer_class = KnowledgeBaseSerializer
-    permission_classes = [DjangoModelPermissions]
+    permission_classes = [DjangoModelPermissions, HasScope]
     lookup_field = "slug"
 
     def get_queryset(self) -> QuerySet[KnowledgeBase]:
@@ -173,6 +177,8 @@ class KnowledgeBaseViewSet(
 
 class SearchView(APIView):
     """The passages that would answer a question, by the retrieval that answers in the chat."""
+
+    token_scope = "read"
 
     @extend_schema(
         summary="Search a knowledge base",

@@ -1,6 +1,6 @@
 """Run as a script, in a process of its own: one page of a PDF or an image as a PNG.
 
-    python -I rendering.py PAGE < ORIGINAL > PNG
+    python -I drawing.py PAGE < ORIGINAL > PNG
 
 A hostile file can only take this process down. Exits with 3 when there is no such page.
 """

@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from markdown_it import MarkdownIt
 
-from knowledge import rendering
+from knowledge import drawing
 from knowledge.models import Revision
 from knowledge.parsing.document import Block, ParsedDocument
 from opsdesk.errors import ParseError
@@ -131,7 +131,7 @@ def _render(original: Path, page: int, target: Path) -> None:
     try:
         with original.open("rb") as source:
             done = subprocess.run(  # noqa: S603
-                [sys.executable, "-I", rendering.__file__, str(page)],
+                [sys.executable, "-I", drawing.__file__, str(page)],
                 stdin=source,
                 capture_output=True,
                 timeout=RENDER_SECONDS,
@@ -142,7 +142,7 @@ def _render(original: Path, page: int, target: Path) -> None:
             )
     except subprocess.TimeoutExpired as error:
         raise ParseError(_("This page takes too long to draw."), permanent=True) from error
-    if done.returncode == rendering.NO_SUCH_PAGE:
+    if done.returncode == drawing.NO_SUCH_PAGE:
         raise NoSuchPage
     if done.returncode or not done.stdout:
         raise ParseError(_("This page cannot be drawn."), permanent=True)

@@ -161,7 +161,7 @@ def _delete(document: Document) -> None:
 
     def forget() -> None:
         for file in files:
-            file.storage.delete(file.name)
+            file.delete(save=False)
         pages.forget(rendered)
 
     transaction.on_commit(forget)

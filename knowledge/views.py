@@ -55,6 +55,7 @@ def revision(request: HttpRequest, pk: int) -> JsonResponse:
             "kind": "image" if pages.has_pictures(row) and row.file else "html",
             "pages": pages.number(row),
             "page_names": pages.names(row),
+            "blocks": pages.BLOCKS,  # on a page of a format that has none
             "original": reverse("revision-original", args=[pk]) if row.file else None,
         }
     )

@@ -1,0 +1,161 @@
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from django.core.files.base import ContentFile
+from django.db import connection
+from django.utils import timezone
+from django_q.models import OrmQ, Schedule
+
+from knowledge import indexing, parsing, tasks, uploading
+from knowledge.models import Chunk, KnowledgeBase, Revision, Status
+from opsdesk.errors import ParseError
+from tests.browser import kill, wait_for, workers
+
+CSV = "问题,答案\n怎么重启,systemctl restart nginx\n".encode()  # read by the parsing subprocess
+
+
+@pytest.fixture(autouse=True)
+def home(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path / "home" / "files"
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def revision(db):
+    base = KnowledgeBase.objects.create(slug="ops", name="Ops")
+    return uploading.add(base, file=ContentFile(b"# a\n\nb"), name="a.md", approved=True).revision
+
+
+def fresh(revision):
+    return Revision.objects.get(pk=revision.pk)
+
+
+def test_a_second_delivery_changes_nothing(revision):
+    tasks.process(revision.pk)
+    first = fresh(revision)
+    tasks.process(revision.pk)
+    assert fresh(revision).finished_at == first.finished_at and fresh(revision).attempts == 1
+
+
+def test_a_deleted_revision_is_no_error(db):
+    tasks.process(12345)
+
+
+def test_what_the_parser_says_is_what_is_shown(revision, monkeypatch):
+    def parse(path, name):
+        raise ParseError("它有密码。", permanent=True)
+
+    monkeypatch.setattr(parsing, "parse", parse)
+    tasks.process(revision.pk)
+    assert (fresh(revision).status, fresh(revision).error) == (Status.FAILED, "它有密码。")
+
+
+def test_a_passing_trouble_is_tried_again_a_few_times(revision, monkeypatch):
+    def parse(path, name):
+        raise ParseError("忙。", permanent=False)
+
+    monkeypatch.setattr(parsing, "parse", parse)
+    for _ in range(tasks.ATTEMPTS - 1):
+        tasks.process(revision.pk)
+        assert (fresh(revision).status, fresh(revision).error) == (Status.QUEUED, "忙。")
+    tasks.process(revision.pk)
+    assert fresh(revision).status == Status.FAILED
+
+
+def test_a_fault_of_ours_fails_with_a_sentence_and_is_reported(revision, monkeypatch):
+    def put(revision, parsed):
+        raise KeyError("ours")
+
+    monkeypatch.setattr(indexing, "put", put)
+    with pytest.raises(KeyError):  # django-q records it with its traceback
+        tasks.process(revision.pk)
+    assert fresh(revision).status == Status.FAILED and len(fresh(revision).error) > 5
+
+
+def test_a_file_that_keeps_killing_workers_is_given_up(revision):
+    Revision.objects.update(status=Status.PROCESSING, attempts=tasks.ATTEMPTS)
+    tasks.process(revision.pk)
+    assert fresh(revision).status == Status.FAILED and fresh(revision).error
+
+
+def test_the_sweep_leaves_what_is_queued_and_finished_alone(revision):
+    assert tasks.sweep() == 0
+    tasks.process(revision.pk)
+    OrmQ.objects.all().delete()
+    assert tasks.sweep() == 0
+
+
+def test_the_sweep_takes_up_what_nobody_works_on(revision):
+    # Taken by a cluster that was then killed: the task is locked for minutes.
+    OrmQ.objects.update(lock=timezone.now() + timezone.timedelta(minutes=5))
+    Revision.objects.update(status=Status.PROCESSING)
+    assert tasks.sweep() == 1
+    assert tasks.sweep() == 0  # now it waits in the queue
+    assert OrmQ.objects.latest("id").args() == (revision.pk,)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_sweep_leaves_alone_what_a_worker_reads(revision, monkeypatch):
+    OrmQ.objects.all().delete()
+    reading, go_on = threading.Event(), threading.Event()
+    parse = parsing.parse
+
+    def slowly(path, name):
+        reading.set()
+        assert go_on.wait(20)
+        return parse(path, name)
+
+    def work():
+        tasks.process(revision.pk)
+        connection.close()
+
+    monkeypatch.setattr(parsing, "parse", slowly)
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert reading.wait(20)
+    assert tasks.sweep() == 0
+    tasks.process(revision.pk)  # a second delivery does not wait, and does nothing
+    go_on.set()
+    thread.join()
+    assert fresh(revision).status == Status.READY and fresh(revision).attempts == 1
+
+
+def test_the_sweep_is_scheduled(db):
+    assert Schedule.objects.get(func="knowledge.tasks.sweep").repeats == -1
+
+
+def reader(session):
+    """The process id of the worker of `session` that has a parser under it."""
+    for folder in Path("/proc").iterdir():
+        try:
+            if b"knowledge.parsing.worker" in (folder / "cmdline").read_bytes():
+                status = (folder / "status").read_text()
+                parent = int(status.partition("PPid:")[2].split()[0])
+                if os.getsid(parent) == session:
+                    return parent
+        except (FileNotFoundError, NotADirectoryError, ProcessLookupError, PermissionError):
+            continue
+    return None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("killed", ["worker", "cluster"])
+def test_a_killed_worker_loses_nothing(home, killed):
+    base = KnowledgeBase.objects.create(slug="ops", name="Ops")
+    revision = uploading.add(base, file=ContentFile(CSV), name="a.csv", approved=True).revision
+    with workers(home) as cluster:
+        worker = wait_for(lambda: reader(cluster.pid), "the worker to read")
+        assert fresh(revision).status == Status.PROCESSING
+        if killed == "worker":
+            os.kill(worker, signal.SIGKILL)
+            wait_for(lambda: fresh(revision).status == Status.READY, "the new worker", 15)
+        else:
+            kill(cluster)
+            assert fresh(revision).status == Status.PROCESSING
+            with workers(home):
+                wait_for(lambda: fresh(revision).status == Status.READY, "the new cluster", 15)
+    assert fresh(revision).attempts == 2
+    assert Chunk.objects.filter(revision=revision).count() == 1

@@ -1,0 +1,262 @@
+import io
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.db import connection
+from django_q.models import OrmQ
+
+from knowledge import archives, tasks, uploading
+from knowledge.models import Chunk, Document, KnowledgeBase, Revision, Status
+from opsdesk.errors import ParseError
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def files(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path / "files"
+    return settings.MEDIA_ROOT
+
+
+@pytest.fixture
+def base():
+    return KnowledgeBase.objects.create(slug="ops", name="Ops")
+
+
+@pytest.fixture
+def curator():
+    return User.objects.create(username="curator")
+
+
+def add(base, content="# 重启\n\nsystemctl restart nginx\n", name="重启.md", **options):
+    data = content if isinstance(content, bytes) else content.encode()
+    return uploading.add(base, file=ContentFile(data), name=name, **{"approved": True, **options})
+
+
+def stored(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def finish(added):
+    tasks.process(added.revision.pk)
+    added.revision.refresh_from_db()
+    return added.revision
+
+
+def test_a_file_is_kept_and_queued_with_its_facts(base, curator):
+    added = add(base, user=curator)
+    revision = added.revision
+    assert added.created and revision.status == Status.QUEUED
+    assert (added.document.title, revision.name) == ("重启", "重启.md")
+    assert revision.media_type == "text/markdown"
+    assert revision.file.read().decode() == "# 重启\n\nsystemctl restart nginx\n"
+    assert added.document.approved_by == curator and added.document.approved_at
+    assert [row.args() for row in OrmQ.objects.all()] == [(revision.pk,)]
+
+
+def test_a_queued_file_becomes_ready_and_answers(base):
+    revision = finish(add(base))
+    document = revision.document
+    assert revision.status == Status.READY and revision.progress == 100 and not revision.error
+    assert document.current == document.latest == revision
+    assert "systemctl" in document.chunks.get().text
+
+
+def test_the_same_bytes_are_the_same_document(base):
+    first, second = add(base), add(base, name="again.md")
+    assert not second.created and second.document == first.document
+    assert Document.objects.count() == Revision.objects.count() == OrmQ.objects.count() == 1
+
+
+def test_the_same_bytes_in_another_base_are_another_document(base):
+    add(base)
+    other = KnowledgeBase.objects.create(slug="other", name="Other")
+    assert add(other).created
+
+
+def test_an_external_id_is_given_to_the_document_that_has_the_bytes(base):
+    first = add(base)
+    named = add(base, external_id="runbook/nginx")
+    assert not named.created and named.document == first.document
+    assert Document.objects.get().external_id == "runbook/nginx"
+    # Its own id makes another document of the same bytes.
+    assert add(base, external_id="runbook/copy").created
+
+
+def test_a_replacement_answers_once_it_is_ready(base):
+    old = finish(add(base, external_id="a"))
+    new = add(base, "# 重启\n\nnginx -s reload\n", external_id="a")
+    document = Document.objects.get()
+    assert document.current == old and document.latest == new.revision
+    assert "systemctl" in Chunk.objects.get().text
+    finish(new)
+    document.refresh_from_db()
+    assert document.current == new.revision
+    assert "reload" in Chunk.objects.get().text
+    assert old.file.storage.exists(old.file.name)  # old citations still open it
+
+
+def test_a_failed_replacement_leaves_the_old_content_answering(base):
+    old = finish(add(base, external_id="a"))
+    refused = add(base, b"\x7fELF\x02\x01\x01" + bytes(60), name="a.bin", external_id="a")
+    document = Document.objects.get()
+    assert refused.revision.status == Status.FAILED and refused.revision.error
+    assert document.current == old and document.latest == refused.revision
+    assert Chunk.objects.filter(revision=old).exists()
+    # Going back to what answers heals the document.
+    assert not add(base, external_id="a").revision.error
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF\x02\x01\x01" + bytes(60)])
+def test_a_file_nobody_can_read_is_refused_with_a_sentence_and_not_kept(base, files, content):
+    added = add(base, content, name="program.pdf")
+    assert added.revision.status == Status.FAILED
+    assert len(added.revision.error) > 5 and not added.revision.file
+    assert not stored(files) and not OrmQ.objects.exists()
+    assert not uploading.retry(added.document)
+    # Again the same: no second document.
+    assert not add(base, content, name="program.pdf").created
+
+
+def test_a_file_over_the_limit_is_refused(base, files, settings):
+    settings.UPLOAD_MAX_BYTES = 1024 * 1024
+    added = add(base, b"a" * (1024 * 1024 + 1))
+    assert "1 MB" in added.revision.error and not stored(files)
+
+
+def test_names_lose_what_could_hurt():
+    assert uploading.clean_name("../../etc/passwd") == "passwd"
+    assert uploading.clean_name("C:\\docs\\手册.pdf") == "手册.pdf"
+    assert uploading.clean_name("a\x00b\u202egnp.exe\n") == "abgnp.exe"
+    assert uploading.clean_name("/") == "file"
+    assert uploading.clean_name("长" * 300 + ".docx") == "长" * 195 + ".docx"
+
+
+def test_retry_processes_a_failed_revision_again(base):
+    added = add(base)
+    added.revision.fail("…")
+    OrmQ.objects.all().delete()
+    assert uploading.retry(added.document)
+    assert OrmQ.objects.count() == 1
+    assert not uploading.retry(added.document)  # already queued
+    assert finish(added).status == Status.READY
+
+
+def test_uploading_failed_bytes_again_tries_again(base):
+    added = add(base)
+    added.revision.fail("…")
+    again = add(base)
+    assert not again.created and again.revision.status == Status.QUEUED
+
+
+def test_deleting_takes_chunks_and_files_along(base, files, django_capture_on_commit_callbacks):
+    added = add(base)
+    finish(added)
+    with django_capture_on_commit_callbacks(execute=True):
+        uploading.delete([added.document])
+    assert not Document.objects.exists() and not Chunk.objects.exists() and not stored(files)
+
+
+def test_approval_is_recorded_and_changes_what_the_base_answers(base, curator):
+    added = add(base, approved=False, origin=Document.Origin.COLLECTED)
+    assert added.document.approved_at is None
+    version = KnowledgeBase.objects.get().version
+    assert uploading.approve(Document.objects.all(), curator) == 1
+    assert uploading.approve(Document.objects.all(), curator) == 0
+    document = Document.objects.get()
+    assert document.approved_by == curator and document.approved_at
+    assert KnowledgeBase.objects.get().version == version + 1
+
+
+def test_text_is_markdown_under_its_title(base):
+    added = uploading.add_text(base, text="# A\n\n正文", title="关于/重启", approved=True)
+    assert added.document.title == "关于/重启"
+    assert added.revision.media_type == "text/markdown"
+    assert finish(added).status == Status.READY
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_simultaneous_uploads_of_the_same_bytes_make_one_document(base):
+    start, created = threading.Barrier(6), []
+
+    def upload():
+        start.wait()
+        created.append(add(base).created)
+        connection.close()
+
+    threads = [threading.Thread(target=upload) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(created) == [False] * 5 + [True]
+    assert Document.objects.count() == Revision.objects.count() == OrmQ.objects.count() == 1
+
+
+def zipped(members, flag=0):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return ContentFile(buffer.getvalue())
+
+
+def test_an_archive_brings_its_files_under_their_paths(base):
+    archive = zipped(
+        {
+            "手册/重启.md": "# 重启\n\n步骤",
+            "手册/日志.txt": "日志在 /var/log",
+            "inner.zip": zipped({"a.md": "# a"}).read(),
+            "../../outside.md": "# 外面",
+            "__MACOSX/._a": "x",
+            ".DS_Store": "x",
+        }
+    )
+    added = {
+        row.document.external_id: row for row in uploading.add_archive(base, archive, approved=True)
+    }
+    assert set(added) == {"手册/重启.md", "手册/日志.txt", "inner.zip", "outside.md"}
+    assert added["inner.zip"].revision.status == Status.FAILED  # no archive within an archive
+    assert added["手册/重启.md"].document.title == "重启"
+    assert {row.document.origin for row in added.values()} == {Document.Origin.INGEST}
+
+
+def test_chinese_windows_names_are_read_right(base):
+    content = zipped({"PLACEHOLD.txt": "正文"}).read()
+    # What Explorer in Chinese writes: GBK bytes, no UTF-8 flag. Both names have 13 bytes.
+    gbk = "运维手册1.txt".encode("gb18030")
+    assert len(gbk) == len("PLACEHOLD.txt")
+    archive = ContentFile(content.replace(b"PLACEHOLD.txt", gbk))
+    assert [member.path for member in archives.members(archive)] == ["运维手册1.txt"]
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        ContentFile(b"PK\x03\x04 not really"),
+        ContentFile(b"plain text"),
+        zipped({}),
+        zipped({f"{n}.txt": "x" for n in range(archives.MAX_FILES + 1)}),
+    ],
+)
+def test_bad_archives_are_refused_with_a_sentence(base, archive):
+    with pytest.raises(ParseError) as caught:
+        list(uploading.add_archive(base, archive, approved=True))
+    assert len(str(caught.value)) > 5
+    assert not Document.objects.exists()
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused_unread(base, settings):
+    settings.UPLOAD_MAX_BYTES = 1024
+    with pytest.raises(ParseError):
+        list(archives.members(zipped({"bomb.txt": "0" * 20_000})))
+
+
+def test_files_are_stored_by_content_not_by_name(base):
+    added = add(base, name="../../evil.md")
+    path = Path(added.revision.file.name)
+    assert path.name.startswith(added.revision.sha256)

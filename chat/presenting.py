@@ -71,6 +71,7 @@ def message_json(message: Message, viewer: Any = None) -> dict[str, Any]:
     formatted = message.role in (Message.Role.ASSISTANT, Message.Role.AGENT)
     return {
         "seq": message.seq,
+        "id": message.client_msg_id,
         "role": message.role,
         "author": str(message.author) if message.author else None,
         "text": message.text,
@@ -98,7 +99,7 @@ def citation_json(citation: Citation) -> dict[str, Any]:
         "locator": citation.locator,
         "quote": citation.quote,
         "regions": citation.regions,
-        "url": f"/revisions/{citation.revision_id}/" if citation.revision_id else None,
+        "url": reverse("revision", args=[citation.revision_id]) if citation.revision_id else None,
     }
 
 
@@ -110,7 +111,7 @@ def figure_json(figure: Figure) -> dict[str, Any]:
         "number": attachment.number,
         "caption": attachment.caption,
         "page": attachment.page,
-        "url": f"/attachments/{attachment.pk}",
+        "url": reverse("attachment", args=[attachment.pk]),
         "html": attachment.html,
         "width": attachment.width,
         "height": attachment.height,

@@ -15,6 +15,7 @@ PERSON, UNHAPPY, THANKS, GREETING, ABUSE = "person", "unhappy", "thanks", "greet
 FAILED_AGAIN = "failed_again"
 
 _CLAUSES = re.compile(r"[\s]*[，。！？；、~…,!?;\n]+[\s]*|\.(?=\s|$)")
+_SPACED = re.compile(r"(?<=[\u4e00-\u9fff])[ \t]+(?=[\u4e00-\u9fff])")  # "转 人工"
 _PRODUCT = re.compile(r"[A-Za-z][A-Za-z+.-]{1,30}")  # "Redis", "node.js"; not "ORA-01555"
 
 
@@ -36,7 +37,7 @@ def _fillers() -> tuple[str, ...]:
 
 
 def clauses(text: str) -> list[str]:
-    plain = unicodedata.normalize("NFKC", text).strip()
+    plain = _SPACED.sub("", unicodedata.normalize("NFKC", text)).strip()
     return [clause for clause in (part.strip() for part in _CLAUSES.split(plain)) if clause]
 
 

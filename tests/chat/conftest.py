@@ -1,0 +1,92 @@
+import hashlib
+import threading
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.files.base import ContentFile
+from django.db import connections
+from django.utils import timezone
+
+from chat import runner
+from chat.models import Conversation
+from knowledge import indexing
+from knowledge.models import Document, KnowledgeBase, Revision
+from knowledge.parsing.document import Block, ParsedDocument
+
+DISK = (
+    """磁盘使用率超过 90% 时，先用 `df -h` 找出满的分区。再用 `du -sh /var/log/*` 找出大的日志。"""
+)
+REDIS = """Redis 主从切换由哨兵完成，故障转移的超时参数是 failover-timeout，默认 180000 毫秒。"""
+BACKUP = """数据库每天 02:30 全量备份，备份文件保存在 /data/backup 目录，保留 14 天。"""
+
+
+def put(base, title, *blocks, external_id=""):
+    """A document with these blocks, indexed."""
+    document = Document.objects.create(
+        knowledge_base=base, title=title, external_id=external_id, approved_at=timezone.now()
+    )
+    content = "\n".join(block.text for block in blocks).encode()
+    revision = Revision(
+        document=document, name=f"{title}.md", media_type="text/markdown", size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )  # fmt: skip
+    revision.file.save(revision.name, ContentFile(content), save=False)
+    revision.save()
+    document.latest = revision
+    document.save()
+    indexing.put(revision, ParsedDocument(title=title, blocks=list(blocks)))
+    document.refresh_from_db()
+    return document
+
+
+def fill(base):
+    for title, text in (("磁盘空间", DISK), ("Redis 哨兵", REDIS), ("数据库备份", BACKUP)):
+        put(base, title, Block("heading", title, level=1), Block("paragraph", text),
+            external_id=f"runbooks/{title}")  # fmt: skip
+    for n in range(12):  # something the words can be rare among
+        put(
+            base,
+            f"值班手册 {n}",
+            Block("paragraph", f"第 {n} 组值班人员负责机房巡检，填写巡检表格并交接。"),
+        )
+
+
+@pytest.fixture(autouse=True)
+def files(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path / "files"
+
+
+@pytest.fixture
+def base(db):
+    base = KnowledgeBase.objects.create(
+        slug="ops", name="运维手册", audience=KnowledgeBase.Audience.VISITORS
+    )
+    fill(base)
+    return base
+
+
+@pytest.fixture
+def conversation(db):
+    return Conversation.objects.create(visitor="v" * 32)
+
+
+@pytest.fixture
+def running():
+    """A runner in a thread, for tests with transaction=True."""
+    made = runner.Runner(threads=2)
+
+    def run():
+        made.run()
+        connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield made
+    made.stop()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def permission(name):
+    app, codename = name.split(".")
+    return Permission.objects.get(content_type__app_label=app, codename=codename)

@@ -1,0 +1,211 @@
+import threading
+from datetime import timedelta
+
+import pytest
+from django.core.checks import run_checks
+from django.db import connection
+from django.utils import timezone
+
+from chat import asking, transcript
+from chat.models import Conversation, Message, Turn
+from chat.signals import handoff_requested
+from handoff import desk
+from handoff.models import Agent, Handoff, OwnershipChange
+from opsdesk.errors import Conflict
+
+
+@pytest.fixture
+def conversation(db):
+    return Conversation.objects.create(visitor="v" * 32)
+
+
+@pytest.fixture
+def ana(db, django_user_model):
+    user = django_user_model.objects.create_user("ana", is_staff=True)
+    Agent.objects.create(user=user, on_duty=True, seen_at=timezone.now())
+    return user
+
+
+@pytest.fixture
+def ben(db, django_user_model):
+    user = django_user_model.objects.create_user("ben", is_staff=True)
+    Agent.objects.create(user=user, on_duty=True, seen_at=timezone.now())
+    return user
+
+
+def said(conversation):
+    return [(m.role, m.text) for m in conversation.messages.order_by("seq")]
+
+
+def events(conversation):
+    return [m.data["event"] for m in conversation.messages.filter(role="system").order_by("seq")]
+
+
+def check_invariants(conversation):
+    conversation.refresh_from_db()
+    changes = list(conversation.ownership_changes.order_by("epoch"))
+    assert [change.epoch for change in changes] == list(range(1, conversation.epoch + 1))
+    assert (conversation.owner is not None) == (conversation.state == "human")
+    assert len(events(conversation)) >= conversation.epoch
+    seqs = [m.seq for m in conversation.messages.order_by("seq")]
+    assert seqs == list(range(1, conversation.last_seq + 1))
+    unfinished = Handoff.objects.unfinished().filter(conversation=conversation).count()
+    assert unfinished == (conversation.state in ("queued", "human"))
+
+
+def test_calling_a_person_tells_that_one_was_called(conversation, ana, caplog):
+    with caplog.at_level("INFO"):
+        asking.call_human(conversation, "asked")
+    handoff = Handoff.objects.get()
+    assert (handoff.reason, handoff.status) == ("asked", "waiting")
+    assert said(conversation) == [("system", "已为您呼叫人工客服，正在等待接入")]
+    assert "asked" in caplog.text
+    check_invariants(conversation)
+
+
+@pytest.mark.parametrize("away", ["off duty", "not seen", "nobody"])
+def test_when_nobody_is_there_the_customer_is_told_so(conversation, ana, away):
+    match away:
+        case "off duty":
+            Agent.objects.update(on_duty=False)
+        case "not seen":
+            Agent.objects.update(seen_at=timezone.now() - timedelta(hours=1))
+        case "nobody":
+            Agent.objects.all().delete()
+    asking.call_human(conversation, "asked")
+    assert said(conversation) == [("system", "当前没有客服在岗，请留下联系方式")]
+    desk.leave_contact(conversation, "微信 ops123")
+    assert Handoff.objects.get().contact == "微信 ops123"
+    assert events(conversation) == ["nobody_on_duty", "contact_saved"]
+
+
+def test_taking_over_is_said_in_the_chat_and_in_the_log(conversation, ana, caplog):
+    asking.call_human(conversation, "asked")
+    with caplog.at_level("INFO"):
+        desk.claim(conversation, ana)
+    assert said(conversation)[-1] == ("system", "人工客服已经接手！")
+    assert "人工客服已经接手！" in caplog.text
+    assert desk.standing(conversation) == {"agent": "ana", "waiting": 0}
+    check_invariants(conversation)
+
+
+def test_calling_twice_calls_once(conversation):
+    asking.call_human(conversation, "asked")
+    asking.call_human(conversation, "unhappy")
+    assert Handoff.objects.count() == 1
+    check_invariants(conversation)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_twenty_who_claim_at_once_one_wins(django_user_model):
+    conversation = Conversation.objects.create(visitor="v" * 32)
+    asking.call_human(conversation, "asked")
+    users = [django_user_model.objects.create_user(f"agent{n}") for n in range(20)]
+    barrier = threading.Barrier(20)
+    won, lost = [], []
+
+    def claim(user):
+        barrier.wait()
+        try:
+            desk.claim(conversation, user)
+            won.append(user)
+        except Conflict:
+            lost.append(user)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=claim, args=[user]) for user in users]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(won), len(lost)) == (1, 19)
+    conversation.refresh_from_db()
+    assert conversation.owner == won[0]
+    assert OwnershipChange.objects.filter(action="claim").count() == 1
+    check_invariants(conversation)
+
+
+def test_only_the_owner_answers(conversation, ana, ben):
+    asking.call_human(conversation, "asked")
+    with pytest.raises(Conflict):
+        desk.reply(conversation, ana, "我来看看")
+    desk.claim(conversation, ana)
+    desk.reply(conversation, ana, "我来看看")
+    with pytest.raises(Conflict):
+        desk.reply(conversation, ben, "我也来")
+    assert said(conversation)[-1] == ("agent", "我来看看")
+
+
+def test_only_the_owner_gives_it_away(conversation, ana, ben):
+    asking.call_human(conversation, "asked")
+    desk.claim(conversation, ana)
+    for action in (desk.return_to_bot, desk.resolve):
+        with pytest.raises(Conflict):
+            action(conversation, ben)
+    desk.return_to_bot(conversation, ana)
+    assert Handoff.objects.get().status == "returned"
+    check_invariants(conversation)
+    assert asking.ask(conversation, "再问一个")[1] is not None
+
+
+def test_who_writes_within_a_day_of_a_persons_answer_gets_a_person(conversation, ana):
+    asking.call_human(conversation, "asked")
+    desk.claim(conversation, ana)
+    desk.reply(conversation, ana, "重启即可")
+    desk.resolve(conversation, ana)
+    _message, turn = asking.ask(conversation, "还是不行")
+    conversation.refresh_from_db()
+    assert (turn, conversation.state) == (None, "queued")
+    assert Handoff.objects.waiting().get().reason == "follow_up"
+    check_invariants(conversation)
+
+
+@pytest.mark.parametrize("long_ago", [True, False])
+def test_otherwise_opsdesk_answers_after_a_resolution(conversation, ana, long_ago):
+    asking.call_human(conversation, "asked")
+    desk.claim(conversation, ana)
+    if long_ago:
+        desk.reply(conversation, ana, "重启即可")
+        Message.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    desk.resolve(conversation, ana)
+    _message, turn = asking.ask(conversation, "怎么备份数据库")
+    conversation.refresh_from_db()
+    assert conversation.state == "bot"
+    assert turn.epoch == conversation.epoch
+    check_invariants(conversation)
+
+
+def test_who_waits_longer_is_ahead(db):
+    first, second = (Conversation.objects.create(visitor="v" * 32) for _ in range(2))
+    asking.call_human(first, "asked")
+    asking.call_human(second, "asked")
+    assert desk.standing(first)["waiting"] == 0
+    assert desk.standing(second)["waiting"] == 1
+
+
+def test_the_summary_tells_what_was_asked_and_answered(conversation):
+    _message, turn = asking.ask(conversation, "磁盘满了怎么办")
+    turn.reply = transcript.append(conversation.pk, "assistant", "清理日志 [1]")
+    turn.outcome, turn.status = Turn.Outcome.ANSWERED, Turn.Status.DONE
+    turn.save()
+    asking.call_human(conversation, "asked")
+    handoff = Handoff.objects.get()
+    assert "磁盘满了怎么办" in handoff.summary
+    assert "清理日志" in handoff.summary
+    assert handoff.last_seq == 2
+
+
+def test_the_chat_speaks_the_customers_language(ana):
+    conversation = Conversation.objects.create(visitor="v" * 32, language="en")
+    asking.call_human(conversation, "asked")
+    assert said(conversation) == [("system", "A person has been called and will join shortly.")]
+
+
+def test_exactly_one_desk_listens():
+    assert not [error for error in run_checks() if error.id == "chat.E001"]
+    receiver = handoff_requested.receivers.pop()
+    try:
+        assert [error for error in run_checks() if error.id == "chat.E001"]
+    finally:
+        handoff_requested.receivers.append(receiver)

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -131,11 +132,6 @@ class Server:
         if not (self.data / "PG_VERSION").exists():
             self._make()
         words = " ".join(f"-c {name}={value}" for name, value in _tuning().items())
-        logger.info(
-            "Starting the embedded PostgreSQL in %s. It is for one machine: "
-            "production sets DATABASE_URL.",
-            self.data,
-        )
         done = self._pg_ctl(
             "start",
             "-w",
@@ -174,6 +170,7 @@ class Server:
         self._end_orphans()
         with suppress(FileNotFoundError):
             (self.data / "postmaster.pid").unlink()
+            logger.warning("PostgreSQL in %s was killed; it recovers.", self.data)
         for left in self.sockets.iterdir():
             left.unlink()
 
@@ -198,6 +195,11 @@ class Server:
 
     def _make(self) -> None:
         """A new cluster; it gets its name only when it is whole."""
+        logger.info(
+            "Making an embedded PostgreSQL in %s. It is for one machine: "
+            "production sets DATABASE_URL.",
+            self.home,
+        )
         reachable = not self.user or _reachable(self.home)
         if reachable:
             folder = self.home / "data.new"
@@ -282,9 +284,9 @@ class Server:
             raise PostgresError(f"{program} failed: {said}")
         return done
 
-    def _identity(self) -> dict[str, object]:
+    def _identity(self) -> dict[str, Any]:
         """Arguments of subprocess: nothing of our environment, session or root's rights."""
-        common: dict[str, object] = {
+        common: dict[str, Any] = {
             "cwd": "/",
             "start_new_session": True,
             "env": {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},

@@ -83,7 +83,7 @@ TEMPLATES = [
 ROLE = env.choice("OPSDESK_ROLE", "command", ("command", "web", "worker", "offline"))
 DATABASE_URL = env.text("DATABASE_URL")  # empty: the embedded server
 WEB_CONNECTIONS = env.integer("OPSDESK_WEB_CONNECTIONS", 16, 2, 500)
-_server = (
+_server: dict[str, Any] = (
     {"ENGINE": "django.db.backends.postgresql", **env.database("DATABASE_URL")}
     if DATABASE_URL
     else {
@@ -106,7 +106,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Tasks --------------------------------------------------------------------
 # retry > timeout > longest task, else django-q2 runs a task twice at once.
 PARSE_SECONDS = env.integer("OPSDESK_PARSE_SECONDS", 240, 10, 3000)
-Q_CLUSTER = {
+Q_CLUSTER: dict[str, Any] = {
     "name": "opsdesk",
     "orm": "default",
     "workers": env.integer("OPSDESK_WORKERS", 2, 1, 64),

@@ -1,8 +1,9 @@
 """A parsed document as chunks: the passages that are found, cited and shown.
 
-A section that fits is one chunk, under the trail of its headings. A longer one is cut between
-pieces (`knowledge.pieces`) into chunks of at most TARGET characters where the pieces allow it.
-Sizes and the way to cut were measured: docs/chunking.md.
+A section is a chunk under the trail of its headings; neighbours share one where they fit, with
+their headings in its text. A longer section is cut between pieces (`knowledge.pieces`) into
+chunks of at most TARGET characters where the pieces allow it. docs/chunking.md has the
+measurements behind this.
 """
 
 from collections import Counter
@@ -11,11 +12,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from knowledge.parsing.document import Block, ParsedDocument
+from knowledge.parsing.document import ParsedDocument
 from knowledge.pieces import LIMIT, Piece, heading, pieces
 
-TARGET = 800  # characters of a chunk's text
-SMALL = 150  # a shorter section shares a chunk with its neighbours under the same heading
+TARGET = 1000  # characters of a chunk's text
 HEADING = 200  # a longer "heading" is a paragraph that a parser took for one
 LOCATOR = 500
 
@@ -42,18 +42,29 @@ class Section:
     heading: str = ""
     level: int = 0
     block: int = -1
+    page: int | None = None
     body: list[Piece] = field(default_factory=list)
     parts: list["Section"] = field(default_factory=list)
 
+    @property
+    def alone(self) -> bool:
+        """Whether it must not share a chunk: a section under a question is the answer to it."""
+        return (
+            self.heading.endswith(("?", "？"))
+            or any(piece.alone for piece in self.body)
+            or any(part.alone for part in self.parts)
+        )
+
     def whole(self) -> list[Piece]:
         """The section with its heading and everything below it."""
-        title = [heading(self.heading, self.level, self.block)] if self.heading else []
+        title = [heading(self.heading, self.level, self.block, self.page)] if self.heading else []
         return title + self.body + [piece for part in self.parts for piece in part.whole()]
 
 
 def chunk(parsed: ParsedDocument) -> list[ChunkDraft]:
     """The chunks of a document in reading order. Hidden blocks are left out."""
-    return [_draft(parsed, path, held) for path, held in _groups(_outline(parsed), [])]
+    drafts = (_draft(parsed, path, held) for path, held in _groups(_outline(parsed), []))
+    return [draft for draft in drafts if draft.text]
 
 
 def render(held: Iterable[Piece]) -> str:
@@ -65,8 +76,10 @@ def render(held: Iterable[Piece]) -> str:
 
 
 def _append(text: str, last: Piece | None, piece: Piece) -> str:
-    if last is None:
+    if last is None or not text:
         return piece.header + piece.text
+    if not piece.text:
+        return text
     if last.block != piece.block:
         return f"{text}\n\n{piece.header}{piece.text}"
     return text + piece.joint + (piece.header if piece.header != last.header else "") + piece.text
@@ -81,7 +94,7 @@ def _outline(parsed: ParsedDocument) -> Section:
             continue
         title = " ".join(block.text.split())
         if block.kind == "heading" and title and len(title) <= HEADING:
-            section = Section(title, block.level or 1, index)
+            section = Section(title, block.level or 1, index, block.page)
             while trail[-1].level >= section.level:
                 trail.pop()
             trail[-1].parts.append(section)
@@ -103,22 +116,24 @@ def _groups(section: Section, path: list[str]) -> Iterator[tuple[list[str], list
 
 
 def _neighbours(sections: list[Section]) -> Iterator[list[Section]]:
-    """Small sections that follow each other, together; every other section by itself."""
+    """Sections that follow each other on one page and fit into one chunk, together."""
     together: list[Section] = []
-    for section in sections:
-        whole = section.whole()
-        if not whole:
-            continue
-        if len(render(whole)) > SMALL or any(piece.alone for piece in whole):
-            yield from filter(None, (together, [section]))
-            together = []
-            continue
-        if together and len(render(p for s in [*together, section] for p in s.whole())) > TARGET:
+    for section in filter(Section.whole, sections):
+        if together and not _fit([*together, section]):
             yield together
             together = []
-        together = [*together, section]
+        together.append(section)
     if together:
         yield together
+
+
+def _fit(sections: list[Section]) -> bool:
+    whole = [piece for section in sections for piece in section.whole()]
+    return (
+        len({piece.page for piece in whole}) == 1  # a citation shall name it
+        and not any(section.alone for section in sections)
+        and len(render(whole)) <= TARGET
+    )
 
 
 def _cut(body: list[Piece]) -> Iterator[list[Piece]]:
@@ -212,9 +227,10 @@ def _locator(parsed: ParsedDocument, path: list[str], regions: list[dict[str, An
     """Where a person finds it: cells of a sheet, or the headings above it."""
     first = regions[0]
     block = parsed.blocks[first["block"]]
-    name = parsed.page_names[block.page - 1] if _named(parsed, block) and block.page else ""
+    named = block.page is not None and 0 < block.page <= len(parsed.page_names)
+    name = parsed.page_names[block.page - 1] if named and block.page else ""
     if block.first_row is None or not first["rows"]:
-        return " › ".join(path) or name
+        return " › ".join(path + _inside(parsed, regions)) or name
     top, bottom = (block.first_row + row for row in first["rows"])
     left = block.first_column or 1
     right = left + max(len(row) for row in block.rows) - 1
@@ -222,8 +238,13 @@ def _locator(parsed: ParsedDocument, path: list[str], regions: list[dict[str, An
     return f"{name}!{cells}" if name else cells
 
 
-def _named(parsed: ParsedDocument, block: Block) -> bool:
-    return block.page is not None and 0 < block.page <= len(parsed.page_names)
+def _inside(parsed: ParsedDocument, regions: list[dict[str, Any]]) -> list[str]:
+    """The sections that share a chunk, from the first to the last of the highest."""
+    blocks = [parsed.blocks[region["block"]] for region in regions]
+    headings = [block for block in blocks if block.kind == "heading"]
+    highest = min((block.level or 1 for block in headings), default=1)
+    names = [" ".join(block.text.split()) for block in headings if (block.level or 1) == highest]
+    return [names[0] if len(names) == 1 else f"{names[0]} – {names[-1]}"] if names else []
 
 
 def _letters(column: int) -> str:

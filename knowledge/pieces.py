@@ -29,6 +29,7 @@ class Piece:
 
     text: str
     block: int  # index into ParsedDocument.blocks
+    page: int | None = None
     kind: Literal["text", "table", "code"] = "text"
     joint: str = ""
     glued: bool = False  # to the piece after it: the line that introduces a command, a heading
@@ -45,19 +46,22 @@ def pieces(parsed: ParsedDocument, index: int) -> list[Piece]:
     if block.kind == "table" and block.rows:
         made = _table(block, index)
     elif block.kind == "code":
-        made = [Piece(text, index, "code", joint="\n\n") for text in _code(block)]
+        made = [Piece(text, index, kind="code", joint="\n\n") for text in _code(block)]
     elif block.kind == "formula":
         made = [Piece(text, index) for text in fit(f"$$\n{block.text.strip()}\n$$", LIMIT)]
     elif block.kind == "list":
         made = [Piece(text, index, joint="\n") for text in _list(block.text.strip("\n"))]
     else:
         made = _prose(block.text.strip(), index)
-    return _captioned(parsed, block, index, [piece for piece in made if piece.text.strip()])
+    made = [piece for piece in made if piece.text.strip()]
+    if block.asset is not None:
+        made = _shown(parsed, block, index, made)
+    return [replace(piece, page=block.page) for piece in made]
 
 
-def heading(text: str, level: int, index: int) -> Piece:
+def heading(text: str, level: int, index: int, page: int | None) -> Piece:
     """A heading that stands in the text of a chunk, because the chunk holds several sections."""
-    return Piece(f"{'#' * min(level, 6)} {text}", index, glued=True)
+    return Piece(f"{'#' * min(level, 6)} {text}", index, page, glued=True)
 
 
 def _prose(text: str, index: int) -> list[Piece]:
@@ -67,20 +71,23 @@ def _prose(text: str, index: int) -> list[Piece]:
     return made
 
 
-def _captioned(parsed: ParsedDocument, block: Block, index: int, made: list[Piece]) -> list[Piece]:
+def _shown(parsed: ParsedDocument, block: Block, index: int, made: list[Piece]) -> list[Piece]:
     """Link the block's picture or table to its pieces and put its caption before them, unless
     the blocks beside it say the caption already."""
-    if block.asset is None:
-        return made
-    asset = parsed.assets[block.asset]
+    asset = parsed.assets[block.asset or 0]
     caption = asset.caption.strip()
     if asset.number and asset.number not in caption:
         caption = f"{asset.number} {caption}".strip()
-    beside = parsed.blocks[max(index - 1, 0) : index] + parsed.blocks[index + 1 : index + 2]
-    if caption and not any(caption in other.text for other in [*beside, block]):
-        lines = [Piece(part, index, glued=bool(made)) for part in fit(caption, LIMIT)]
-        made = lines + [replace(piece, joint="\n\n") for piece in made[:1]] + made[1:]
-    return [replace(piece, asset=block.asset) for piece in made]
+    beside = [
+        block,
+        *parsed.blocks[max(index - 1, 0) : index],
+        *parsed.blocks[index + 1 : index + 2],
+    ]
+    if caption and not any(caption in other.text for other in beside):
+        said = [Piece(part, index, joint="\n\n", glued=True) for part in fit(caption, LIMIT)]
+        made = said + [replace(piece, joint="\n\n") for piece in made[:1]] + made[1:]
+    # A picture without words goes with the text around it.
+    return [replace(piece, asset=block.asset) for piece in made or [Piece("", index)]]
 
 
 def _list(text: str) -> list[str]:
@@ -124,7 +131,7 @@ def _table(block: Block, index: int) -> list[Piece]:
     if asked:
         # Titles above the header; the header itself becomes the chunks' two parts.
         made = [
-            Piece(_line(cells), index, "table", row=row)
+            Piece(_line(cells), index, kind="table", row=row)
             for row, cells in enumerate(block.rows[: header_rows - 1])
             if any(cells)
         ]
@@ -182,10 +189,10 @@ def _row(cells: list[str], index: int, row: int, names: list[str], header: str) 
     cells = cells + [""] * (len(names) - len(cells))
     line = _line(cells)
     if len(header) + len(line) <= LIMIT:
-        yield Piece(line, index, "table", joint="\n", header=header, row=row)
+        yield Piece(line, index, kind="table", joint="\n", header=header, row=row)
         return
     for part in fit("\n".join(_named(cells, names)), LIMIT):
-        yield Piece(part, index, "table", joint="\n", row=row)
+        yield Piece(part, index, kind="table", joint="\n", row=row)
 
 
 def _named(cells: list[str], names: list[str], skip: tuple[int, ...] = ()) -> list[str]:

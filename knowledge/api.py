@@ -178,7 +178,7 @@ class KnowledgeBaseViewSet(
 class SearchView(APIView):
     """The passages that would answer a question, by the retrieval that answers in the chat."""
 
-    token_scope = "read"
+    token_scope = "read"  # noqa: S105
 
     @extend_schema(
         summary="Search a knowledge base",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 WIDTH = 1400  # pixels: a page fills a large window and small print stays legible
+MAX_SIDE = 8000
 MAX_PIXELS = 12_000_000
 MEMORY = 2 * 1024**3
 SECONDS = 20
@@ -37,7 +38,7 @@ def _pdf(original: bytes, page: int) -> "Image":
         sys.exit(NO_SUCH_PAGE)
     sheet = document[page - 1]
     width, height = (max(side, 1.0) for side in sheet.get_size())
-    scale = min(WIDTH / width, (MAX_PIXELS / (width * height)) ** 0.5)
+    scale = min(WIDTH / width, _fitting(width, height))
     return sheet.render(scale=scale).to_pil().convert("RGB")
 
 
@@ -50,8 +51,13 @@ def _image(original: bytes, page: int) -> "Image":
         sys.exit(NO_SUCH_PAGE)
     image.seek(page - 1)
     upright = ImageOps.exif_transpose(image).convert("RGBA" if _transparent(image) else "RGB")
-    share = min(1.0, (MAX_PIXELS / (upright.width * upright.height)) ** 0.5)
+    share = min(1.0, _fitting(upright.width, upright.height))
     return upright.resize((max(1, int(upright.width * share)), max(1, int(upright.height * share))))
+
+
+def _fitting(width: float, height: float) -> float:
+    """The scale at which a picture is as large as we draw any."""
+    return min(MAX_SIDE / width, MAX_SIDE / height, (MAX_PIXELS / (width * height)) ** 0.5)
 
 
 def _transparent(image: "Image") -> bool:

@@ -75,7 +75,6 @@ def _attempt(revision: Revision) -> None:
 def _index(revision: Revision) -> None:
     revision.report(Revision.Stage.READING, 5)
     parsed = parsing.parse(Path(revision.file.path), revision.name)
-    Revision.objects.filter(pk=revision.pk).update(parser=parsed.parser, pages=parsed.pages)
     revision.report(Revision.Stage.INDEXING, 60)
     indexing.put(revision, parsed)
     revision.refresh_from_db()

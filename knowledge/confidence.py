@@ -1,0 +1,50 @@
+"""How sure we are that the passages found hold the answer.
+
+A logistic model over features without a scale of their own, so that it carries over from one
+knowledge base to another; staff's labels refine it later. It cannot see that a passage is on
+the topic but lacks the fact: that is for the check of the answer.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+from knowledge import lexical, terms
+
+PASSAGES = 5  # looked at, however many were asked for
+INTERCEPT = -4.0
+COEFFICIENTS = {"strength": 3.0, "coverage": 4.0, "ascii": 1.0}
+
+
+class Found(Protocol):
+    @property
+    def scores(self) -> dict[str, float]: ...
+    @property
+    def indexed(self) -> str: ...
+
+
+def confidence(asked: lexical.Query, passages: Sequence[Found]) -> float:
+    """The probability (0–1) that the first passages answer; 0 without any."""
+    if not passages:
+        return 0.0
+    values = features(asked, passages)
+    logit = INTERCEPT + sum(COEFFICIENTS[name] * value for name, value in values.items())
+    return 1 / (1 + math.exp(-logit))
+
+
+def features(asked: lexical.Query, passages: Sequence[Found]) -> dict[str, float]:
+    """`strength`: the best passage's score by words ÷ what one mention of every term gives;
+    `coverage`: idf share of the words that stand in any of the first passages;
+    `ascii`: share of the question's ASCII words that stand in the best one, 1 without such."""
+    held = [set(terms.views(passage.indexed)[terms.WORDS]) for passage in passages[:PASSAGES]]
+    worth = {word: value for (view, word), value in asked.idf.items() if view == terms.WORDS}
+    total = sum(worth.values())
+    covered = sum(value for word, value in worth.items() if any(word in words for words in held))
+    written = [word for word in worth if word.isascii()]
+    return {
+        "strength": passages[0].scores.get("words", 0.0) / asked.attainable
+        if asked.attainable
+        else 0.0,
+        "coverage": covered / total if total else 0.0,
+        "ascii": sum(word in held[0] for word in written) / len(written) if written else 1.0,
+    }

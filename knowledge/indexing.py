@@ -1,0 +1,277 @@
+"""Putting documents into the store and taking them out: chunks, pictures, words and vectors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.files.base import ContentFile
+from django.db import transaction
+from django.db.models import Count, F
+from django.utils import timezone
+
+from knowledge import chunking, lexical
+from knowledge.models import (
+    Attachment,
+    Chunk,
+    ChunkTerms,
+    Document,
+    KnowledgeBase,
+    Lexicon,
+    Revision,
+    Status,
+)
+from knowledge.parsing.document import Asset, ParsedDocument
+
+SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
+REINDEX_AT_ONCE = 5_000  # chunks; larger bases are renewed by the nightly recount
+BATCH = 500
+
+
+@dataclass
+class Prepared:
+    """A parsed document with all that can be reckoned before its turn in the database."""
+
+    parsed: dict[str, Any]
+    assets: list[Asset]
+    drafts: list[chunking.ChunkDraft]
+    bags: list[lexical.Bag]
+
+
+def put(revision: Revision, parsed: ParsedDocument) -> None:
+    """Make `revision` the one that answers for its document, in one step; see `put_all`."""
+    put_all([(revision, prepare(revision.document.title, parsed))])
+
+
+def prepare(title: str, parsed: ParsedDocument) -> Prepared:
+    """Chunks and their terms. Needs no database, so it may run in another process."""
+    drafts = [_clean_draft(draft) for draft in chunking.chunk(parsed)]
+    bags = [
+        lexical.bag(lexical.passage_text(title, draft.heading_path, draft.question, draft.text))
+        for draft in drafts
+    ]
+    return Prepared(_clean(parsed.to_json()), parsed.assets, drafts, bags)
+
+
+def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
+    """Swap revisions of different documents of one knowledge base in, in one transaction.
+
+    Until it commits the old ones answer. A revision older than the one that answers is
+    marked ready and otherwise left alone; one whose document is gone is skipped. Doing it
+    twice changes nothing.
+    """
+    base_id = items[0][0].document.knowledge_base_id
+    pictures = [_save_attachments(revision, prepared.assets) for revision, prepared in items]
+    with transaction.atomic():
+        documents = _lock([revision.document_id for revision, _ in items])
+        items, pictures = _still_wanted(documents, items, pictures)
+        gone = _erase([revision.document_id for revision, _ in items])
+        rows = _insert(items, pictures)
+        lexicon = lexical.change(base_id, gone, rows)
+        _answer([revision for revision, _ in items], [prepared for _, prepared in items])
+        _changed(base_id)
+    if lexical.stale(lexicon) and lexicon.chunks <= REINDEX_AT_ONCE:
+        reindex(lexicon.knowledge_base)
+
+
+def remove(document: Document) -> None:
+    """Take a document's chunks out of every index; the document and its files stay."""
+    with transaction.atomic():
+        if not _lock([document.pk]):
+            return
+        gone = _erase([document.pk])
+        Document.objects.filter(pk=document.pk).update(current=None)
+        lexical.change(document.knowledge_base_id, gone, [])
+        _changed(document.knowledge_base_id)
+
+
+def reindex(base: KnowledgeBase) -> None:
+    """Reckon the terms of all chunks of a base anew, with its present mean lengths.
+
+    Wanted when the mean lengths have moved (`lexical.stale`) or the way to cut words has changed.
+    """
+    with transaction.atomic():
+        lexicon = lexical.lock(base.pk)
+        lexicon.means = lexical.true_means(lexicon)
+        lexicon.save()
+        chunks = Chunk.objects.filter(knowledge_base=base).select_related("document")
+        for ids in _batches(list(chunks.values_list("pk", flat=True))):
+            gone = lexical.erase(ids)
+            lexical.change(base.pk, gone, [_row(chunk) for chunk in chunks.filter(pk__in=ids)])
+        _changed(base.pk)
+
+
+def recount(base: KnowledgeBase) -> int:
+    """True up a base's counts, and its weights if they are stale; how many counts were wrong."""
+    with transaction.atomic():
+        wrong = lexical.recount(base.pk)
+    lexicon = Lexicon.objects.filter(pk=base.pk).first()
+    if lexicon and lexical.stale(lexicon):
+        reindex(base)
+    return wrong
+
+
+def drift() -> int:
+    """By how many chunks the index and what is counted of it are off, over all bases."""
+    missing = Chunk.objects.filter(terms=None).count()
+    counted = dict(Lexicon.objects.values_list("pk", "chunks"))
+    there = dict(
+        ChunkTerms.objects.order_by().values_list("knowledge_base").annotate(number=Count("pk"))
+    )
+    return missing + sum(
+        abs(counted.get(base, 0) - there.get(base, 0)) for base in counted.keys() | there.keys()
+    )
+
+
+# --- steps of a swap --------------------------------------------------------------
+
+
+def _lock(documents: Sequence[int]) -> dict[int, Document]:
+    rows = Document.objects.select_for_update(of=("self",)).filter(pk__in=documents).order_by("pk")
+    return {document.pk: document for document in rows}
+
+
+def _still_wanted(
+    documents: dict[int, Document], items: Sequence[Any], pictures: Sequence[Any]
+) -> tuple[list[tuple[Revision, Prepared]], list[list[Attachment]]]:
+    """Without those whose document is gone or already answers from a newer revision."""
+    wanted, kept = [], []
+    for item, attachments in zip(items, pictures, strict=True):
+        document = documents.get(item[0].document_id)
+        if document is None:
+            continue
+        if document.current_id and document.current_id > item[0].pk:
+            _finish(item[0], item[1])
+            continue
+        wanted.append(item)
+        kept.append(attachments)
+    return wanted, kept
+
+
+def _erase(documents: Sequence[int]) -> lexical.Gone:
+    """Delete the chunks of documents; what their words take out of the counts."""
+    chunks = Chunk.objects.filter(document__in=documents)
+    gone = lexical.erase(list(chunks.values_list("pk", flat=True)))
+    chunks.delete()
+    return gone
+
+
+def _insert(
+    items: Sequence[tuple[Revision, Prepared]], pictures: Sequence[list[Attachment]]
+) -> list[lexical.Row]:
+    chunks, bags, shown = [], [], []
+    for (revision, prepared), attachments in zip(items, pictures, strict=True):
+        for position, draft in enumerate(prepared.drafts):
+            chunks.append(_chunk(revision, position, draft))
+            shown.append([attachments[asset] for asset in draft.assets])
+        bags.extend(prepared.bags)
+    Chunk.objects.bulk_create(chunks, batch_size=BATCH)
+    link = Chunk.attachments.through
+    link.objects.bulk_create(
+        [
+            link(chunk_id=chunk.pk, attachment_id=attachment.pk)
+            for chunk, attachments in zip(chunks, shown, strict=True)
+            for attachment in attachments
+        ],
+        batch_size=BATCH,
+    )
+    return [lexical.Row(chunk.pk, bag) for chunk, bag in zip(chunks, bags, strict=True)]
+
+
+def _chunk(revision: Revision, position: int, draft: chunking.ChunkDraft) -> Chunk:
+    return Chunk(
+        knowledge_base_id=revision.document.knowledge_base_id,
+        document_id=revision.document_id,
+        revision=revision,
+        position=position,
+        kind=draft.kind,
+        heading_path=draft.heading_path,
+        question=draft.question,
+        text=draft.text,
+        page=draft.page,
+        page_end=draft.page_end,
+        locator=draft.locator,
+        regions=draft.regions,
+    )
+
+
+def _row(chunk: Chunk) -> lexical.Row:
+    text = lexical.passage_text(
+        chunk.document.title, chunk.heading_path, chunk.question, chunk.text
+    )
+    return lexical.Row(chunk.pk, lexical.bag(text))
+
+
+def _answer(revisions: Sequence[Revision], prepared: Sequence[Prepared]) -> None:
+    for revision, it in zip(revisions, prepared, strict=True):
+        _finish(revision, it)
+        Document.objects.filter(pk=revision.document_id).update(
+            current=revision, updated_at=timezone.now()
+        )
+
+
+def _finish(revision: Revision, prepared: Prepared) -> None:
+    Revision.objects.filter(pk=revision.pk).update(
+        parsed=prepared.parsed,
+        parser=prepared.parsed["parser"][:100],
+        pages=prepared.parsed["pages"],
+        status=Status.READY,
+        stage="",
+        progress=100,
+        error="",
+        finished_at=timezone.now(),
+    )
+
+
+def _changed(base_id: int) -> None:
+    KnowledgeBase.objects.filter(pk=base_id).update(version=F("version") + 1)
+
+
+# --- pictures and tables ----------------------------------------------------------
+
+
+def _save_attachments(revision: Revision, assets: Sequence[Asset]) -> list[Attachment]:
+    """One row an asset, in their order; rows of an earlier attempt are written over."""
+    earlier = {row.position: row for row in revision.attachments.all()}
+    rows = []
+    for position, asset in enumerate(assets):
+        row = earlier.get(position) or Attachment(revision=revision, position=position)
+        row.kind, row.number, row.caption = (
+            asset.kind,
+            _clean(asset.number[:50]),
+            _clean(asset.caption),
+        )
+        row.page, row.box, row.media_type = asset.page, asset.box, asset.media_type
+        row.width, row.height = asset.width, asset.height
+        row.html, row.text = _clean(asset.html), _clean(asset.text)
+        if asset.data:
+            row.file.delete(save=False)
+            name = f"{position}{SUFFIXES.get(asset.media_type, '')}"
+            row.file.save(name, ContentFile(asset.data), save=False)
+        row.save()
+        rows.append(row)
+    return rows
+
+
+# --- text that PostgreSQL takes -----------------------------------------------------
+
+
+def _clean_draft(draft: chunking.ChunkDraft) -> chunking.ChunkDraft:
+    draft.heading_path = _clean(draft.heading_path)
+    draft.question, draft.text = _clean(draft.question), _clean(draft.text)
+    draft.locator = _clean(draft.locator)
+    return draft
+
+
+def _clean(value: Any) -> Any:
+    """Without NUL and halves of surrogate pairs, which no text in PostgreSQL may hold."""
+    if isinstance(value, str):
+        return value.replace("\x00", "").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {name: _clean(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(part) for part in value]
+    return value
+
+
+def _batches(ids: Sequence[int]) -> list[Sequence[int]]:
+    return [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]

@@ -1,0 +1,371 @@
+"""Ranking by words inside PostgreSQL: exact BM25 over three views of every chunk.
+
+A chunk is one row with one sparse vector: for each of its terms the BM25 share that
+depends on the chunk alone, so a question's score is the inner product with the idf of
+its terms. docs/retrieval.md has the measurements behind this choice of storage.
+"""
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from django.db import connection
+from numpy.typing import NDArray
+
+from knowledge import terms
+from knowledge.models import Lexicon
+
+K1, B = 1.6, 0.85
+VIEW_WEIGHTS = {terms.WORDS: 1.0, terms.BIGRAMS: 0.3, terms.UNIGRAMS: 1.0}
+DIMENSIONS = 1_000_000_000  # the most a sparsevec may have
+EXACT_CHUNKS = 20_000  # up to so many chunks every one is scored
+CANDIDATES = 10_000  # above: about so many, those with the question's rarest words
+QUERY_TERMS = 400  # of a very long question those that tell most
+STALE = 0.1  # relative change of the mean length after which weights are reckoned anew
+
+
+@lru_cache(maxsize=1 << 19)
+def key(view: str, term: str) -> int:
+    """The number a term goes by in the database, the same in every process.
+
+    Two terms share one with a chance of 1 in 10⁹; they then count as one term.
+    """
+    return zlib.crc32(f"{view}:{term}".encode()) % DIMENSIONS
+
+
+class Bag(NamedTuple):
+    """The terms of one chunk: parallel arrays by ascending key, and the chunk's length by view."""
+
+    keys: NDArray[np.int32]
+    counts: NDArray[np.float32]
+    views: NDArray[np.int8]  # index into terms.VIEWS
+    lengths: tuple[int, ...]
+
+
+def bag(text: str) -> Bag:
+    counted = terms.views(text)
+    entries = {
+        key(view, term): (count, number)
+        for number, view in enumerate(terms.VIEWS)
+        for term, count in counted[view].items()
+    }
+    keys = sorted(entries)
+    table = np.array([entries[k] for k in keys], dtype=np.int32).reshape(-1, 2)
+    return Bag(
+        np.array(keys, dtype=np.int32),
+        table[:, 0].astype(np.float32),
+        table[:, 1].astype(np.int8),
+        tuple(counted[view].total() for view in terms.VIEWS),
+    )
+
+
+def passage_text(title: str, heading_path: Sequence[str], question: str, text: str) -> str:
+    """What is indexed of a chunk. Title and headings count like its other words, not more."""
+    trail = heading_path if heading_path and heading_path[0] == title else (title, *heading_path)
+    return "\n".join((*trail, question, text))
+
+
+def weights(chunk: Bag, means: Sequence[float]) -> NDArray[np.float32]:
+    """BM25 without idf, for each term of a chunk in a base of these mean lengths."""
+    shares = np.array(
+        [length / mean if mean else 1.0 for length, mean in zip(chunk.lengths, means, strict=True)]
+    )
+    damping = K1 * (1 - B + B * shares[chunk.views])
+    return (chunk.counts * (K1 + 1) / (chunk.counts + damping)).astype(np.float32)
+
+
+def _sparsevec(keys: NDArray[np.int32], values: NDArray[np.float32]) -> bytes:
+    """pgvector's wire format."""
+    head = np.array([DIMENSIONS, len(keys), 0], dtype=">i4")
+    return head.tobytes() + keys.astype(">i4").tobytes() + values.astype(">f4").tobytes()
+
+
+# --- writing ----------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    chunk_id: int
+    bag: Bag
+
+
+class Gone(NamedTuple):
+    """What erased chunks take out of the counts: the keys and the lengths of each."""
+
+    keys: list[NDArray[np.int32]]
+    lengths: list[Sequence[int]]
+
+
+def lock(base_id: int) -> Lexicon:
+    """The base's lexicon, held until the transaction ends: its writers take turns.
+
+    Nothing else is locked after it but the counts, so that writers cannot deadlock.
+    """
+    Lexicon.objects.bulk_create(
+        [Lexicon(knowledge_base_id=base_id, lengths=[0, 0, 0], means=[0, 0, 0])],
+        ignore_conflicts=True,
+    )
+    return Lexicon.objects.select_for_update(of=("self",)).get(pk=base_id)
+
+
+def erase(chunk_ids: Sequence[int]) -> Gone:
+    """Delete the terms of chunks; to be followed by `change` in the same transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM knowledge_chunkterms WHERE chunk_id = ANY(%s)"
+            " RETURNING sparsevec_send(weights), lengths",
+            [list(chunk_ids)],
+        )
+        rows = cursor.fetchall()
+    return Gone([_keys(vector) for vector, _ in rows], [lengths for _, lengths in rows])
+
+
+def change(base_id: int, gone: Gone, new: Sequence[Row]) -> Lexicon:
+    """Put the terms of chunks in, and correct all counts for them and for those erased."""
+    lexicon = lock(base_id)
+    lexicon.chunks += len(new) - len(gone.lengths)
+    for row in new:
+        lexicon.lengths = [
+            total + n for total, n in zip(lexicon.lengths, row.bag.lengths, strict=True)
+        ]
+    for lengths in gone.lengths:
+        lexicon.lengths = [total - n for total, n in zip(lexicon.lengths, lengths, strict=True)]
+    if not any(lexicon.means):
+        lexicon.means = true_means(lexicon)
+    _copy(base_id, new, lexicon.means)
+    _count(base_id, [row.bag.keys for row in new], gone.keys)
+    lexicon.save()
+    return lexicon
+
+
+def true_means(lexicon: Lexicon) -> list[float]:
+    return [length / lexicon.chunks if lexicon.chunks else 0.0 for length in lexicon.lengths]
+
+
+def stale(lexicon: Lexicon) -> bool:
+    """Whether chunks have become so much longer or shorter that all weights should be renewed."""
+    return any(
+        abs(true - used) > STALE * used
+        for true, used in zip(true_means(lexicon), lexicon.means, strict=True)
+    )
+
+
+def _keys(vector: bytes | memoryview) -> NDArray[np.int32]:
+    count = int(np.frombuffer(vector, ">i4", 1, offset=4)[0])
+    return np.frombuffer(vector, ">i4", count, offset=12).astype(np.int32)
+
+
+def _copy(base_id: int, rows: Sequence[Row], means: Sequence[float]) -> None:
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(
+            "COPY knowledge_chunkterms (chunk_id, knowledge_base_id, weights, words, lengths)"
+            " FROM STDIN (FORMAT BINARY)"
+        ) as copy,
+    ):
+        # The server reads the vector's bytes as its own wire format.
+        copy.set_types(["int8", "int8", "bytea", "int4[]", "int4[]"])
+        for chunk_id, chunk in rows:
+            vector = _sparsevec(chunk.keys, weights(chunk, means))
+            words = chunk.keys[chunk.views == 0].tolist()
+            copy.write_row((chunk_id, base_id, vector, words, list(chunk.lengths)))
+
+
+def _count(base_id: int, added: list[NDArray[np.int32]], gone: list[NDArray[np.int32]]) -> None:
+    """Add to and subtract from the document frequencies what has changed, in key order."""
+    nothing = np.empty(0, np.int32)
+    keys = np.concatenate([nothing, *added, *gone])
+    signs = np.ones(len(keys), np.int64)
+    signs[sum(map(len, added)) :] = -1
+    distinct, places = np.unique(keys, return_inverse=True)
+    changes = np.bincount(places, weights=signs, minlength=len(distinct)).astype(np.int64)
+    changed = changes != 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO knowledge_termcount AS old (knowledge_base_id, term, chunks)"
+            " SELECT %s, term, change FROM unnest(%s::int4[], %s::int4[]) AS new (term, change)"
+            " ON CONFLICT (knowledge_base_id, term)"
+            " DO UPDATE SET chunks = old.chunks + excluded.chunks",
+            [base_id, distinct[changed].tolist(), changes[changed].tolist()],
+        )
+
+
+def recount(base_id: int) -> int:
+    """Count a base's terms anew; how many counts were wrong. Inside a transaction."""
+    lexicon = Lexicon.objects.select_for_update().filter(pk=base_id).first()
+    if lexicon is None:
+        return 0
+    counts: dict[int, int] = {}
+    chunks, totals = 0, np.zeros(3, np.int64)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sparsevec_send(weights), lengths FROM knowledge_chunkterms"
+            " WHERE knowledge_base_id = %s",
+            [base_id],
+        )
+        for vector, lengths in cursor:
+            chunks, totals = chunks + 1, totals + np.array(lengths)
+            for term in _keys(vector).tolist():
+                counts[term] = counts.get(term, 0) + 1
+    wrong = _correct(base_id, counts)
+    lexicon.chunks, lexicon.lengths = chunks, totals.tolist()
+    lexicon.save()
+    return wrong
+
+
+def _correct(base_id: int, counts: dict[int, int]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "MERGE INTO knowledge_termcount AS old"
+            " USING unnest(%(terms)s::int4[], %(counts)s::int4[]) AS new (term, chunks)"
+            " ON old.knowledge_base_id = %(base)s AND old.term = new.term"
+            " WHEN MATCHED AND old.chunks <> new.chunks THEN UPDATE SET chunks = new.chunks"
+            " WHEN NOT MATCHED THEN INSERT VALUES (%(base)s, new.term, new.chunks)",
+            {
+                "base": base_id,
+                "terms": sorted(counts),
+                "counts": [counts[k] for k in sorted(counts)],
+            },
+        )
+        wrong = cursor.rowcount
+        cursor.execute(
+            "DELETE FROM knowledge_termcount WHERE knowledge_base_id = %s AND"
+            " NOT term = ANY(%s::int4[]) RETURNING chunks <> 0",
+            [base_id, list(counts)],
+        )
+        return wrong + sum(row[0] for row in cursor.fetchall())
+
+
+# --- asking -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question's terms with what each is worth in the bases that are asked."""
+
+    idf: dict[tuple[str, str], float]  # by view and term; times the term's and the view's weight
+    counts: dict[int, int]  # document frequency by key; terms that stand nowhere are missing
+    chunks: int  # in the asked bases
+
+    @property
+    def attainable(self) -> float:
+        """The score of a chunk of mean length in which every term stands once."""
+        return sum(self.idf.values())
+
+    @property
+    def most(self) -> float:
+        """What no score can exceed."""
+        return (K1 + 1) * self.attainable
+
+    def known(self) -> dict[int, float]:
+        """Worth by key of the terms that stand somewhere, the most telling ones."""
+        worth = {
+            key(view, term): value
+            for (view, term), value in self.idf.items()
+            if key(view, term) in self.counts
+        }
+        best = sorted(worth, key=worth.__getitem__, reverse=True)[:QUERY_TERMS]
+        return {term: worth[term] for term in sorted(best)}
+
+
+def query(text: str, base_ids: Sequence[int]) -> Query:
+    """Weigh a question against bases asked together: their counts add up."""
+    asked = terms.query_terms(text)
+    keys = [key(view, term) for view, found in asked.items() for term in found]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(chunks), 0) FROM knowledge_lexicon"
+            " WHERE knowledge_base_id = ANY(%s)",
+            [list(base_ids)],
+        )
+        chunks = int(cursor.fetchone()[0])
+        cursor.execute(
+            "SELECT term, sum(chunks) FROM knowledge_termcount"
+            " WHERE knowledge_base_id = ANY(%s) AND term = ANY(%s::int4[]) GROUP BY term",
+            [list(base_ids), keys],
+        )
+        counts = {term: int(count) for term, count in cursor.fetchall() if count > 0}
+    worth = {
+        (view, term): share * VIEW_WEIGHTS[view] * idf(counts.get(key(view, term), 0), chunks)
+        for view, found in asked.items()
+        for term, share in found.items()
+    }
+    return Query(worth, counts, chunks)
+
+
+def idf(count: int, chunks: int) -> float:
+    """Lucene's, which is never negative."""
+    return math.log(1 + (chunks - count + 0.5) / (count + 0.5))
+
+
+# Chunks that do not answer: switched off, or of a document that nobody has approved.
+HIDDEN = """
+    SELECT id FROM knowledge_chunk WHERE knowledge_base_id = ANY(%(bases)s) AND NOT enabled
+    UNION ALL
+    SELECT chunk.id FROM knowledge_chunk chunk JOIN knowledge_document document
+        ON document.id = chunk.document_id
+    WHERE document.knowledge_base_id = ANY(%(bases)s) AND document.approved_at IS NULL
+"""
+# The inner product operator gives its negative, so that the smallest is the best.
+BEST = f"""
+    WITH hidden AS MATERIALIZED ({HIDDEN})
+    SELECT chunk_id, -(weights <#> %(vector)s::sparsevec) AS score FROM knowledge_chunkterms
+    WHERE knowledge_base_id = ANY(%(bases)s)
+        AND (%(words)s::int4[] IS NULL OR words && %(words)s::int4[])
+        AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id)
+    ORDER BY weights <#> %(vector)s::sparsevec, chunk_id LIMIT %(limit)s
+"""  # noqa: S608
+
+
+def best(asked: Query, base_ids: Sequence[int], limit: int) -> dict[int, float]:
+    """The chunks with the highest scores (> 0), best first."""
+    known = asked.known()
+    if not known:
+        return {}
+    candidates = None if asked.chunks <= EXACT_CHUNKS else _rarest(asked, known)
+    parameters = {
+        "vector": _text(known),
+        "bases": list(base_ids),
+        "words": candidates,
+        "limit": limit,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(BEST, parameters)
+        return {chunk: score for chunk, score in cursor.fetchall() if score > 0}
+
+
+def scores(asked: Query, chunk_ids: Sequence[int]) -> dict[int, float]:
+    """The scores of given chunks."""
+    known = asked.known()
+    if not known or not chunk_ids:
+        return dict.fromkeys(chunk_ids, 0.0)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT chunk_id, -(weights <#> %s::sparsevec) FROM knowledge_chunkterms"
+            " WHERE chunk_id = ANY(%s)",
+            [_text(known), list(chunk_ids)],
+        )
+        return dict(cursor.fetchall())
+
+
+def _rarest(asked: Query, known: dict[int, float]) -> list[int] | None:
+    """Keys of the question's words, rarest first, that stand in about CANDIDATES chunks together.
+
+    None when it has no known word: then every chunk is scored.
+    """
+    words = [key(view, term) for view, term in asked.idf if view == terms.WORDS]
+    rarest, found = [], 0
+    for term in sorted((k for k in words if k in known), key=asked.counts.__getitem__):
+        found += asked.counts[term]
+        if rarest and found > CANDIDATES:
+            break
+        rarest.append(term)
+    return rarest or None
+
+
+def _text(values: dict[int, float]) -> str:
+    """pgvector's text format, which counts from 1."""
+    return f"{{{','.join(f'{k + 1}:{v}' for k, v in values.items())}}}/{DIMENSIONS}"

@@ -50,7 +50,7 @@ class Answer:
         question = question_of(message)
         figures = message.figures.select_related("attachment", "citation")  # type: ignore[attr-defined]
         return cls(
-            title=plain(message.conversation.title or question) or _("Answer"),
+            title=" ".join(plain(message.conversation.title or question).split()) or _("Answer"),
             question=plain(question),
             text=message.text,
             at=timezone.localtime(message.created_at),

@@ -1,0 +1,240 @@
+import io
+import re
+
+import docx
+import pypdf
+import pytest
+from django.core.files.base import ContentFile
+from django.utils import translation
+from docx.oxml.ns import qn
+from PIL import Image
+
+from chat import transcript
+from chat.exports import docx as word
+from chat.exports import pdf
+from chat.exports.answer import Answer, ShownFigure
+from chat.exports.blocks import ROWS, blocks, html_table
+from chat.models import Citation, Figure
+from knowledge.models import Attachment, Document, KnowledgeBase, Revision
+
+ANSWER = """先确认磁盘占用,再清理日志 [1]。
+
+1. 执行 `df -h`;
+2. 清理 **七天前** 的日志 [2]:
+
+   ```bash
+   if true; then
+       systemctl reload nginx
+   fi
+   ```
+
+| 级别 | 响应时间 |
+|---|---|
+| P1 | 5 分钟 |
+"""
+MERGED = """<table><tr><th colspan="2">分级</th><th>时限</th></tr>
+<tr><td rowspan="2">严重</td><td>P1</td><td>五分钟</td></tr>
+<tr><td>P2</td><td>一刻钟</td></tr></table>"""
+
+
+def png(width=1200, height=500):
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), "red").save(buffer, "PNG")
+    return ContentFile(buffer.getvalue(), "1.png")
+
+
+@pytest.fixture
+def message(conversation):
+    base = KnowledgeBase.objects.create(slug="ops", name="运维手册")
+    document = Document.objects.create(knowledge_base=base, title="巡检手册")
+    revision = Revision.objects.create(document=document, name="巡检.pdf", size=1, sha256="0" * 64)
+    transcript.append(conversation.pk, "customer", "磁盘空间不足怎么处理?\n/dev/sda1 100%")
+    message = transcript.append(conversation.pk, "assistant", ANSWER)
+    citation = Citation.objects.create(
+        message=message,
+        n=1,
+        title="巡检手册",
+        page=3,
+        locator="第3节 › 磁盘",
+        revision=revision,
+        quote="磁盘使用率超过 85% 时,\n先清理 <日志>。",
+    )
+    Citation.objects.create(message=message, n=2, title="日志规范", quote="保留七天")
+    attachments = [
+        Attachment(kind="picture", number="图 1", caption="告警截图", page=3, file=png()),
+        Attachment(kind="table", number="表 1", caption="分级", page=4, html=MERGED),
+        Attachment(kind="picture", number="图 2", caption="坏图", file=ContentFile(b"no", "2.png")),
+        Attachment(kind="picture", number="图 3", caption="丢失", file="attachments/gone.png"),
+    ]
+    for position, attachment in enumerate(attachments):
+        attachment.revision, attachment.position = revision, position
+        attachment.save()
+        Figure.objects.create(
+            message=message, attachment=attachment, citation=citation, position=position
+        )
+    return message
+
+
+@pytest.fixture
+def answer(message):
+    with translation.override("zh-hans"):
+        return Answer.of(message)
+
+
+def words(text):
+    return re.sub(r"\s+", "", text)
+
+
+EXPECTED = [
+    "磁盘空间不足怎么处理?", "/dev/sda1100%", "先确认磁盘占用,再清理日志[1]。", "执行df-h;",
+    "七天前的日志[2]:", "systemctlreloadnginx", "图1·告警截图·第3页·巡检手册", "五分钟",
+    "表1·分级·第4页·巡检手册", "图片无法显示。", "图2·坏图·巡检手册", "图3·丢失·巡检手册",
+    "[1]巡检手册·第3页·第3节›磁盘", "先清理<日志>。", "[2]日志规范",
+]  # fmt: skip
+
+
+def in_order(text, parts):
+    at = 0
+    for part in parts:
+        at = text.find(part, at)
+        assert at >= 0, part
+
+
+def pdf_of(answer):
+    with translation.override("zh-hans"):
+        return pypdf.PdfReader(io.BytesIO(pdf.export(answer)))
+
+
+def word_of(answer):
+    with translation.override("zh-hans"):
+        return docx.Document(io.BytesIO(word.export(answer)))
+
+
+def test_pdf_holds_everything_in_order(answer):
+    reader = pdf_of(answer)
+    text = words("".join(page.extract_text() for page in reader.pages))
+    in_order(text, EXPECTED)
+    assert reader.metadata.title == answer.title
+    assert f"{answer.at:%Y-%m-%d}" in text
+    images = [image for page in reader.pages for image in page.images]
+    assert [image.image.size for image in images] == [(1200, 500)]
+
+
+def test_pdf_embeds_its_chinese_face(answer):
+    fonts = [
+        font.get_object()["/DescendantFonts"][0].get_object()["/FontDescriptor"].get_object()
+        if "/DescendantFonts" in font.get_object()
+        else font.get_object().get("/FontDescriptor", {})
+        for page in pdf_of(answer).pages
+        for font in page["/Resources"]["/Font"].values()
+    ]
+    assert any("/FontFile2" in dict(descriptor) for descriptor in fonts)
+
+
+def test_pdf_lines_stay_on_the_page_and_words_whole():
+    text = "服务 kubernetes-apiserver 重启之后," * 30
+    answer = Answer("题", "问", text, at=_now())
+    rights, lines = [], []
+
+    def visit(text, _cm, matrix, _font, size):
+        rights.append(matrix[4])
+        lines.append(text)
+
+    for page in pdf_of(answer).pages:
+        page.extract_text(visitor_text=visit)
+    shown = "".join(page.extract_text() for page in pdf_of(answer).pages)
+    assert max(rights) < 595 - 50
+    assert shown.count("kubernetes-apiserver") == 30
+
+
+def test_pdf_keeps_the_lines_and_columns_of_code(answer):
+    text = "".join(page.extract_text() for page in pdf_of(answer).pages)
+    lines = [line.replace("\xa0", " ") for line in text.splitlines()]
+    assert "if true; then" in map(str.strip, lines)
+    assert "    systemctl reload nginx" in lines
+
+
+def test_a_cell_higher_than_a_page_does_not_lose_the_pdf():
+    table = html_table(
+        f'<table><tr><td rowspan="2">{"很长的单元格。" * 900}</td><td>甲</td></tr>'
+        f"<tr><td>{'另一格。' * 900}</td></tr></table>"
+    )
+    answer = Answer("题", "问", "答 [1]", _now(), figures=[ShownFigure("大表", table=table)])
+    text = words("".join(page.extract_text() for page in pdf_of(answer).pages))
+    assert (text.count("很"), text.count("另")) == (900, 900)
+    assert "大表" in text
+
+
+def test_word_holds_everything_in_order(answer):
+    document = word_of(answer)
+    text = words("".join(node.text or "" for node in document.element.body.iter(qn("w:t"))))
+    in_order(text, [part for part in EXPECTED if part != "/dev/sda1100%"])
+    assert len(document.inline_shapes) == 1
+    shape = document.inline_shapes[0]
+    assert shape.width / shape.height == pytest.approx(1200 / 500, rel=0.01)
+    assert document.core_properties.title == answer.title
+
+
+def test_word_has_headings_and_merged_tables(answer):
+    document = word_of(answer)
+    headings = [p.text for p in document.paragraphs if p.style.name.startswith("Heading")]
+    assert headings == [answer.title, "答案", "图表", "来源"]
+    plain, merged = document.tables
+    assert [[cell.text for cell in row.cells] for row in plain.rows] == [
+        ["级别", "响应时间"], ["P1", "5 分钟"],
+    ]  # fmt: skip
+    assert [[cell.text for cell in row.cells] for row in merged.rows] == [
+        ["分级", "分级", "时限"], ["严重", "P1", "五分钟"], ["严重", "P2", "一刻钟"],
+    ]  # fmt: skip
+
+
+def test_word_names_a_chinese_face_everywhere(answer):
+    document = word_of(answer)
+    for name in ("Normal", "Heading 1", "Heading 2", "Code", "Caption"):
+        properties = document.styles[name].element.rPr
+        fonts = properties.find(qn("w:rFonts")) if properties is not None else None
+        assert fonts is not None, name
+        assert fonts.get(qn("w:eastAsia")) == "Microsoft YaHei"
+        assert not [key for key in fonts.attrib if "Theme" in key]
+
+
+def test_control_characters_do_not_lose_the_export(message):
+    message.text = "退出码\x1b[31m 1 \x0b\ufffe"
+    with translation.override("zh-hans"):
+        answer = Answer.of(message)
+    assert "退出码[31m 1" in "".join(p.text for p in word_of(answer).paragraphs)
+    assert "退出码" in "".join(page.extract_text() for page in pdf_of(answer).pages)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["![x](http://10.0.0.1/a.png)", "<img src=file:///etc/passwd>", "[a](javascript:alert(1))",
+     "**" * 500, "- " * 60 + "深", "> " * 60 + "深", "<b>&amp;</para>", ""],
+)  # fmt: skip
+def test_strange_markdown_is_printed(hostile):
+    answer = Answer("题", "问", hostile, _now())
+    assert pdf_of(answer).pages
+    assert word_of(answer).paragraphs
+
+
+def test_blocks_of_lists_carry_their_markers():
+    found = blocks("3. 三\n4. 四\n\n   续\n   - 子\n")
+    assert [(b.marker, b.indent, "".join(s.text for s in b.spans)) for b in found] == [
+        ("3.", 1, "三"), ("4.", 1, "四"), ("", 1, "续"), ("•", 2, "子"),
+    ]  # fmt: skip
+
+
+def test_spans_that_lie_are_cut():
+    table = html_table(
+        '<table><tr><td rowspan="99999" colspan="99999">a</td></tr><tr><td>b</td></tr></table>'
+    )
+    assert (table.rows, table.columns) == (2, 40)
+    assert [cell.spans[0].text for cell in table.cells] == ["a"]
+    long = html_table("<table>" + "<tr><td>x</td></tr>" * (ROWS + 1) + "</table>")
+    assert (long.rows, long.cut) == (ROWS, True)
+
+
+def _now():
+    from django.utils import timezone
+
+    return timezone.localtime()

@@ -80,11 +80,12 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             "new": self.new,
             "ping": self.ping,
         }
-        if not isinstance(content, dict) or content.get("type") not in doors:
+        kind = content.get("type") if isinstance(content, dict) else None
+        if not isinstance(kind, str) or kind not in doors:
             await self._error("bad_message", self._say(_not_understood))
             return
         try:
-            await doors[content["type"]](content)
+            await doors[kind](content)
         except Refused as refused:
             await self._error(refused.code, str(refused), content.get("id"))
         except AWAY:
@@ -255,13 +256,9 @@ def _find(user: Any, visitor: str, wanted: Any) -> uuid.UUID:
 
 def _messages(conversation_id: uuid.UUID | None, after: int) -> list[dict[str, Any]]:
     """Public messages after `after`; of a long history the newest."""
-    found = (
-        Message.objects.filter(conversation=conversation_id, seq__gt=after, public=True)
-        .select_related("author")
-        .prefetch_related("citations", "figures__attachment", "figures__citation")
-        .order_by("-seq")[:HISTORY]
-    )
-    return [presenting.message_json(message) for message in reversed(found)]
+    found = Message.objects.filter(conversation=conversation_id, seq__gt=after, public=True)
+    newest = presenting.shown(found).order_by("-seq")[:HISTORY]
+    return [presenting.message_json(message) for message in reversed(newest)]
 
 
 def _state(conversation_id: uuid.UUID | None) -> dict[str, Any]:

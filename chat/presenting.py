@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 import nh3
+from django.db.models import QuerySet
 from django.urls import reverse
 from markdown_it import MarkdownIt
 
@@ -62,6 +63,13 @@ def html(text: str, citations: int = 0) -> str:
         attributes=ATTRIBUTES,
         link_rel="noopener nofollow",
         url_schemes={"http", "https", "mailto"},
+    )
+
+
+def shown(messages: QuerySet[Message]) -> QuerySet[Message]:
+    """`messages` with all that `message_json` shows of them, in a few queries."""
+    return messages.select_related("author").prefetch_related(
+        "citations", "figures__attachment", "figures__citation"
     )
 
 

@@ -21,14 +21,14 @@ from django.utils import translation
 from chat import graph, transcript, turns
 from chat.asking import WAKE_CHANNEL
 from chat.models import Conversation, Turn
+from opsdesk import health
 from opsdesk.postgres import PostgresError
 from opsdesk.realtime import listen_parameters, notify
 
 logger = logging.getLogger(__name__)
 
-ALIVE = 0x0D5C  # advisory lock that every living runner shares
 POLL = 2.0  # seconds; a wake-up comes sooner
-RENEW = 10.0  # seconds between renewals of the leases
+RENEW = 10.0  # seconds between renewals of the leases, each a sign of life too
 GRACE = 10.0  # seconds that a stop waits for answers in the making
 DELTA = 1000  # characters of an answer that one notification carries
 PAUSES = 0.2, 5.0  # first and longest wait for a database that went away
@@ -37,15 +37,8 @@ GONE = (DatabaseError, psycopg.Error, PostgresError)
 
 
 def alive() -> bool:
-    """Whether a runner lives, in any process: a dead one's lock falls with its connection."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
-            " AND classid = 0 AND objid = %s AND database ="
-            " (SELECT oid FROM pg_database WHERE datname = current_database()))",
-            [ALIVE],
-        )
-        return bool(cursor.fetchone()[0])
+    """Whether some runner gave a sign of life lately."""
+    return health.beating("turns")
 
 
 def run_waiting() -> int:
@@ -126,6 +119,7 @@ class Runner:
                 swept = now
             if now - renewed >= RENEW:
                 turns.renew(list(self._making.values()))
+                health.beat("turns")
                 renewed = now
             self._collect()
             while len(self._making) < self.threads and (turn := turns.claim()):
@@ -173,8 +167,7 @@ def _make_in_thread(turn: Turn, cancelled: threading.Event) -> None:
 
 @contextmanager
 def _listening() -> Iterator["psycopg.Connection[Any]"]:
-    """A connection that hears wake-ups and, by its lock, shows that a runner lives."""
+    """A connection that hears wake-ups."""
     with psycopg.connect(**listen_parameters()) as listening:
         listening.execute(f"LISTEN {WAKE_CHANNEL}")
-        listening.execute("SELECT pg_advisory_lock_shared(%s)", [ALIVE])
         yield listening

@@ -1,0 +1,226 @@
+"""The chat part of `/api/v1/`: ask a question, read a conversation."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.db import connection
+from django.http import StreamingHttpResponse
+from django.utils import translation
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.exceptions import APIException, NotFound
+from rest_framework.generics import get_object_or_404
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from chat import asking, presenting, runner, transcript
+from chat.models import Conversation, Message, Turn
+from chat.serializers import AnswerSerializer, AskSerializer, ConversationSerializer
+from knowledge.models import KnowledgeBase
+
+POLL = 0.05, 0.5  # seconds between looks at a turn: first and longest
+KEEP_ALIVE = 10.0  # seconds of silence in a stream before a comment is sent
+QUESTION = OpenApiExample(
+    "Question",
+    value={"knowledge_base": "ops", "question": "How do I restart nginx?"},
+    request_only=True,
+)
+
+
+class NoRunner(APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "no_runner"
+
+    def __init__(self) -> None:
+        super().__init__(_("Nothing answers questions right now: no `run_turns` process is alive."))
+
+
+class EventStreamRenderer(BaseRenderer):
+    """Lets `Accept: text/event-stream` through; what is rendered here are errors."""
+
+    media_type = "text/event-stream"
+    format = "event-stream"
+    charset = "utf-8"
+
+    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
+        return event("error", data)
+
+
+def event(kind: str, data: Any) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
+
+
+class AskView(APIView):
+    """Ask a question, in a new conversation or one begun before."""
+
+    token_scope = "read"  # noqa: S105
+    renderer_classes = [JSONRenderer, EventStreamRenderer]
+
+    @extend_schema(
+        summary="Ask a question",
+        description=(
+            "Waits for the answer. With `Accept: text/event-stream` it streams: events `step` "
+            "and `delta` (checked sentences), then `answer` with the same body as without. "
+            "Status 202 says that the answer was not ready in time: read the conversation."
+        ),
+        request=AskSerializer,
+        responses={
+            200: AnswerSerializer,
+            202: AnswerSerializer,
+            503: OpenApiResponse(description="No process answers questions right now."),
+        },
+        examples=[QUESTION],
+    )
+    def post(self, request: Request) -> Response | StreamingHttpResponse:
+        asked = AskSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        conversation = self._conversation(request, asked.validated_data)
+        if conversation.state == Conversation.State.BOT and not runner.alive():
+            raise NoRunner
+        question = asked.validated_data["question"]
+        if request.accepted_media_type == EventStreamRenderer.media_type:
+            stream = StreamingHttpResponse(
+                _stream(conversation, question), content_type="text/event-stream"
+            )
+            stream["Cache-Control"] = "no-cache"
+            stream["X-Accel-Buffering"] = "no"  # proxies pass it on as it comes
+            return stream
+        message, turn = asking.ask(conversation, question)
+        ended = turn is None or _wait(turn)
+        code = status.HTTP_200_OK if ended else status.HTTP_202_ACCEPTED
+        return Response(result(message), status=code)
+
+    def _conversation(self, request: Request, asked: dict[str, Any]) -> Conversation:
+        """The one named, when it is the caller's; else a new one over the base named."""
+        if pk := asked.get("conversation"):
+            mine = Conversation.objects.filter(user=request.user)
+            return get_object_or_404(mine, pk=pk)
+        base = KnowledgeBase.objects.readable_by(request.user).filter(slug=asked["knowledge_base"])
+        if (readable := base.first()) is None:
+            raise NotFound(_("There is no such knowledge base, or you may not read it."))
+        return Conversation.objects.create(
+            channel=Conversation.Channel.API, user=request.user, knowledge_base=readable,
+            language=translation.get_language(),
+        )  # fmt: skip
+
+
+class ConversationView(APIView):
+    @extend_schema(summary="Read a conversation", responses=ConversationSerializer)
+    def get(self, request: Request, pk: uuid.UUID) -> Response:
+        mine = Conversation.objects.filter(user=request.user)
+        conversation: Conversation = get_object_or_404(mine, pk=pk)
+        messages = presenting.shown(conversation.messages.filter(public=True)).order_by("seq")
+        last = conversation.turns.order_by("-pk").first()
+        return Response(
+            {
+                "conversation": conversation.pk,
+                "state": conversation.state,
+                "pending": bool(last and last.status != Turn.Status.DONE),
+                "last": result(last.message) if last else None,
+                "messages": [presenting.message_json(message) for message in messages],
+            }
+        )
+
+
+def _wait(turn: Turn) -> bool:
+    """Whether the turn ended in time. Between looks the connection goes back to its pool."""
+    deadline = time.monotonic() + settings.TURN_SECONDS
+    pause = POLL[0]
+    while not _ended(turn):
+        if time.monotonic() > deadline or not runner.alive():
+            return False
+        connection.close_if_unusable_or_obsolete()
+        time.sleep(pause)
+        pause = min(pause * 1.5, POLL[1])
+    return True
+
+
+def _ended(turn: Turn) -> bool:
+    return Turn.objects.filter(pk=turn.pk, status=Turn.Status.DONE).exists()
+
+
+def result(message: Message) -> dict[str, Any]:
+    """What a question came to so far: the body of ask's answer."""
+    turn = Turn.objects.filter(message=message).select_related("conversation").first()
+    said = presenting.shown(
+        message.conversation.messages.filter(public=True, seq__gt=message.seq)
+    ).order_by("seq")
+    answer = next((said_ for said_ in said if turn and said_.pk == turn.reply_id), None)
+    shown = presenting.message_json(answer) if answer else None
+    # A handoff says more than the reply: that a person was called, or that nobody is there.
+    system = [one.text for one in said if one.role == Message.Role.SYSTEM]
+    state = _state(turn)
+    texts = [shown["text"]] if shown else []
+    return {
+        "conversation": message.conversation_id,
+        "state": state,
+        "answer": "\n\n".join(texts + system if state == "handoff" else texts),
+        "citations": shown["citations"] if shown else [],
+        "attachments": shown["figures"] if shown else [],
+        "options": shown["options"] if shown else [],
+        "confidence": turn.confidence if turn else None,
+        "mode": shown["mode"] if shown else "",
+    }
+
+
+def _state(turn: Turn | None) -> str:
+    """answered, clarifying, handoff, or waiting while it is being made."""
+    if turn is None:
+        return "handoff"
+    if turn.status != Turn.Status.DONE:
+        return "waiting"
+    states = {
+        Turn.Outcome.ANSWERED: "answered",
+        Turn.Outcome.CHAT: "answered",
+        Turn.Outcome.CLARIFYING: "clarifying",
+    }
+    return states.get(Turn.Outcome(turn.outcome), "handoff")
+
+
+async def _stream(conversation: Conversation, question: str) -> AsyncIterator[bytes]:
+    """Events of one turn. Listens before it asks, so nothing is missed."""
+    layer = get_channel_layer()
+    channel = await layer.new_channel()
+    await layer.group_add(transcript.group(conversation.pk), channel)
+    heard = asyncio.create_task(layer.receive(channel))
+    try:
+        message, turn = await _db(asking.ask, conversation, question)
+        deadline = time.monotonic() + settings.TURN_SECONDS
+        while turn and not await _db(_ended, turn) and time.monotonic() < deadline:
+            await asyncio.wait({heard}, timeout=KEEP_ALIVE if not heard.done() else 0)
+            if not heard.done():
+                yield b": still here\n\n"
+                continue
+            hint, heard = heard.result(), asyncio.create_task(layer.receive(channel))
+            if hint.get("turn") == turn.pk and (told := _told(hint)):
+                yield told
+        yield event("answer", await _db(_encoded, message))
+    finally:
+        heard.cancel()  # the layer forgets the channel
+
+
+async def _db(function: Any, *args: Any) -> Any:
+    return await database_sync_to_async(function, thread_sensitive=False)(*args)
+
+
+def _encoded(message: Message) -> dict[str, Any]:
+    """`result` as plain JSON."""
+    return json.loads(JSONRenderer().render(result(message)))
+
+
+def _told(hint: dict[str, Any]) -> bytes | None:
+    if hint["type"] == "conversation.step":
+        return event("step", {"step": hint["step"]})
+    if hint["type"] == "conversation.delta":
+        return event("delta", {"text": hint["text"]})
+    return None

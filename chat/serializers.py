@@ -1,0 +1,88 @@
+"""What the chat's API takes and gives. Field names are a promise to callers."""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from rest_framework import serializers
+
+from chat.asking import MESSAGE_LENGTH
+from chat.models import Conversation
+
+
+class AskSerializer(serializers.Serializer[Any]):
+    knowledge_base = serializers.SlugField(
+        required=False, help_text=gettext_lazy("Slug. Not needed in a conversation begun before.")
+    )
+    question = serializers.CharField(max_length=MESSAGE_LENGTH)
+    conversation = serializers.UUIDField(required=False, allow_null=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs.get("conversation") and not attrs.get("knowledge_base"):
+            raise serializers.ValidationError(
+                {"knowledge_base": _("Name a knowledge base or a conversation.")}
+            )
+        return attrs
+
+
+class CitationSerializer(serializers.Serializer[Any]):
+    n = serializers.IntegerField(help_text=gettext_lazy("The mark [n] in the answer."))
+    document = serializers.IntegerField(allow_null=True)
+    external_id = serializers.CharField()
+    title = serializers.CharField()
+    revision = serializers.IntegerField(allow_null=True)
+    page = serializers.IntegerField(allow_null=True)
+    locator = serializers.CharField()
+    quote = serializers.CharField(help_text=gettext_lazy("The cited passage, Markdown."))
+    regions = serializers.ListField(child=serializers.DictField())
+    url = serializers.CharField(allow_null=True)
+
+
+class AttachmentSerializer(serializers.Serializer[Any]):
+    n = serializers.IntegerField(help_text=gettext_lazy("The citation that it belongs to."))
+    kind = serializers.ChoiceField(choices=["picture", "table"])
+    number = serializers.CharField()
+    caption = serializers.CharField()
+    page = serializers.IntegerField(allow_null=True)
+    url = serializers.CharField()
+    html = serializers.CharField()
+    width = serializers.IntegerField(allow_null=True)
+    height = serializers.IntegerField(allow_null=True)
+
+
+class AnswerSerializer(serializers.Serializer[Any]):
+    conversation = serializers.UUIDField()
+    state = serializers.ChoiceField(choices=["answered", "clarifying", "handoff", "waiting"])
+    answer = serializers.CharField(help_text=gettext_lazy("Markdown."))
+    citations = CitationSerializer(many=True)
+    attachments = AttachmentSerializer(many=True)
+    options = serializers.ListField(child=serializers.CharField())
+    confidence = serializers.FloatField(allow_null=True)
+    mode = serializers.CharField(
+        help_text=gettext_lazy("model, extractive, or extractive-fallback after a model failed.")
+    )
+
+
+class MessageSerializer(serializers.Serializer[Any]):
+    seq = serializers.IntegerField()
+    role = serializers.ChoiceField(choices=["customer", "assistant", "agent", "system"])
+    author = serializers.CharField(allow_null=True)
+    text = serializers.CharField()
+    html = serializers.CharField()
+    event = serializers.CharField(allow_null=True)
+    options = serializers.ListField(child=serializers.CharField())
+    outcome = serializers.CharField(allow_null=True)
+    confidence = serializers.FloatField(allow_null=True)
+    mode = serializers.CharField()
+    citations = CitationSerializer(many=True)
+    figures = AttachmentSerializer(many=True)
+    exports = serializers.DictField(allow_null=True)
+    created_at = serializers.DateTimeField()
+
+
+class ConversationSerializer(serializers.Serializer[Any]):
+    conversation = serializers.UUIDField()
+    state = serializers.ChoiceField(choices=Conversation.State.choices)
+    pending = serializers.BooleanField()
+    last = AnswerSerializer(allow_null=True)
+    messages = MessageSerializer(many=True)

@@ -1,0 +1,67 @@
+"""A browser's end of the chat socket, spoken directly to the ASGI application."""
+
+import asyncio
+import json
+import uuid
+
+from asgiref.testing import ApplicationCommunicator
+
+from chat import visitors
+from opsdesk.asgi import application
+
+
+def visitor_cookie():
+    return f"{visitors.COOKIE}={visitors._signer.sign(uuid.uuid4().hex)}"
+
+
+class Socket:
+    def __init__(self, cookie, origin="http://localhost"):
+        headers = {"origin": origin, "host": "localhost", "cookie": cookie}
+        self.app = ApplicationCommunicator(
+            application,
+            {
+                "type": "websocket", "path": "/ws/chat/", "query_string": b"", "subprotocols": [],
+                "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
+                "client": ["127.0.0.1", 4711],
+            },
+        )  # fmt: skip
+
+    async def connect(self):
+        """Whether the server accepts, and the code with which it closes otherwise."""
+        await self.app.send_input({"type": "websocket.connect"})
+        answer = await self.app.receive_output(timeout=10)
+        return answer["type"] == "websocket.accept", answer.get("code")
+
+    async def open(self, **hello):
+        assert (await self.connect())[0]
+        await self.send({"type": "hello", "conversation": None, "after": 0, **hello})
+        return await self.until("welcome")
+
+    async def close(self):
+        if not self.app.future.done():
+            await self.app.send_input({"type": "websocket.disconnect", "code": 1000})
+            await asyncio.wait([self.app.future], timeout=10)
+
+    async def send(self, content):
+        await self.send_text(json.dumps(content))
+
+    async def send_text(self, text):
+        await self.app.send_input({"type": "websocket.receive", "text": text})
+
+    async def say(self, text, client_id=None):
+        await self.send({"type": "message", "id": client_id or uuid.uuid4().hex, "text": text})
+
+    async def receive(self):
+        return json.loads((await self.app.receive_output(timeout=10))["text"])
+
+    async def until(self, kind, **wanted):
+        while True:
+            got = await self.receive()
+            if got["type"] == kind and all(got.get(key) == value for key, value in wanted.items()):
+                return got
+
+    async def message(self, role):
+        while True:
+            message = (await self.until("message"))["message"]
+            if message["role"] == role:
+                return message

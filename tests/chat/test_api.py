@@ -1,0 +1,189 @@
+import json
+import threading
+
+import pytest
+from channels.db import database_sync_to_async
+from django.db import connection
+from django.test import AsyncClient, Client
+
+from chat import api, asking, runner
+from chat.models import Conversation, Turn
+from opsdesk import health
+from opsdesk.models import ApiToken
+
+
+def client_of(user, kind=Client):
+    _token, secret = ApiToken.objects.issue(user, "test")
+    return kind(headers={"authorization": f"Bearer {secret}"})
+
+
+@pytest.fixture
+def user(db, django_user_model):
+    return django_user_model.objects.create_user("caller")
+
+
+@pytest.fixture
+def ask(user, monkeypatch):
+    """Asks, with the runner's work done in this thread while the API waits."""
+    client = client_of(user)
+    health.beat("turns")
+    waits = api._wait
+
+    def work_and_wait(turn):
+        runner.run_waiting()
+        return waits(turn)
+
+    monkeypatch.setattr(api, "_wait", work_and_wait)
+
+    def post(**body):
+        return client.post("/api/v1/ask/", body, content_type="application/json")
+
+    return post
+
+
+def test_an_answer_with_its_citations(base, ask):
+    response = ask(knowledge_base="ops", question="数据库备份保存在哪个目录？")
+    assert response.status_code == 200
+    body = response.json()
+    assert set(body) >= {
+        "conversation", "state", "answer", "citations", "attachments", "confidence",
+    }  # fmt: skip
+    assert body["state"] == "answered"
+    assert "/data/backup" in body["answer"]
+    assert 0.5 <= body["confidence"] <= 1
+    assert body["attachments"] == []
+    citation = body["citations"][0]
+    assert (citation["n"], citation["external_id"], citation["title"]) == (
+        1, "runbooks/数据库备份", "数据库备份",
+    )  # fmt: skip
+    assert set(citation) >= {"n", "document", "external_id", "title", "page", "locator", "quote"}
+    assert "/data/backup" in citation["quote"]
+
+
+def test_asking_back_and_going_on_in_the_conversation(base, ask):
+    first = ask(knowledge_base="ops", question="怎么办").json()
+    assert (first["state"], first["citations"]) == ("clarifying", [])
+    second = ask(conversation=first["conversation"], question="Redis 哨兵故障转移超时").json()
+    assert second["state"] == "answered"
+    assert second["conversation"] == first["conversation"]
+
+
+def test_a_handoff_says_why_and_what_happens_now(base, ask):
+    body = ask(knowledge_base="ops", question="量子纠缠如何影响茶叶发酵？").json()
+    assert body["state"] == "handoff"
+    assert body["answer"] == "知识库里没有找到可靠的答案。\n\n当前没有客服在岗，请留下联系方式"
+    again = ask(conversation=body["conversation"], question="有人吗").json()
+    assert again["state"] == "handoff"
+
+
+def test_without_a_runner_the_caller_is_told_so(base, user):
+    response = client_of(user).post(
+        "/api/v1/ask/", {"knowledge_base": "ops", "question": "怎么备份"}, "application/json"
+    )
+    assert response.status_code == 503
+    assert "run_turns" in response.json()["detail"]
+    assert not Turn.objects.exists()
+
+
+def test_an_answer_that_takes_too_long_is_to_be_read_later(base, user, settings):
+    settings.TURN_SECONDS = 0.1
+    health.beat("turns")
+    client = client_of(user)
+    response = client.post(
+        "/api/v1/ask/", {"knowledge_base": "ops", "question": "备份目录在哪"}, "application/json"
+    )
+    assert (response.status_code, response.json()["state"]) == (202, "waiting")
+    path = f"/api/v1/conversations/{response.json()['conversation']}/"
+    assert client.get(path).json()["pending"] is True
+    runner.run_waiting()
+    later = client.get(path).json()
+    assert (later["pending"], later["last"]["state"]) == (False, "answered")
+    assert [message["role"] for message in later["messages"]] == ["customer", "assistant"]
+
+
+def test_a_base_that_may_not_be_read_does_not_exist(base, ask):
+    base.audience = "groups"
+    base.save()
+    for slug in ("ops", "nowhere"):
+        assert ask(knowledge_base=slug, question="备份").status_code == 404
+    assert not Conversation.objects.exists()
+
+
+def test_anothers_conversation_does_not_exist(base, ask, django_user_model, user):
+    other = django_user_model.objects.create_user("other")
+    conversation = Conversation.objects.create(user=other, channel="api")
+    assert ask(conversation=str(conversation.pk), question="备份").status_code == 404
+    assert client_of(user).get(f"/api/v1/conversations/{conversation.pk}/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {}, {"question": "备份"}, {"knowledge_base": "ops", "question": " "},
+        {"knowledge_base": "ops", "question": "长" * 2001}, {"conversation": "x", "question": "y"},
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(base, ask, body):
+    response = ask(**body)
+    assert response.status_code == 400
+    assert response.json()
+
+
+def test_without_a_token_there_is_no_answer(base):
+    response = Client().post("/api/v1/ask/", {"knowledge_base": "ops", "question": "备份"})
+    assert response.status_code == 401
+
+
+def events(body):
+    blocks = [block for block in body.decode().split("\n\n") if block.startswith("event:")]
+    pairs = [block.split("\n", 1) for block in blocks]
+    return [(head[7:], json.loads(data[6:])) for head, data in pairs]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_stream_tells_steps_and_sentences_then_the_answer(base, running, user):
+    await database_sync_to_async(health.beat, thread_sensitive=False)("turns")
+    client = await database_sync_to_async(client_of, thread_sensitive=False)(user, AsyncClient)
+    response = await client.post(
+        "/api/v1/ask/", {"knowledge_base": "ops", "question": "数据库备份保存在哪个目录？"},
+        content_type="application/json", headers={"accept": "text/event-stream"},
+    )  # fmt: skip
+    assert response["Content-Type"] == "text/event-stream"
+    got = events(b"".join([chunk async for chunk in response.streaming_content]))
+    kinds = [kind for kind, _data in got]
+    assert [data["step"] for kind, data in got if kind == "step"] == ["clarify", "recall", "answer"]
+    assert kinds[-1] == "answer"
+    told = "".join(data["text"] for kind, data in got if kind == "delta")
+    assert told == got[-1][1]["answer"]
+    assert got[-1][1]["state"] == "answered"
+
+
+def test_an_error_of_a_stream_is_an_event(base, user):
+    response = client_of(user).post(
+        "/api/v1/ask/", {"knowledge_base": "nowhere", "question": "备份"},
+        content_type="application/json", headers={"accept": "text/event-stream"},
+    )  # fmt: skip
+    assert response.status_code == 404
+    [(kind, data)] = events(response.content)
+    assert kind == "error"
+    assert data["detail"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_wait_ends_with_the_turn(base, user, running):
+    conversation = Conversation.objects.create(user=user, knowledge_base=base)
+    health.beat("turns")
+    ended = []
+
+    def wait():
+        _message, turn = asking.ask(conversation, "数据库备份保存在哪个目录？")
+        ended.append(api._wait(turn))
+        connection.close()
+
+    threads = [threading.Thread(target=wait) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ended == [True, True, True]
+    assert Turn.objects.filter(outcome="answered").count() == 3

@@ -1,0 +1,249 @@
+import asyncio
+import time
+import uuid
+
+import pytest
+from channels.db import database_sync_to_async
+from django.contrib.auth import get_user_model
+from django.test import Client
+
+from chat import asking, consumers, runner, visitors
+from chat.models import Conversation, Message, Turn
+from handoff import desk
+from tests.chat.sockets import Socket, visitor_cookie
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def db(function):
+    return database_sync_to_async(function, thread_sensitive=False)
+
+
+@pytest.fixture
+async def socket():
+    made = Socket(visitor_cookie())
+    yield made
+    await made.close()
+
+
+async def test_a_question_is_acknowledged_then_answered_over_the_socket(base, socket, running):
+    welcome = await socket.open()
+    assert welcome["state"] == "bot"
+    assert welcome["bases"] == [{"slug": "ops", "name": "运维手册"}]
+    await socket.say("磁盘使用率超过 90% 怎么找出大的日志？", "m1")
+    got, kinds = {}, []
+    while "answer" not in got:
+        event = await socket.receive()
+        kinds.append(event["type"])
+        if event["type"] == "message" and event["message"]["role"] == "assistant":
+            got["answer"] = event["message"]
+        if event["type"] == "ack":
+            assert event == {"type": "ack", "id": "m1", "seq": 1}
+            assert await db(Turn.objects.count)() == 1
+    assert kinds.count("step") == 3
+    assert "delta" in kinds
+    answer = got["answer"]
+    assert answer["outcome"] == "answered"
+    assert '<a class="cite" data-n="1"' in answer["html"]
+    assert "<code>du -sh /var/log/*</code>" in answer["html"]
+    assert answer["citations"][0]["title"] == "磁盘空间"
+
+
+async def test_nothing_is_acknowledged_before_it_is_stored(socket, monkeypatch):
+    await socket.open()
+    stored = []
+
+    def ask(conversation, text, client_id):
+        made = asking_ask(conversation, text, client_id)
+        stored.append(Message.objects.filter(client_msg_id=client_id).exists())
+        return made
+
+    asking_ask = asking.ask
+    monkeypatch.setattr(asking, "ask", ask)
+    await socket.say("磁盘满了")
+    await socket.until("ack")
+    assert stored == [True]
+
+
+async def test_sending_again_gets_the_same_acknowledgement(socket):
+    await socket.open()
+    for _again in range(2):
+        await socket.say("磁盘满了", "same")
+        assert (await socket.until("ack"))["seq"] == 1
+    assert await db(Message.objects.count)() == 1
+
+
+async def test_a_reconnecting_client_gets_what_it_missed():
+    cookie = visitor_cookie()
+    first = Socket(cookie)
+    welcome = await first.open()
+    await first.say("一")
+    await first.until("ack")
+    await first.close()
+    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+    for n in range(150):
+        await db(asking.ask)(conversation, f"消息 {n}")
+    again = Socket(cookie)
+    welcome = await again.open(conversation=str(conversation.pk), after=1)
+    assert [message["seq"] for message in welcome["messages"]] == list(range(2, 152))
+    await again.close()
+
+
+async def test_a_burst_arrives_whole_and_in_order():
+    cookie = visitor_cookie()
+    one = Socket(cookie)
+    welcome = await one.open()
+    await one.say("开始")
+    await one.until("ack")
+    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+
+    def burst():
+        for n in range(150):
+            asking.ask(conversation, f"消息 {n}")
+
+    sending = asyncio.create_task(db(burst)())
+    seqs = []
+    while len(seqs) < 151:
+        seqs.append((await one.until("message"))["message"]["seq"])
+    await sending
+    assert seqs == list(range(1, 152))
+    await one.close()
+
+
+@pytest.mark.parametrize("cookie", ["", "opsdesk_visitor=forged:abc"])
+async def test_who_is_nobody_is_not_let_in(cookie):
+    connected, code = await Socket(cookie).connect()
+    assert (connected, code) == (False, 4401)
+
+
+async def test_another_origin_is_not_let_in():
+    connected, _code = await Socket(visitor_cookie(), origin="https://evil.example").connect()
+    assert not connected
+
+
+async def test_anothers_conversation_is_not_there(socket):
+    other = await db(Conversation.objects.create)(visitor="o" * 32)
+    await socket.connect()
+    await socket.send({"type": "hello", "conversation": str(other.pk), "after": 0})
+    assert (await socket.until("error"))["code"] == "not_found"
+    await socket.say("我能看吗")
+    assert (await socket.until("error"))["code"] == "no_conversation"
+    assert not await db(other.messages.exists)()
+
+
+async def test_a_signed_in_users_conversation_is_not_the_next_visitors(django_user_model):
+    user = await db(django_user_model.objects.create_user)("ann")
+    cookie = visitor_cookie()
+    pair = await db(Conversation.objects.create)(
+        visitor=visitors.visitor({visitors.COOKIE: cookie.split("=", 1)[1]}), user=user
+    )
+    visitor = Socket(cookie)
+    await visitor.connect()
+    await visitor.send({"type": "hello", "conversation": str(pair.pk), "after": 0})
+    assert (await visitor.until("error"))["code"] == "not_found"
+    await visitor.close()
+    client = Client()
+    await db(client.force_login)(user)
+    signed_in = Socket(f"{cookie}; sessionid={client.cookies['sessionid'].value}")
+    welcome = await signed_in.open(conversation=str(pair.pk))
+    assert (welcome["conversation"], welcome["user"]) == (str(pair.pk), "ann")
+    await signed_in.close()
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        ("not json", "bad_message"),
+        ('"text"', "bad_message"),
+        ('{"type": "unknown"}', "bad_message"),
+        ('{"type": ["hello"]}', "bad_message"),
+        ('{"type": "message", "id": "1", "text": 5}', "bad_message"),
+        ('{"type": "message", "id": "1", "text": "  "}', "bad_message"),
+        ('{"type": "message", "text": "没有编号"}', "bad_message"),
+        ('{"type": "message", "id": "1", "text": "a\\u0000b"}', "bad_message"),
+        ('{"type": "message", "id": "1", "text": "%s"}' % ("长" * 2001), "too_long"),
+        ("x" * 70_000, "bad_message"),
+        ('{"type": "contact", "text": "无人"}', "conflict"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_read_gets_a_sentence_and_the_socket_lives(socket, frame, code):
+    await socket.open()
+    await socket.send_text(frame)
+    error = await socket.until("error")
+    assert error["code"] == code
+    assert error["text"]
+    await socket.send({"type": "ping"})
+    await socket.until("pong")
+
+
+async def test_too_many_messages_are_refused(socket, monkeypatch):
+    monkeypatch.setattr(consumers, "MESSAGES_A_MINUTE", 2)
+    await socket.open()
+    for _n in range(3):
+        await socket.say("你好")
+    assert (await socket.until("error"))["code"] == "too_many"
+    assert await db(Message.objects.count)() == 2
+
+
+async def test_a_person_is_called_takes_over_and_answers(socket):
+    welcome = await socket.open()
+    await socket.send({"type": "person"})
+    await socket.until("state", state="queued")
+    called = await socket.message("system")
+    assert (called["event"], called["text"]) == (
+        "nobody_on_duty", "当前没有客服在岗，请留下联系方式",
+    )  # fmt: skip
+    await socket.send({"type": "contact", "text": "分机 8021"})
+    assert (await socket.message("system"))["event"] == "contact_saved"
+    agent = await db(get_user_model().objects.create_user)("ana")
+    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+    await db(desk.claim)(conversation, agent)
+    assert (await socket.until("state", state="human"))["agent"] == "ana"
+    assert (await socket.message("system"))["text"] == "人工客服已经接手！"
+    await db(desk.reply)(conversation, agent, "**请重启** <script>alert(1)</script>")
+    reply = await socket.message("agent")
+    assert reply["author"] == "ana"
+    assert "<strong>请重启</strong>" in reply["html"]
+    assert "<script" not in reply["html"]
+    await socket.say("好的")
+    await socket.until("ack")
+    assert not await db(Turn.objects.exists)()
+
+
+async def test_a_staff_note_is_not_sent(socket):
+    from chat import transcript
+
+    welcome = await socket.open()
+    await socket.say("你好")
+    await socket.until("ack")
+    pk = uuid.UUID(welcome["conversation"])
+    await db(transcript.append)(pk, "agent", "内部备注", public=False)
+    await db(transcript.append)(pk, "agent", "公开")
+    assert (await socket.message("agent"))["text"] == "公开"
+
+
+async def test_a_new_conversation_is_empty_and_makes_no_row_until_something_is_said(socket):
+    first = await socket.open()
+    await socket.send({"type": "new"})
+    second = await socket.until("welcome")
+    assert second["conversation"] != first["conversation"]
+    assert not await db(Conversation.objects.exists)()
+    await socket.say("你好")
+    await socket.until("ack")
+    assert str((await db(Conversation.objects.get)()).pk) == second["conversation"]
+
+
+async def test_the_socket_speaks_the_pages_language():
+    english = Socket(visitor_cookie() + "; django_language=en")
+    await english.open()
+    await english.send({"type": "person"})
+    assert (await english.message("system"))["text"].startswith("Nobody is on duty")
+    await english.close()
+
+
+def test_a_runner_shows_that_it_lives(running):
+    for _try in range(100):
+        if runner.alive():
+            return
+        time.sleep(0.05)
+    raise AssertionError("no sign of life")

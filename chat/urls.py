@@ -1,9 +1,13 @@
 from django.urls import URLPattern, URLResolver, path
 
-from chat import views
+from chat import api, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.page, name="chat"),
+    path("api/v1/ask/", api.AskView.as_view(), name="api-ask"),
+    path(
+        "api/v1/conversations/<uuid:pk>/", api.ConversationView.as_view(), name="api-conversation"
+    ),
     path("messages/<int:pk>/export.pdf", views.export_pdf, name="export_pdf"),
     path("messages/<int:pk>/export.docx", views.export_docx, name="export_docx"),
 ]

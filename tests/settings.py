@@ -1,0 +1,18 @@
+"""The settings of the tests: a home of their own, and nothing of who runs them.
+
+Programs that a test starts inherit both, so what is done here is done once.
+"""
+
+import os
+from pathlib import Path
+
+from opsdesk.env import FOR_TESTS
+
+_home = Path(os.environ.get("OPSDESK_HOME") or Path(__file__).resolve().parent.parent / "var")
+if _home.name != "test":
+    for _name in list(os.environ):
+        if _name.startswith(("OPSDESK_", "OPENAI_")) and _name not in FOR_TESTS:
+            del os.environ[_name]
+    os.environ["OPSDESK_HOME"] = str(_home / "test")
+
+from opsdesk.settings import *  # noqa: E402, F403

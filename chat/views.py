@@ -32,6 +32,7 @@ STRINGS = {
     "copied": _("Copied"),
     "page": _("page %(page)s"),
     "pages": _("%(page)s / %(pages)s"),
+    "source": _("Source %(n)s: %(title)s"),
     "left": _("%(left)s characters left"),
     "state.queued": _("Called. Waiting for a person…"),
     "state.ahead": _("Called. %(waiting)s ahead of you."),

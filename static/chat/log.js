@@ -109,7 +109,7 @@ function draw(message) {
   const prose = element.querySelector(".prose");
   if (message.role === "assistant" || message.role === "agent") {
     prose.innerHTML = message.html; // cleaned by the server's allow-list
-    enrich(prose);
+    enrich(prose, message.citations ?? []);
   } else {
     prose.textContent = message.text;
   }
@@ -127,8 +127,9 @@ function draw(message) {
   return element;
 }
 
-// Tables scroll inside themselves; code can be copied.
-function enrich(prose) {
+// Marks open their source, tables scroll inside themselves, code can be copied.
+function enrich(prose, citations) {
+  for (const mark of prose.querySelectorAll(".cite")) mark.replaceWith(button(mark, citations));
   for (const table of prose.querySelectorAll("table")) table.replaceWith(scrolling(table));
   for (const code of prose.querySelectorAll("pre")) {
     const frame = document.createElement("div");
@@ -137,6 +138,18 @@ function enrich(prose) {
     code.replaceWith(frame);
     frame.append(code, clone("t-copy"));
   }
+}
+
+function button({ dataset, textContent }, citations) {
+  const element = document.createElement("button");
+  element.type = "button";
+  element.className = "cite";
+  element.dataset.n = dataset.n;
+  element.textContent = textContent;
+  const { title } = citations.find(({ n }) => n === Number(dataset.n)) ?? { title: "" };
+  element.ariaLabel = say("source", { n: dataset.n, title });
+  element.title = title;
+  return element;
 }
 
 function scrolling(table) {

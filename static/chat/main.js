@@ -158,9 +158,7 @@ const clicks = {
 document.addEventListener("click", (event) => {
   for (const [selector, act] of Object.entries(clicks)) {
     const hit = event.target.closest(selector);
-    if (!hit) continue;
-    if (hit.matches(".cite")) event.preventDefault();
-    act(hit);
+    if (hit) act(hit);
   }
 });
 

@@ -19,26 +19,26 @@ from docvortex.schema import BlockType
 from loguru import logger
 from PIL import Image, UnidentifiedImageError
 
-from knowledge.parsing import tables
+from knowledge.parsing import captions, tables
 from knowledge.parsing.document import Asset, Block, ParsedDocument
-from knowledge.parsing.joining import join_lines
+from knowledge.parsing.joining import join_lines, unify
 from knowledge.parsing.unreadable import Unreadable
 
-# "图 3-1", "Figure 2.", "表4": the label by which a document calls its pictures and tables.
-NUMBER = re.compile(
-    r"\s*((?:附?[图表]|figure|fig\.?|table|tab\.)\s*[A-Za-z]?\d+(?:[-.–．—]\d+)*)", re.IGNORECASE
-)
 SMALLEST_PICTURE = 32  # px; below it is a bullet or a rule
 # Larger tables are read by their rows; nobody wants them whole under an answer.
 LARGEST_SHOWN_TABLE = 300
 SPREADSHEETS = {"xls", "xlsx", "ods"}
 PAGED = {"pdf", "ppt", "pptx", "odp", "ofd"} | SPREADSHEETS
+_SENTENCE_ENDS = ("。", "；", "，", "！", "、")
 _HIDDEN = {BlockType.HEADER, BlockType.FOOTER, BlockType.PAGE_NUMBER, BlockType.INDEX}
 _JUNK_TITLES = re.compile(
     r"\(?(anonymous|untitled|unspecified)\)?|microsoft word.*|无标题.*|.*(演示文稿|presentation)"
     r"|slide 1|.*\.(docx?|pptx?|xlsx?|wps|pdf|indd)",
     re.IGNORECASE,
 )
+
+# What Office writes under the descriptions that it makes of pictures.
+_MADE_UP = re.compile(r"AI 生成的内容可能不正确。|AI-generated content may be incorrect\.")
 
 logger.remove()  # DocVortex logs every step
 # DocVortex writes half-width colons and signs for full-width ones in PDFs; letters it may.
@@ -148,6 +148,11 @@ class _Reader:
             parsed.pages = max((page.page_idx + 1 for page in pages), default=0)
         parsed.page_names = [sheet.name for sheet in self.sheets]
         self._raise_levels()
+        for block in parsed.blocks:
+            block.text = unify(block.text)
+        for asset in parsed.assets:
+            asset.caption = unify(asset.caption)
+        captions.link(parsed)
         parsed.title = self._title()
         self._warn(data)
         return parsed
@@ -171,7 +176,10 @@ class _Reader:
 
     def _heading(self, source: Any) -> None:
         text = " ".join(inline(source.content, links=False).split())
-        self._add(Block("heading", text, level=source.level), source)
+        if text.endswith(_SENTENCE_ENDS):  # bold sentences are often taken for headings
+            self._add(Block("paragraph", text), source)
+        else:
+            self._add(Block("heading", text, level=source.level), source)
 
     def _list(self, source: Any) -> None:
         self._add(Block("list", "\n".join(_items(source.content))), source)
@@ -195,9 +203,8 @@ class _Reader:
         place = self.places.pop(0) if self.places else None
         caption = self._captions(source, "table_caption")
         table = tables.read(body.content)
-        if not table.cells:
-            if body.image_path:
-                self._add(Block("picture", asset=self._asset(body, source, caption)), source)
+        if not table.cells:  # a form or the like: its picture, and its text as it is laid out
+            self._add(self._illustrated(body, source, caption), source)
             return
         self._add_table(table, source, caption, place)
         self._captions(source, "table_footnote")
@@ -216,7 +223,7 @@ class _Reader:
         block.rows = table.rows
         if len(block.rows) <= LARGEST_SHOWN_TABLE:
             block.asset = len(self.parsed.assets)
-            asset = Asset("table", number_of(caption), caption, html=tables.clean(table.html))
+            asset = Asset("table", captions.number(caption), caption, html=tables.clean(table.html))
             self._append(asset, source)
         self._add(block, source)
         for cell in table.cells:
@@ -226,21 +233,31 @@ class _Reader:
     def _picture(self, source: Any) -> None:
         body = next(child for child in source.content if child.type == BlockType.IMAGE_BODY)
         caption = self._caption(source, "image_caption")
-        described = body.content.strip()
-        asset = self._asset(body, source, caption or described)
-        if asset is not None:
-            self._add(Block("picture", asset=asset), source)
+        if body.image_url:
+            self.skipped += 1  # on another machine, which is not asked
+        block = self._illustrated(body, source, caption)
+        if block.asset is not None or self.suffix == "pdf":
+            self._add(block, source)
         self._captions(source, "image_caption", "image_footnote")
 
     def _chart(self, source: Any) -> None:
         body = next(child for child in source.content if child.type == BlockType.CHART_BODY)
         caption = self._captions(source, "chart_caption")
+        if "<table" not in body.content:
+            self._add(self._illustrated(body, source, caption), source)
+            return
         if body.image_path:
             self._add(Block("picture", asset=self._asset(body, source, caption)), source)
-        if "<table" in body.content:
-            self._add_table(tables.read(body.content), source, caption, None)
-        elif body.content.strip():
-            self._add(Block("paragraph", body.content.strip()), source)
+        self._add_table(tables.read(body.content), source, caption, None)
+
+    def _illustrated(self, body: Any, source: Any, caption: str) -> Block:
+        """A picture with the text that stands in it, or that describes it."""
+        lines = (re.sub(r" {3,}", "  ", line).strip() for line in body.content.splitlines())
+        text = "\n".join(line for line in lines if line and not _MADE_UP.fullmatch(line))
+        asset = self._asset(body, source, caption)
+        if asset is not None:
+            self.parsed.assets[asset].text = text
+        return Block("picture", text, asset=asset)
 
     def _caption(self, source: Any, kind: str) -> str:
         texts = [inline(part.content, links=False) for part in source.content if part.type == kind]
@@ -272,7 +289,7 @@ class _Reader:
         self.pictures[digest] = None
         if asset is None or min(asset.width or 0, asset.height or 0) < SMALLEST_PICTURE:
             return None
-        asset.caption, asset.number = caption, number_of(caption)
+        asset.caption, asset.number = caption, captions.number(caption)
         return self._append(asset, source)
 
     def _append(self, asset: Asset, source: Any) -> int:
@@ -292,8 +309,10 @@ class _Reader:
         title = " ".join((properties.title or "").split()) if properties else ""
         if title and not _JUNK_TITLES.fullmatch(title):
             return title
-        first = next((b for b in self.parsed.blocks if b.kind == "heading" and b.level == 1), None)
-        return first.text if first and self.suffix not in SPREADSHEETS else ""
+        if self.suffix in SPREADSHEETS:
+            return ""
+        first = next((block for block in self.parsed.blocks if block.kind == "heading"), None)
+        return first.text if first and first.page in (None, 1) else ""
 
     def _warn(self, data: bytes) -> None:
         if self.skipped:
@@ -333,11 +352,6 @@ def _items(children: Any, depth: int = 0) -> list[str]:
         else:
             lines.append("  " * depth + inline(child.content).strip())
     return lines
-
-
-def number_of(caption: str) -> str:
-    match = NUMBER.match(caption)
-    return " ".join(match[1].split()) if match else ""
 
 
 def picture(data: bytes) -> Asset | None:

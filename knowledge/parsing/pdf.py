@@ -5,13 +5,14 @@ DocVortex's own way with scans is to ask for models from the network; it never s
 
 import io
 import time
+from itertools import groupby
 
 import pypdfium2
 from docvortex.document.pdf import PDFDocument
 from docvortex.document.pdf.pdfium import safe_rewrite_pdf_bytes_with_pdfium_result
 from pypdfium2 import raw
 
-from knowledge.parsing import docvortex, ocr
+from knowledge.parsing import docvortex, layout, ocr, running
 from knowledge.parsing.document import Block, ParsedDocument
 from knowledge.parsing.unreadable import Unreadable
 
@@ -19,6 +20,7 @@ DPI = 200
 MAX_PIXELS = 40_000_000  # of a rendered page; larger pages are rendered coarser
 # Fewer characters than these do not make a page of text when a picture fills it.
 FEW = 50
+FEWEST_PIECES = 8  # of a table that lies about as paragraphs
 
 
 def parse(data: bytes, password: str | None, seconds: float) -> ParsedDocument:
@@ -31,8 +33,11 @@ def parse(data: bytes, password: str | None, seconds: float) -> ParsedDocument:
         texts = [page for page in range(len(document)) if page not in scans]
         parsed = _text_pages(data, texts, whole=not scans)
         parsed.pages = len(document)
+        _read_in_pictures(document, parsed)
+        _find_tables(document, parsed)
         if scans:
             _read_scans(document, scans, parsed, deadline)
+    running.hide(parsed)
     return parsed
 
 
@@ -59,6 +64,94 @@ def _text_pages(data: bytes, pages: list[int], whole: bool) -> ParsedDocument:
         return ParsedDocument()
     chosen = "" if whole else ",".join(str(page + 1) for page in pages)
     return docvortex.parse(data, "pdf", chosen)
+
+
+# --- Tables without rules, which DocVortex leaves as scattered pieces -----------------
+
+
+def _find_tables(document: pypdfium2.PdfDocument, parsed: ParsedDocument) -> None:
+    for run in _scattered(parsed.blocks):
+        found = _layout(document, run)
+        if any(block.kind == "table" for block in found):
+            start = parsed.blocks.index(run[0])
+            parsed.blocks[start : start + len(run)] = found
+
+
+def _read_in_pictures(document: pypdfium2.PdfDocument, parsed: ParsedDocument) -> None:
+    """Text under a region that DocVortex took for a picture or a formula, and did not read."""
+    for block in parsed.blocks:
+        if block.kind == "picture" and not block.text and block.box and block.page:
+            left, top, right, bottom = block.box
+            page = document[block.page - 1]
+            width, height = page.get_size()
+            inside = [
+                line
+                for line in _lines(page)
+                if left * width <= (line.left + line.right) / 2 <= right * width
+                and top * height <= line.middle <= bottom * height
+            ]
+            block.text = layout.as_text(inside)
+
+
+def _scattered(blocks: list[Block]) -> list[list[Block]]:
+    """Runs of paragraphs on one page most of which stand beside another of the run."""
+    runs = [list(run) for _, run in groupby(blocks, key=lambda block: (block.kind, block.page))]
+    return [
+        run
+        for run in runs
+        if run[0].kind == "paragraph"
+        and len(run) >= FEWEST_PIECES
+        and sum(_has_neighbour(block, run) for block in run) > len(run) * 0.6
+    ]
+
+
+def _has_neighbour(block: Block, run: list[Block]) -> bool:
+    return any(
+        other is not block
+        and other.box is not None
+        and block.box is not None
+        and min(block.box[3], other.box[3]) - max(block.box[1], other.box[1]) > 0.003
+        and (other.box[0] >= block.box[2] or other.box[2] <= block.box[0])
+        for other in run
+    )
+
+
+def _layout(document: pypdfium2.PdfDocument, run: list[Block]) -> list[Block]:
+    """The region of the run, read again from the text layer by the places of its pieces."""
+    number = run[0].page or 1
+    page = document[number - 1]
+    width, height = page.get_size()
+    if page.get_mediabox()[:2] != (0, 0):
+        return []
+    boxes = [block.box for block in run if block.box]
+    top, bottom = min(box[1] for box in boxes), max(box[3] for box in boxes)
+    lines = [line for line in _lines(page) if top - 0.005 <= line.middle / height <= bottom + 0.005]
+    found = layout.blocks(lines, width, height)
+    for block in found:
+        block.page = number
+    return found
+
+
+def _lines(page: pypdfium2.PdfPage) -> list[layout.Line]:
+    """Pieces of the text layer as the page is seen, in points from its top left."""
+    text = page.get_textpage()
+    turned, (width, height) = page.get_rotation(), page.get_size()
+    lines = []
+    for index in range(text.count_rects()):
+        left, bottom, right, top = text.get_rect(index)
+        content = " ".join(text.get_text_bounded(left, bottom, right, top).split())
+        box = {
+            0: (left, height - top, right, height - bottom),
+            90: (bottom, left, top, right),
+            180: (width - right, bottom, width - left, top),
+            270: (width - top, height - right, width - bottom, height - left),
+        }[turned]
+        if content:
+            lines.append(layout.Line(content, *box))
+    return lines
+
+
+# --- Pages without a usable text layer -------------------------------------------------
 
 
 def _scans(document: pypdfium2.PdfDocument, data: bytes) -> set[int]:

@@ -68,14 +68,15 @@ def _blocks(paragraph: str) -> list[Block]:
         return []
     if sum(bool(_LOG.match(line)) for line in lines) * 2 > len(lines):
         return [Block("code", paragraph)]
+    if len(lines) > 1 and all(_LIST.match(line) for line in lines):
+        return [Block("list", paragraph.strip())]
     blocks: list[Block] = []
     if level := _level(lines[0]):
         blocks.append(Block("heading", lines[0].strip(), level=level))
         lines = lines[1:]
     rest = "\n".join(line.rstrip() for line in lines).strip()
     if rest:
-        is_list = len(lines) > 1 and all(_LIST.match(line) for line in lines if line.strip())
-        blocks.append(Block("list" if is_list else "paragraph", rest))
+        blocks.append(Block("paragraph", rest))
     return blocks
 
 

@@ -29,6 +29,7 @@ NOBODY = 65534
 MEMORY = 3 * 1024**3
 MEMORY_WITH_OCR = 6 * 1024**3
 MAX_RESULT = 512 * 1024**2
+PROGRAM = (sys.executable, "-m", worker.__name__)
 
 
 def run(path: Path, media_type: str, password: str | None = None) -> ParsedDocument:
@@ -59,7 +60,7 @@ def _run(
     if user is not None:
         os.chown(folder, user, user)
     child = subprocess.Popen(  # noqa: S603 - our own module, arguments of our own making
-        [sys.executable, "-m", worker.__name__, json.dumps(_orders(media_type))],
+        [*PROGRAM, json.dumps(_orders(media_type))],
         stdin=source,
         stdout=result,
         stderr=log,

@@ -143,11 +143,23 @@ def _header_rows(cells: list[Cell], height: int) -> int:
     count = 0
     while count < height - 1 and _all_header([cell for cell in cells if cell.row == count]):
         count += 1
-    if count == 0 and _labels([cell for cell in cells if cell.row == 0]):
+    titles = _title_rows(cells)
+    if titles and _labels([cell for cell in cells if cell.row == titles]):
+        count = max(count, titles + 1)
+    elif count == 0 and _labels([cell for cell in cells if cell.row == 0]):
         count = 1
     if count:
         count = max(cell.row + cell.rows for cell in cells if cell.row < count)
     return count if count < height else 0
+
+
+def _title_rows(cells: list[Cell]) -> int:
+    """Rows above the labels that hold one text at most: a table's title stands so in a sheet."""
+    for row in range(4):
+        filled = [cell for cell in cells if cell.row == row and cell.text]
+        if len(filled) > 1:
+            return row
+    return 0
 
 
 def _all_header(cells: list[Cell]) -> bool:
@@ -156,9 +168,14 @@ def _all_header(cells: list[Cell]) -> bool:
 
 def _labels(cells: list[Cell]) -> bool:
     """Short words in every cell, no figures."""
-    return len(cells) > 1 and all(
-        cell.text and len(cell.text) <= 40 and not re.fullmatch(r"[\d.,%¥$€+\-/: ]+", cell.text)
-        for cell in cells
+    filled = [cell for cell in cells if cell.text]
+    return (
+        len(filled) > 1
+        and len(filled) * 2 >= len(cells)
+        and all(
+            len(cell.text) <= 40 and not re.fullmatch(r"[\d.,%¥$€+\-/: ]+", cell.text)
+            for cell in filled
+        )
     )
 
 

@@ -1,8 +1,9 @@
 """Admin pages of what belongs to no feature: API tokens, and the framework's own tables."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
@@ -41,7 +42,7 @@ class ApiTokenAdmin(admin.ModelAdmin):
         tokens = super().get_queryset(request)
         return tokens if request.user.is_superuser else tokens.filter(user=request.user.pk)
 
-    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
         fields = ["name", "scope", "expires_at"]
         return ["user", *fields] if request.user.is_superuser else fields
 
@@ -51,14 +52,27 @@ class ApiTokenAdmin(admin.ModelAdmin):
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"user": request.user.pk, **super().get_changeform_initial_data(request)}
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        # After saving a new one there is one thing to do: copy it.
+        buttons = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().changeform_view(
+            request, object_id, form_url, {**buttons, **(extra_context or {})}
+        )
+
     @sensitive_variables()
     def save_model(
         self, request: HttpRequest, obj: ApiToken, form: "ModelForm[ApiToken]", change: bool
     ) -> None:
         if not change:
             if not request.user.is_superuser:
-                obj.user_id = request.user.pk
-            request.issued_token = obj.generate()
+                obj.user = cast(User, request.user)
+            obj.generate()
         super().save_model(request, obj, form, change)
 
     @sensitive_variables()
@@ -70,8 +84,7 @@ class ApiTokenAdmin(admin.ModelAdmin):
             "title": _("API token issued"),
             "opts": self.opts,
             "token": obj,
-            "raw": request.issued_token,
+            "raw": obj.raw,
         }
-        page = TemplateResponse(request, "admin/opsdesk/apitoken/issued.html", context)
-        page["Cache-Control"] = "no-store"
-        return page
+        # Not a message: those wait in a cookie or a session. Admin pages are never cached.
+        return TemplateResponse(request, "admin/opsdesk/apitoken/issued.html", context)

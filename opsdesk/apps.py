@@ -20,3 +20,11 @@ class OpsDeskConfig(AppConfig):
 
 class OpsDeskAdminConfig(AdminConfig):
     default_site = "opsdesk.site.OpsDeskAdminSite"
+
+    def ready(self) -> None:
+        super().ready()
+        from django.contrib.admin import site
+        from django_q.models import OrmQ, Schedule, Success
+
+        # Of the task queue staff need what failed; the rest is for developers.
+        site.unregister([OrmQ, Schedule, Success])

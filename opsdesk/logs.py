@@ -57,8 +57,7 @@ def plain_fields(logger: WrappedLogger, method: str, event: EventDict) -> EventD
     if event["logger"] == "uvicorn.access" and len(arguments) == 5:
         address, verb, path, _version, status = arguments
         path = path.partition("?")[0]
-        event |= {"address": address, "method": verb, "path": path, "status": status}
-        event["event"] = "request"
+        event.update(event="request", address=address, method=verb, path=path, status=status)
     return event
 
 

@@ -37,6 +37,7 @@ class ApiToken(models.Model):
         WRITE = "write", _("everything the user may do")
 
     PREFIX = "opsdesk_"
+    raw = ""  # the token itself, in the instance that generated it and nowhere else
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens", verbose_name=_("user")
@@ -63,9 +64,9 @@ class ApiToken(models.Model):
 
     def generate(self) -> str:
         """Give it a new secret, which is returned and not kept. The caller saves."""
-        raw = self.PREFIX + secrets.token_urlsafe(32)
-        self.prefix, self.digest = raw[: len(self.PREFIX) + 4], digest(raw)
-        return raw
+        self.raw = self.PREFIX + secrets.token_urlsafe(32)
+        self.prefix, self.digest = self.raw[: len(self.PREFIX) + 4], digest(self.raw)
+        return self.raw
 
     def used(self) -> None:
         now = timezone.now()

@@ -61,17 +61,10 @@ def listen_parameters() -> dict[str, Any]:
     Blocks when the embedded server must be started: call it in a thread.
     """
     database = connections[DEFAULT_DB_ALIAS]
-    parameters = database.get_connection_params()
-    for django_only in ("cursor_factory", "context", "pool"):
+    direct = {**database.settings_dict, **settings.DATABASE_DIRECT}
+    parameters = type(database)(direct).get_connection_params()
+    for django_only in ("cursor_factory", "context"):
         parameters.pop(django_only, None)
-    if direct := settings.DATABASE_DIRECT:
-        names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password"}
-        parameters |= direct["OPTIONS"]
-        parameters |= {
-            names.get(key, key.lower()): value
-            for key, value in direct.items()
-            if value and key != "OPTIONS"
-        }
     return parameters | {
         "autocommit": True,
         "connect_timeout": 10,

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any, TypedDict
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
@@ -27,6 +29,9 @@ class Panel(TypedDict):
 MakePanel = Callable[[HttpRequest], Panel | None]
 
 
+LISTED_LAST = {"opsdesk", "auth", "django_q"}
+
+
 class LoginForm(AdminAuthenticationForm):
     # The same words whether the password was wrong or there were too many tries.
     error_messages = {
@@ -43,9 +48,19 @@ class OpsDeskAdminSite(AdminSite):
     index_title = _("Start")
     login_form = LoginForm
 
+    def get_app_list(
+        self, request: HttpRequest, app_label: str | None = None
+    ) -> list[dict[str, Any]]:
+        """The apps in the order of the settings, those about accounts and machinery last."""
+        order = [app.label for app in apps.get_app_configs()]
+        return sorted(
+            super().get_app_list(request, app_label),
+            key=lambda app: (app["app_label"] in LISTED_LAST, order.index(app["app_label"])),
+        )
+
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    ) -> TemplateResponse:
         return super().index(request, {"panels": panels(request), **(extra_context or {})})
 
 

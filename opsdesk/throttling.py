@@ -7,7 +7,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
@@ -38,13 +38,13 @@ class ThrottledModelBackend(ModelBackend):
     It fails like a wrong password does, so a stranger learns nothing from it.
     """
 
-    def authenticate(
+    def authenticate(  # type: ignore[override]  # as in Django's own, whose stub says **kwargs
         self,
         request: HttpRequest | None,
         username: str | None = None,
         password: str | None = None,
         **kwargs: Any,
-    ) -> AbstractBaseUser | None:
+    ) -> User | None:
         if request is None:  # a program, not a person at a form
             return super().authenticate(request, username, password, **kwargs)
         address = request.META.get("REMOTE_ADDR", "")
@@ -60,11 +60,11 @@ class ThrottledModelBackend(ModelBackend):
             cache.delete(place)
         return user
 
-    async def aauthenticate(
+    async def aauthenticate(  # type: ignore[override]
         self,
         request: HttpRequest | None,
         username: str | None = None,
         password: str | None = None,
         **kwargs: Any,
-    ) -> AbstractBaseUser | None:
+    ) -> User | None:
         return await sync_to_async(self.authenticate)(request, username, password, **kwargs)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import structlog
 from django.conf import settings
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bound_contextvars, clear_contextvars
 
 from opsdesk.logs import configure
 
@@ -25,6 +25,7 @@ ROOT = Path(settings.BASE_DIR)
 @pytest.fixture
 def lines():
     """Configure, log, and read what came out as JSON."""
+    clear_contextvars()  # what a request of an earlier test left
     root, out = logging.getLogger(), io.StringIO()
     before = root.handlers[:]
     configure({"level": "INFO", "format": "text"})  # no terminal here, so JSON it is

@@ -105,7 +105,11 @@ def queues() -> Iterator[Finding]:
     if oldest is None:
         yield Finding("queue", Level.OK, _("empty"))
         return
-    age = timezone.now() - oldest.task()["started"]
+    if (enqueued := oldest.task.get("started")) is None:
+        message = _("Task %(id)s was signed with another secret key.") % {"id": oldest.pk}
+        yield Finding("queue", Level.WARN, message, _("Delete it in the administration."))
+        return
+    age = timezone.now() - enqueued
     message = _("%(count)s tasks, the oldest for %(age)s") % {
         "count": count,
         "age": timedelta(seconds=round(age.total_seconds())),

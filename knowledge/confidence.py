@@ -37,7 +37,7 @@ def features(asked: lexical.Query, passages: Sequence[Found]) -> dict[str, float
     `coverage`: idf share of the words that stand in any of the first passages;
     `ascii`: share of the question's ASCII words that stand in the best one, 1 without such."""
     held = [set(terms.views(passage.indexed)[terms.WORDS]) for passage in passages[:PASSAGES]]
-    worth = {word: value for (view, word), value in asked.idf.items() if view == terms.WORDS}
+    worth = asked.words()
     total = sum(worth.values())
     covered = sum(value for word, value in worth.items() if any(word in words for words in held))
     written = [word for word in worth if word.isascii()]

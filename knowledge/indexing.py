@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from django.core.files.base import ContentFile
 from django.db import transaction
-from django.db.models import Count, F
+from django.db.models import Count, F, QuerySet
 from django.utils import timezone
 
-from knowledge import chunking, lexical
+from knowledge import chunking, embedding, lexical
+from knowledge.embedders import Vector
 from knowledge.models import (
     Attachment,
     Chunk,
     ChunkTerms,
     Document,
+    Embedding,
     KnowledgeBase,
     Lexicon,
     Revision,
@@ -34,7 +37,17 @@ class Prepared:
     parsed: dict[str, Any]
     assets: list[Asset]
     drafts: list[chunking.ChunkDraft]
+    texts: list[str]  # what is indexed of each draft
     bags: list[lexical.Bag]
+
+
+@dataclass
+class Incoming(Prepared):
+    """A revision on its way in."""
+
+    revision: Revision
+    attachments: list[Attachment]  # as in `assets`
+    vectors: dict[int, list[Vector]]  # of each draft, by the id of the embedding index
 
 
 def put(revision: Revision, parsed: ParsedDocument) -> None:
@@ -45,11 +58,12 @@ def put(revision: Revision, parsed: ParsedDocument) -> None:
 def prepare(title: str, parsed: ParsedDocument) -> Prepared:
     """Chunks and their terms. Needs no database, so it may run in another process."""
     drafts = [_clean_draft(draft) for draft in chunking.chunk(parsed)]
-    bags = [
-        lexical.bag(lexical.passage_text(title, draft.heading_path, draft.question, draft.text))
+    texts = [
+        lexical.passage_text(title, draft.heading_path, draft.question, draft.text)
         for draft in drafts
     ]
-    return Prepared(_clean(parsed.to_json()), parsed.assets, drafts, bags)
+    bags = [lexical.bag(text) for text in texts]
+    return Prepared(_clean(parsed.to_json()), parsed.assets, drafts, texts, bags)
 
 
 def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
@@ -60,14 +74,21 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
     twice changes nothing.
     """
     base_id = items[0][0].document.knowledge_base_id
-    pictures = [_save_attachments(revision, prepared.assets) for revision, prepared in items]
+    incoming = [_incoming(revision, prepared) for revision, prepared in items]
+    made = embedding.vectors_for([text for one in incoming for text in one.texts])
+    _deal(made, incoming)
     with transaction.atomic():
-        documents = _lock([revision.document_id for revision, _ in items])
-        items, pictures = _still_wanted(documents, items, pictures)
-        gone = _erase([revision.document_id for revision, _ in items])
-        rows = _insert(items, pictures)
+        wanted = _still_wanted(incoming)
+        lexical.lock(base_id)
+        gone = _erase([one.revision.document_id for one in wanted])
+        rows = _insert(wanted)
         lexicon = lexical.change(base_id, gone, rows)
-        _answer([revision for revision, _ in items], [prepared for _, prepared in items])
+        for one in wanted:
+            _finish(one)
+            Document.objects.filter(pk=one.revision.document_id).update(
+                current=one.revision, updated_at=timezone.now()
+            )
+        embedding.catch_up()
         _changed(base_id)
     if lexical.stale(lexicon) and lexicon.chunks <= REINDEX_AT_ONCE:
         reindex(lexicon.knowledge_base)
@@ -78,10 +99,26 @@ def remove(document: Document) -> None:
     with transaction.atomic():
         if not _lock([document.pk]):
             return
+        lexical.lock(document.knowledge_base_id)
         gone = _erase([document.pk])
         Document.objects.filter(pk=document.pk).update(current=None)
         lexical.change(document.knowledge_base_id, gone, [])
         _changed(document.knowledge_base_id)
+
+
+def update_chunks(chunks: QuerySet[Chunk]) -> None:
+    """Index chunks of one document anew, after their text or its title was edited."""
+    with transaction.atomic():
+        _lock(list(chunks.values_list("document", flat=True)))
+        rows = list(chunks.select_related("document"))
+        if not rows:
+            return
+        base_id, ids = rows[0].knowledge_base_id, [chunk.pk for chunk in rows]
+        lexical.lock(base_id)
+        lexical.change(base_id, lexical.erase(ids), [_row(chunk) for chunk in rows])
+        Embedding.objects.filter(chunk__in=ids).delete()
+        embedding.catch_up()
+        _changed(base_id)
 
 
 def reindex(base: KnowledgeBase) -> None:
@@ -130,21 +167,36 @@ def _lock(documents: Sequence[int]) -> dict[int, Document]:
     return {document.pk: document for document in rows}
 
 
-def _still_wanted(
-    documents: dict[int, Document], items: Sequence[Any], pictures: Sequence[Any]
-) -> tuple[list[tuple[Revision, Prepared]], list[list[Attachment]]]:
+def _incoming(revision: Revision, prepared: Prepared) -> Incoming:
+    return Incoming(
+        **vars(prepared),
+        revision=revision,
+        attachments=_save_attachments(revision, prepared.assets),
+        vectors={},
+    )
+
+
+def _deal(made: dict[int, list[Vector]], incoming: Sequence[Incoming]) -> None:
+    """Give each what was made of its texts in one go with the others'."""
+    for index, vectors in made.items():
+        rest = iter(vectors)
+        for one in incoming:
+            one.vectors[index] = [next(rest) for _ in one.texts]
+
+
+def _still_wanted(incoming: Sequence[Incoming]) -> list[Incoming]:
     """Without those whose document is gone or already answers from a newer revision."""
-    wanted, kept = [], []
-    for item, attachments in zip(items, pictures, strict=True):
-        document = documents.get(item[0].document_id)
+    documents = _lock([one.revision.document_id for one in incoming])
+    wanted = []
+    for one in incoming:
+        document = documents.get(one.revision.document_id)
         if document is None:
             continue
-        if document.current_id and document.current_id > item[0].pk:
-            _finish(item[0], item[1])
-            continue
-        wanted.append(item)
-        kept.append(attachments)
-    return wanted, kept
+        if document.current_id and document.current_id > one.revision.pk:
+            _finish(one)
+        else:
+            wanted.append(one)
+    return wanted
 
 
 def _erase(documents: Sequence[int]) -> lexical.Gone:
@@ -155,26 +207,30 @@ def _erase(documents: Sequence[int]) -> lexical.Gone:
     return gone
 
 
-def _insert(
-    items: Sequence[tuple[Revision, Prepared]], pictures: Sequence[list[Attachment]]
-) -> list[lexical.Row]:
-    chunks, bags, shown = [], [], []
-    for (revision, prepared), attachments in zip(items, pictures, strict=True):
-        for position, draft in enumerate(prepared.drafts):
-            chunks.append(_chunk(revision, position, draft))
-            shown.append([attachments[asset] for asset in draft.assets])
-        bags.extend(prepared.bags)
-    Chunk.objects.bulk_create(chunks, batch_size=BATCH)
+def _insert(incoming: Sequence[Incoming]) -> list[lexical.Row]:
+    """Chunks with their pictures and vectors; their words are left to the caller."""
+    chunks = [
+        [_chunk(one.revision, position, draft) for position, draft in enumerate(one.drafts)]
+        for one in incoming
+    ]
+    Chunk.objects.bulk_create(chain.from_iterable(chunks), batch_size=BATCH)
     link = Chunk.attachments.through
     link.objects.bulk_create(
-        [
-            link(chunk_id=chunk.pk, attachment_id=attachment.pk)
-            for chunk, attachments in zip(chunks, shown, strict=True)
-            for attachment in attachments
-        ],
+        (
+            link(chunk_id=chunk.pk, attachment_id=one.attachments[asset].pk)
+            for one, made in zip(incoming, chunks, strict=True)
+            for chunk, draft in zip(made, one.drafts, strict=True)
+            for asset in draft.assets
+        ),
         batch_size=BATCH,
     )
-    return [lexical.Row(chunk.pk, bag) for chunk, bag in zip(chunks, bags, strict=True)]
+    for one, made in zip(incoming, chunks, strict=True):
+        embedding.save(one.vectors, made)
+    return [
+        lexical.Row(chunk.pk, bag)
+        for one, made in zip(incoming, chunks, strict=True)
+        for chunk, bag in zip(made, one.bags, strict=True)
+    ]
 
 
 def _chunk(revision: Revision, position: int, draft: chunking.ChunkDraft) -> Chunk:
@@ -201,19 +257,9 @@ def _row(chunk: Chunk) -> lexical.Row:
     return lexical.Row(chunk.pk, lexical.bag(text))
 
 
-def _answer(revisions: Sequence[Revision], prepared: Sequence[Prepared]) -> None:
-    for revision, it in zip(revisions, prepared, strict=True):
-        _finish(revision, it)
-        Document.objects.filter(pk=revision.document_id).update(
-            current=revision, updated_at=timezone.now()
-        )
-
-
-def _finish(revision: Revision, prepared: Prepared) -> None:
-    Revision.objects.filter(pk=revision.pk).update(
-        parsed=prepared.parsed,
-        parser=prepared.parsed["parser"][:100],
-        pages=prepared.parsed["pages"],
+def _finish(one: Incoming) -> None:
+    Revision.objects.filter(pk=one.revision.pk).update(
+        parsed=one.parsed,
         status=Status.READY,
         stage="",
         progress=100,

@@ -102,7 +102,8 @@ class Gone(NamedTuple):
 def lock(base_id: int) -> Lexicon:
     """The base's lexicon, held until the transaction ends: its writers take turns.
 
-    Nothing else is locked after it but the counts, so that writers cannot deadlock.
+    To be called after documents are locked and before any term is touched: in this order
+    writers cannot deadlock.
     """
     Lexicon.objects.bulk_create(
         [Lexicon(knowledge_base_id=base_id, lengths=[0, 0, 0], means=[0, 0, 0])],
@@ -260,6 +261,10 @@ class Query:
         """What no score can exceed."""
         return (K1 + 1) * self.attainable
 
+    def words(self) -> dict[str, float]:
+        """What each word is worth, known or not."""
+        return {term: value for (view, term), value in self.idf.items() if view == terms.WORDS}
+
     def known(self) -> dict[int, float]:
         """Worth by key of the terms that stand somewhere, the most telling ones."""
         worth = {
@@ -356,9 +361,9 @@ def _rarest(asked: Query, known: dict[int, float]) -> list[int] | None:
 
     None when it has no known word: then every chunk is scored.
     """
-    words = [key(view, term) for view, term in asked.idf if view == terms.WORDS]
+    words = {key(terms.WORDS, word) for word in asked.words()}
     rarest, found = [], 0
-    for term in sorted((k for k in words if k in known), key=asked.counts.__getitem__):
+    for term in sorted(words & known.keys(), key=asked.counts.__getitem__):
         found += asked.counts[term]
         if rarest and found > CANDIDATES:
             break

@@ -22,14 +22,14 @@ HAN = (
     "\u3005-\u3007\u3021-\u3029\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U000323af"
 )
-# An ASCII run keeps what holds commands, addresses and paths together: kube-system, -n,
-# ORA-01555, /etc/fstab, 10.0.0.1:4000, c++. Words of other alphabets are one run each.
+# Any other run keeps what holds commands, addresses and paths together: kube-system, -n,
+# ORA-01555, my_table, etc/fstab, 10.0.0.1:4000, c++.
+LETTER = rf"[^\W{HAN}]"
 RUN = re.compile(
     rf"(?P<han>[{HAN}]+)"
-    r"|(?P<ascii>(?:(?<![0-9A-Za-z])--?)?[0-9A-Za-z]+(?:[-_.:/@#$%&=~\\+]+[0-9A-Za-z]+)*[+#]{0,2})"
-    rf"|(?P<other>[^\W\x00-\x7f{HAN}]+)"
+    rf"|(?:(?<!{LETTER})--?)?{LETTER}+(?:[-.:/@#$%&=~\\+]+{LETTER}+)*[+#]{{0,2}}"
 )
-INNER = re.compile(r"[^0-9A-Za-z]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+INNER = re.compile(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def views(text: str) -> dict[str, Counter[str]]:
@@ -50,7 +50,7 @@ def views(text: str) -> dict[str, Counter[str]]:
 
 
 def parts(run: str) -> set[str]:
-    """The pieces of an ASCII run, cut at punctuation and camelCase, in lower case."""
+    """The pieces of a run, cut at punctuation and camelCase, in lower case."""
     return {part.lower() for part in INNER.split(run) if part}
 
 

@@ -82,6 +82,9 @@ class KnowledgeBaseAdmin(admin.ModelAdmin):
         }
         return TemplateResponse(request, "admin/knowledge/knowledgebase/try.html", context)
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        return _deleted(objs)
+
     def delete_model(self, request: HttpRequest, obj: KnowledgeBase) -> None:
         uploading.delete(obj.documents.all())
         obj.delete()
@@ -150,7 +153,7 @@ class DocumentAdmin(admin.ModelAdmin):
         documents = Document.objects.filter(pk__in=queryset.values("pk"))
         queued = sum(map(uploading.retry, documents))
         message = ngettext("%(n)d document queued.", "%(n)d documents queued.", queued)
-        self.message_user(request, message % {"n": queued})
+        self.message_user(request, message % {"n": queued}, messages.SUCCESS)
         if left := len(documents) - queued:
             message = ngettext(
                 "%(n)d was left alone: it is under way, or has no file kept.",
@@ -164,7 +167,15 @@ class DocumentAdmin(admin.ModelAdmin):
         documents = Document.objects.filter(pk__in=queryset.values("pk"))
         approved = uploading.approve(documents, request.user)  # type: ignore[arg-type]
         message = ngettext("%(n)d document approved.", "%(n)d documents approved.", approved)
-        self.message_user(request, message % {"n": approved})
+        self.message_user(request, message % {"n": approved}, messages.SUCCESS)
+
+    def save_model(self, request: HttpRequest, obj: Document, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if "title" in form.changed_data:  # its words count for every passage
+            indexing.update_chunks(obj.chunks.all())
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        return _deleted(objs)
 
     def delete_model(self, request: HttpRequest, obj: Document) -> None:
         uploading.delete([obj])
@@ -265,7 +276,7 @@ class ChunkAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Chunk, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        indexing.update_chunk(obj)
+        indexing.update_chunks(Chunk.objects.filter(pk=obj.pk))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # passages come from documents
@@ -293,6 +304,11 @@ def _add(request: HttpRequest, base: KnowledgeBase, file: Any) -> list[dict[str,
     except ParseError as error:
         results.append({"name": file.name, "failed": True, "text": str(error)})
     return results
+
+
+def _deleted(objs: Any) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+    """What the admin lists before it deletes: not each of thousands of passages."""
+    return [str(row) for row in objs], {}, set(), []
 
 
 def _result(name: str, added: uploading.Added) -> dict[str, Any]:

@@ -275,18 +275,23 @@ PROCESSES = {
     "turns": {"COMMAND": ["run_turns"], "CONNECTIONS": TURN_THREADS + 2},
 }
 # What `serve` does once, before the first administrator is made; each `() -> None`, idempotent.
-FIRST_START: list[str] = []
+FIRST_START: list[str] = ["knowledge.demo.load"]
 # What `manage.py doctor` asks; each `() -> Iterable[opsdesk.diagnosis.Finding]`.
 DOCTOR = [
     "opsdesk.diagnosis.database",
     "opsdesk.diagnosis.migrations",
     "opsdesk.diagnosis.workers",
     "opsdesk.diagnosis.queues",
+    "chat.panels.diagnose",
     "opsdesk.diagnosis.model_server",
     "opsdesk.diagnosis.disk",
 ]
 # What waits, on the start page: each `(request) -> opsdesk.site.Panel | None`.
-START_PANELS: list[str] = []
+START_PANELS = [
+    "knowledge.panels.documents",
+    "handoff.panels.waiting",
+    "chat.panels.questions",
+]
 
 # --- Language, time, files ------------------------------------------------------
 LANGUAGE_CODE = "zh-hans"

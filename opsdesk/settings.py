@@ -245,6 +245,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "OpsDesk API",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,  # an upload is bytes, not a link
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {
@@ -283,6 +284,7 @@ DOCTOR = [
     "opsdesk.diagnosis.workers",
     "opsdesk.diagnosis.queues",
     "chat.panels.diagnose",
+    "knowledge.diagnosis.drift",
     "opsdesk.diagnosis.model_server",
     "opsdesk.diagnosis.disk",
 ]

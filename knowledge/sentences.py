@@ -2,11 +2,17 @@
 
 import re
 
-# What must not be cut: inline code, a Markdown link or picture, an address.
-_WHOLE = r"`[^`\n]{1,300}`|!?\[[^\]\n]{0,300}\]\([^)\n]{0,500}\)|https?://[^\s，。；！？、）】」]+"
+# What must not be cut: the number of a list item, inline code, a Markdown link or picture,
+# an address.
+_WHOLE = (
+    r"^[ \t]*\d{1,3}\.[ \t]|`[^`\n]{1,300}`|!?\[[^\]\n]{0,300}\]\([^)\n]{0,500}\)"
+    r"|https?://[^\s，。；！？、）】」]+"
+)
 _END = r"[。！？!?…]+|\.(?=\s+[A-Z\u4e00-\u9fff])|(?=\n)"
 _CLOSING = r"[”’」』）)】》\"']*"
-_SENTENCE = re.compile(rf"(?:{_WHOLE}|(?!{_END}).)*?(?:(?:{_END}){_CLOSING}\s*|\Z)", re.DOTALL)
+_SENTENCE = re.compile(
+    rf"(?:{_WHOLE}|(?!{_END}).)*?(?:(?:{_END}){_CLOSING}\s*|\Z)", re.DOTALL | re.MULTILINE
+)
 _CLAUSE = re.compile(r"[^；;，,、：:\s]*[；;，,、：:\s]*")
 
 

@@ -17,8 +17,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from knowledge import indexing, pages, retrieval, uploading
+from knowledge.admin_embedding import EmbeddingIndexAdmin
 from knowledge.forms import UploadForm
-from knowledge.models import Chunk, Document, KnowledgeBase, Status
+from knowledge.models import Chunk, Document, EmbeddingIndex, KnowledgeBase, Status
 from opsdesk.errors import ParseError
 
 SHOWN_AT_ONCE = 200  # documents whose state a list may ask for
@@ -351,3 +352,4 @@ def _chunks_link(document: Document, text: str) -> SafeString:
         document.pk,
         text,
     )
+admin.site.register(EmbeddingIndex, EmbeddingIndexAdmin)

@@ -31,3 +31,12 @@ def schedule(**kwargs: Any) -> None:
             "repeats": -1,
         },
     )
+    Schedule.objects.update_or_create(
+        name="knowledge.catch_up",
+        defaults={
+            "func": "knowledge.embedding.catch_up",
+            "schedule_type": Schedule.MINUTES,
+            "minutes": 10,
+            "repeats": -1,
+        },
+    )

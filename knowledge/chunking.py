@@ -1,6 +1,6 @@
 """A parsed document as chunks: the passages that are found, cited and shown.
 
-A section is a chunk under the trail of its headings; neighbours share one where they fit, with
+A section is a chunk under the trail of its headings; small neighbours share one, with
 their headings in its text. A longer section is cut between pieces (`knowledge.pieces`) into
 chunks of at most TARGET characters where the pieces allow it. docs/chunking.md has the
 measurements behind this.
@@ -16,6 +16,7 @@ from knowledge.parsing.document import ParsedDocument
 from knowledge.pieces import LIMIT, Piece, heading, pieces
 
 TARGET = 1000  # characters of a chunk's text
+SHARED = 600  # characters of a chunk that several sections share
 HEADING = 200  # a longer "heading" is a paragraph that a parser took for one
 LOCATOR = 500
 
@@ -116,7 +117,7 @@ def _groups(section: Section, path: list[str]) -> Iterator[tuple[list[str], list
 
 
 def _neighbours(sections: list[Section]) -> Iterator[list[Section]]:
-    """Sections that follow each other on one page and fit into one chunk, together."""
+    """Small sections that follow each other on one page, together."""
     together: list[Section] = []
     for section in filter(Section.whole, sections):
         if together and not _fit([*together, section]):
@@ -132,7 +133,7 @@ def _fit(sections: list[Section]) -> bool:
     return (
         len({piece.page for piece in whole}) == 1  # a citation shall name it
         and not any(section.alone for section in sections)
-        and len(render(whole)) <= TARGET
+        and len(render(whole)) <= SHARED
     )
 
 

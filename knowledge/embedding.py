@@ -19,6 +19,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
+from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from knowledge.embedders import Embedder, Vector
@@ -29,6 +30,7 @@ from opsdesk.errors import Conflict, ModelError
 
 log = logging.getLogger(__name__)
 State = EmbeddingIndex.State
+GROUP = "embedding:%d"
 # Below, the exact order of all vectors takes under 30 ms (docs/chunking.md).
 GRAPH_FROM = 20_000  # vectors
 GRAPH_SECONDS = 6 * 3600
@@ -137,10 +139,17 @@ def save(vectors: dict[int, list[Vector]], chunks: Sequence[Chunk]) -> None:
 
 
 def catch_up() -> None:
-    """Queue the building of every live index that misses vectors, once the transaction commits."""
+    """Queue the building of every live index that misses vectors and is not queued; also a task
+    by the clock, for what a failing embedder or a killed worker left."""
     for index in EmbeddingIndex.objects.filter(state__in=[State.ACTIVE, State.BUILDING]):
-        if index.state == State.BUILDING or missing(index).exists():
+        behind = index.state == State.BUILDING or missing(index).exists()
+        if behind and not _queued(index):
             enqueue(index.pk)
+
+
+def _queued(index: EmbeddingIndex) -> bool:
+    tasks = OrmQ.objects.filter(key=settings.Q_CLUSTER["name"]).iterator()
+    return any(task.group() == GROUP % index.pk for task in tasks)
 
 
 # --- Building -------------------------------------------------------------------
@@ -176,6 +185,7 @@ def enqueue(index_id: int) -> None:
     async_task(
         "knowledge.embedding.build",
         index_id,
+        group=GROUP % index_id,
         cluster=settings.Q_CLUSTER["name"],
         timeout=GRAPH_SECONDS,
     )

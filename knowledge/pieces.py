@@ -54,7 +54,7 @@ def pieces(parsed: ParsedDocument, index: int) -> list[Piece]:
     else:
         made = _prose(block.text.strip(), index)
     made = [piece for piece in made if piece.text.strip()]
-    if block.asset is not None:
+    if block.asset is not None and not any(piece.question for piece in made):
         made = _shown(parsed, block, index, made)
     return [replace(piece, page=block.page) for piece in made]
 

@@ -2,6 +2,8 @@ import threading
 
 import numpy as np
 import pytest
+from django.contrib.auth.models import Permission
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -272,6 +274,13 @@ class TestAlongWithDocuments:
         run_queue()
         assert chunk.pk in held(index)
 
+    def test_it_is_queued_once(self, base):
+        add(base, "甲")
+        embedding.create()
+        embedding.catch_up()
+        embedding.catch_up()
+        assert OrmQ.objects.count() == 1
+
     def test_an_index_that_was_dropped_is_skipped(self, base, settings):
         add(base, "甲")
         index = built(settings)
@@ -375,3 +384,83 @@ class TestGraph:
 
 def name(index):
     return f"embedding_hnsw_{index.pk}"
+
+
+class TestPages:
+    """The curators' page and the command."""
+
+    CHANGELIST = "/admin/knowledge/embeddingindex/"
+
+    @pytest.fixture
+    def curator(self, base, django_user_model, client):
+        user = django_user_model.objects.create_user("curator", is_staff=True)
+        client.force_login(user)
+        return user
+
+    def allow(self, user, *actions):
+        names = [f"{action}_embeddingindex" for action in actions]
+        user.user_permissions.add(*Permission.objects.filter(codename__in=names))
+
+    def test_offers_to_build_and_shows_the_progress(self, base, admin_client):
+        add(base, *"甲乙")
+        page = admin_client.get(self.CHANGELIST)
+        assert page.context["buildable"]
+        assert "/admin/knowledge/embeddingindex/build/" in page.content.decode()
+        admin_client.post(self.CHANGELIST + "build/")
+        state = admin_client.get(self.CHANGELIST + "states/").json()
+        assert state["pending"]
+        assert "0 / 2" in next(iter(state["states"].values()))
+        run_queue()
+        state = admin_client.get(self.CHANGELIST + "states/").json()
+        assert not state["pending"]
+        assert "state-active" in next(iter(state["states"].values()))
+        assert not admin_client.get(self.CHANGELIST).context["buildable"]
+
+    def test_activating_going_back_and_deleting(self, base, settings, admin_client):
+        add(base, "甲")
+        first, second = built(settings), built(settings, "second")
+        chosen = {"action": "let_answer", "_selected_action": [second.pk]}
+        admin_client.post(self.CHANGELIST, chosen)
+        assert embedding.active() == second
+        admin_client.post(self.CHANGELIST + "go-back/")
+        assert embedding.active() == first
+        page = admin_client.post(f"{self.CHANGELIST}{first.pk}/delete/", {"post": "yes"})
+        assert page.status_code == 403
+        admin_client.post(f"{self.CHANGELIST}{second.pk}/delete/", {"post": "yes"})
+        assert list(EmbeddingIndex.objects.all()) == [first]
+
+    def test_an_incomplete_index_is_refused_with_a_reason(self, base, admin_client):
+        add(base, "甲")
+        index = embedding.create()
+        chosen = {"action": "let_answer", "_selected_action": [index.pk]}
+        page = admin_client.post(self.CHANGELIST, chosen, follow=True)
+        assert [message.level_tag for message in page.context["messages"]] == ["error"]
+        assert embedding.active() is None
+
+    def test_permissions_are_checked(self, base, curator, client):
+        assert client.get(self.CHANGELIST).status_code == 403
+        self.allow(curator, "view")
+        assert client.get(self.CHANGELIST).status_code == 200
+        assert client.post(self.CHANGELIST + "build/").status_code == 403
+        assert client.post(self.CHANGELIST + "go-back/").status_code == 403
+        self.allow(curator, "add", "change")
+        assert client.post(self.CHANGELIST + "build/").status_code == 302
+        assert client.get(self.CHANGELIST + "build/").status_code == 405
+
+    def test_the_command_builds_and_activates(self, base, settings, capsys):
+        add(base, *"甲乙丙")
+        call_command("build_index")
+        assert "3 / 3" in capsys.readouterr().out
+        choose(settings, "second")
+        call_command("build_index", activate=True)
+        assert embedding.active().model == "two"
+
+    def test_the_command_says_what_is_wrong(self, base, settings):
+        choose(settings, "")
+        with pytest.raises(CommandError, match="OPSDESK_EMBEDDER"):
+            call_command("build_index")
+        choose(settings, "first")
+        add(base, "甲")
+        Hashing.trouble = {"甲": ModelError("没有权重", permanent=True)}
+        with pytest.raises(CommandError, match="没有权重"):
+            call_command("build_index")

@@ -139,7 +139,8 @@ def _wait(turn: Turn) -> bool:
     while not _ended(turn):
         if time.monotonic() > deadline or not runner.alive():
             return False
-        connection.close_if_unusable_or_obsolete()
+        if not connection.in_atomic_block:
+            connection.close()
         time.sleep(pause)
         pause = min(pause * 1.5, POLL[1])
     return True

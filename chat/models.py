@@ -116,6 +116,11 @@ class Message(models.Model):
         return f"{self.conversation_id}/{self.seq}"
 
 
+class TurnQuerySet(models.QuerySet["Turn"]):
+    def unfinished(self) -> "TurnQuerySet":
+        return self.exclude(status=Turn.Status.DONE)
+
+
 class Turn(models.Model):
     """A customer's message that waits for, or got, what OpsDesk says to it."""
 
@@ -149,6 +154,8 @@ class Turn(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+
+    objects = TurnQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("turn")

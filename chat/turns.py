@@ -27,9 +27,9 @@ FIGURES = 6  # pictures and tables under an answer
 @transaction.atomic
 def claim() -> Turn | None:
     """Take the oldest turn that waits, unless an earlier one of its conversation is unfinished."""
-    earlier = Turn.objects.filter(
+    earlier = Turn.objects.unfinished().filter(
         conversation=OuterRef("conversation"), pk__lt=OuterRef("pk")
-    ).exclude(status=Turn.Status.DONE)
+    )
     turn = (
         Turn.objects.select_for_update(skip_locked=True, of=("self",))
         .filter(~Exists(earlier), status=Turn.Status.QUEUED)
@@ -65,9 +65,8 @@ def give_back(turn: Turn) -> None:
 def retry_later(turn: Turn, error: str) -> None:
     """This attempt failed: the sweeper queues it again after a growing pause."""
     pause = timedelta(seconds=2 ** (turn.attempt - 1))
-    _held(turn).update(
-        lease_until=timezone.now() + pause, trace={**turn.trace, f"error {turn.attempt}": error}
-    )
+    errors = [*turn.trace.get("errors", []), error]
+    _held(turn).update(lease_until=timezone.now() + pause, trace={**turn.trace, "errors": errors})
 
 
 def sweep() -> int:

@@ -12,9 +12,15 @@ from opsdesk import health
 from opsdesk.models import ApiToken
 
 
-def client_of(user, kind=Client):
-    _token, secret = ApiToken.objects.issue(user, "test")
-    return kind(headers={"authorization": f"Bearer {secret}"})
+def bearer(user):
+    token = ApiToken(user=user, name="test", scope=ApiToken.Scope.READ)
+    secret = token.generate()
+    token.save()
+    return {"authorization": f"Bearer {secret}"}
+
+
+def client_of(user):
+    return Client(headers=bearer(user))
 
 
 @pytest.fixture
@@ -143,11 +149,12 @@ def events(body):
 @pytest.mark.django_db(transaction=True)
 async def test_a_stream_tells_steps_and_sentences_then_the_answer(base, running, user):
     await database_sync_to_async(health.beat, thread_sensitive=False)("turns")
-    client = await database_sync_to_async(client_of, thread_sensitive=False)(user, AsyncClient)
-    response = await client.post(
+    authorization = await database_sync_to_async(bearer, thread_sensitive=False)(user)
+    response = await AsyncClient().post(
         "/api/v1/ask/", {"knowledge_base": "ops", "question": "数据库备份保存在哪个目录？"},
-        content_type="application/json", headers={"accept": "text/event-stream"},
+        content_type="application/json", headers={"accept": "text/event-stream", **authorization},
     )  # fmt: skip
+    assert response.streaming, response.content
     assert response["Content-Type"] == "text/event-stream"
     got = events(b"".join([chunk async for chunk in response.streaming_content]))
     kinds = [kind for kind, _data in got]

@@ -163,7 +163,7 @@ def test_after_three_failures_a_person_is_called(conversation):
     runner.run_waiting()
     turn = Turn.objects.get()
     assert turn.outcome == "failed"
-    assert turn.trace["error 1"] == "KeyError: 'x'"
+    assert turn.trace["errors"] == ["KeyError: 'x'"] * 3
     assert Handoff.objects.get().reason == "failed"
     assert said(conversation)[1] == ("assistant", "由于技术问题，未能完成回答。")
 

@@ -1,0 +1,104 @@
+"""Staff read conversations and see how each answer came about. Nothing is changed here."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from chat import presenting
+from chat.models import Conversation, Turn
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Conversation)
+class ConversationAdmin(ReadOnlyAdmin):
+    list_display = ["__str__", "state", "owner", "channel", "who", "last_seq", "updated_at"]
+    list_filter = ["state", "channel", "knowledge_base", "updated_at"]
+    search_fields = ["title", "messages__text", "user__username"]
+    date_hierarchy = "created_at"
+    fields = [
+        "title", "state", "owner", "channel", "who", "knowledge_base", "language", "created_at",
+        "updated_at", "transcript",
+    ]  # fmt: skip
+    readonly_fields = ["who", "transcript"]
+
+    class Media:
+        css = {"all": ["chat/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
+        return super().get_queryset(request).select_related("owner", "user")
+
+    @admin.display(description=_("customer"))
+    def who(self, conversation: Conversation) -> str:
+        return str(conversation.user or conversation.visitor[:8])
+
+    @admin.display(description=_("transcript"))
+    def transcript(self, conversation: Conversation) -> SafeString:
+        return transcript_html(conversation)
+
+
+def transcript_html(conversation: Conversation, after: int = 0) -> SafeString:
+    """All messages after `after`, notes among staff too, as staff see them."""
+    messages = presenting.shown(conversation.messages.filter(seq__gt=after)).order_by("seq")
+    rows = [(message, presenting.message_json(message)) for message in messages]
+    return render_to_string("admin/chat/messages.html", {"rows": rows})
+
+
+@admin.register(Turn)
+class TurnAdmin(ReadOnlyAdmin):
+    list_display = [
+        "pk", "question", "outcome", "confidence", "status", "attempt", "seconds", "created_at",
+    ]  # fmt: skip
+    list_filter = ["outcome", "status", "created_at"]
+    search_fields = ["message__text", "reply__text"]
+    date_hierarchy = "created_at"
+    fields = [
+        "conversation_link", "question", "answer", "outcome", "confidence", "status", "attempt",
+        "pending", "created_at", "started_at", "finished_at", "seconds", "how",
+    ]  # fmt: skip
+    readonly_fields = ["conversation_link", "question", "answer", "seconds", "how"]
+
+    class Media:
+        css = {"all": ["chat/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Turn]:
+        return super().get_queryset(request).select_related("message", "reply", "conversation")
+
+    @admin.display(description=_("question"))
+    def question(self, turn: Turn) -> str:
+        return turn.message.text
+
+    @admin.display(description=_("answer"))
+    def answer(self, turn: Turn) -> str:
+        return turn.reply.text if turn.reply else ""
+
+    @admin.display(description=_("conversation"))
+    def conversation_link(self, turn: Turn) -> SafeString:
+        url = reverse("admin:chat_conversation_change", args=[turn.conversation_id])
+        return format_html('<a href="{}">{}</a>', url, turn.conversation)
+
+    @admin.display(description=_("seconds"))
+    def seconds(self, turn: Turn) -> str:
+        if not turn.finished_at:
+            return ""
+        return f"{(turn.finished_at - turn.created_at).total_seconds():.1f}"
+
+    @admin.display(description=_("how it came about"))
+    def how(self, turn: Turn) -> SafeString:
+        return render_to_string("admin/chat/trace.html", {"trace": turn.trace})

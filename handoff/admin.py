@@ -1,0 +1,94 @@
+"""The desk in the administration: who waits, and a page to answer each."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Case, QuerySet, Value, When
+from django.http import HttpRequest
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext_lazy as _
+
+from chat.admin import ReadOnlyAdmin
+from handoff import views
+from handoff.models import Agent, Handoff, OwnershipChange
+
+ORDER = {Handoff.Status.WAITING: 0, Handoff.Status.TAKEN: 1}
+
+
+@admin.register(Agent)
+class AgentAdmin(admin.ModelAdmin):
+    list_display = ["__str__", "user", "on_duty", "seen_at"]
+    list_filter = ["on_duty"]
+    autocomplete_fields = ["user"]
+
+
+@admin.register(Handoff)
+class HandoffAdmin(ReadOnlyAdmin):
+    """Waiting first, the longest wait on top. Agents see it without further permission."""
+
+    change_list_template = "admin/handoff/queue.html"
+    list_display = ["opened", "status", "reason", "waits", "contact", "taken_by", "requested_at"]
+    list_display_links = None
+    list_filter = ["status", "reason", "requested_at"]
+    search_fields = ["conversation__title", "summary", "contact"]
+    fields = [
+        "opened", "status", "reason", "summary", "contact", "requested_at", "taken_by", "taken_at",
+        "closed_at",
+    ]  # fmt: skip
+    readonly_fields = ["opened"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Handoff]:
+        return super().get_queryset(request).select_related("conversation", "taken_by")
+
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
+        rank = Case(
+            *(When(status=status, then=Value(place)) for status, place in ORDER.items()),
+            default=Value(len(ORDER)),
+        )
+        return [rank, Case(When(status=Handoff.Status.WAITING, then="pk")), "-pk"]
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_view_permission(request, obj) or views.may_serve(request.user)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return super().has_module_permission(request) or views.may_serve(request.user)
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("duty/", wrap(views.duty), name="handoff_duty"),
+            path("pulse/", wrap(views.pulse), name="handoff_pulse"),
+            path("conversations/<uuid:pk>/", wrap(views.conversation), name="handoff_conversation"),
+            path(
+                "conversations/<uuid:pk>/messages/", wrap(views.messages), name="handoff_messages"
+            ),
+            path("conversations/<uuid:pk>/act/", wrap(views.act), name="handoff_act"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        agent = views.seen(request.user)
+        context = {"agent": agent, "pulse": views.pulse_now(), **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    @admin.display(description=_("conversation"))
+    def opened(self, handoff: Handoff) -> SafeString:
+        url = reverse("admin:handoff_conversation", args=[handoff.conversation_id])
+        return format_html('<a href="{}">{}</a>', url, handoff.conversation)
+
+    @admin.display(description=_("waiting time"))
+    def waits(self, handoff: Handoff) -> str:
+        until = handoff.taken_at or handoff.closed_at or timezone.now()
+        return timesince(handoff.requested_at, until)
+
+
+@admin.register(OwnershipChange)
+class OwnershipChangeAdmin(ReadOnlyAdmin):
+    list_display = ["at", "conversation", "epoch", "action", "from_state", "to_state", "actor"]
+    list_filter = ["action", "at"]
+    search_fields = ["conversation__title", "actor__username"]
+    ordering = ["-at"]

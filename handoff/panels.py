@@ -1,0 +1,35 @@
+"""What the start page says of the desk."""
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from handoff.models import Agent, Handoff
+from handoff.views import may_serve
+from opsdesk.site import Panel, Row
+
+
+def waiting(request: HttpRequest) -> Panel | None:
+    """Who waits for a person, and who is there for them."""
+    if not (request.user.has_perm("handoff.view_handoff") or may_serve(request.user)):
+        return None
+    url = reverse("admin:handoff_handoff_changelist")
+    count = Handoff.objects.waiting().count()
+    mine = Handoff.objects.filter(status=Handoff.Status.TAKEN, taken_by_id=request.user.pk).count()
+    on_duty = Agent.objects.available().count()
+    rows: list[Row] = [
+        {
+            "label": _("Waiting for a person"),
+            "value": count,
+            "url": f"{url}?status__exact=waiting",
+            "level": "warning" if count else "ok",
+        },
+        {"label": _("Taken by you"), "value": mine, "url": f"{url}?status__exact=taken"},
+        {
+            "label": _("Agents on duty"),
+            "value": on_duty,
+            "url": url,
+            "level": "ok" if on_duty else "warning",
+        },
+    ]
+    return {"title": _("Handoff"), "rows": rows}

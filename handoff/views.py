@@ -1,0 +1,132 @@
+"""The desk's pages in the administration: translate, check, call `handoff.desk`."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin
+from django.contrib import messages as notices
+from django.core.exceptions import PermissionDenied
+from django.db.models import Max
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from chat.admin import transcript_html
+from chat.asking import MESSAGE_LENGTH
+from chat.models import Conversation
+from handoff import desk
+from handoff.models import Agent, Handoff
+from opsdesk.errors import Conflict
+
+TAKING_OVER: dict[str, Callable[[Conversation, Any], object]] = {
+    "claim": desk.claim,
+    "return": desk.return_to_bot,
+    "resolve": desk.resolve,
+}
+
+
+def may_serve(user: Any) -> bool:
+    """Whether `user` may take conversations over: an agent, or a superuser."""
+    if not (user.is_active and user.is_staff):
+        return False
+    return user.is_superuser or Agent.objects.filter(user=user).exists()
+
+
+def _require_agent(request: HttpRequest) -> None:
+    if not may_serve(request.user):
+        raise PermissionDenied
+
+
+def seen(user: Any) -> Agent | None:
+    """Note that `user` has the desk open; their agent row, when they have one."""
+    agent = Agent.objects.filter(user=user).first()
+    if agent:
+        agent.seen_at = timezone.now()
+        agent.save(update_fields=["seen_at"])
+    return agent
+
+
+def pulse_now() -> str:
+    """Changes whenever the queue does."""
+    unfinished = Handoff.objects.unfinished()
+    last = Handoff.objects.aggregate(last=Max("pk"))["last"]
+    return f"{last}-{unfinished.filter(status=Handoff.Status.WAITING).count()}-{unfinished.count()}"
+
+
+@require_GET
+def pulse(request: HttpRequest) -> HttpResponse:
+    _require_agent(request)
+    seen(request.user)
+    return JsonResponse({"pulse": pulse_now(), "waiting": Handoff.objects.waiting().count()})
+
+
+@require_POST
+def duty(request: HttpRequest) -> HttpResponse:
+    """Go on duty, or off it."""
+    _require_agent(request)
+    user: Any = request.user
+    Agent.objects.update_or_create(
+        user=user,
+        defaults={"on_duty": request.POST.get("on_duty") == "1", "seen_at": timezone.now()},
+    )
+    return redirect("admin:handoff_handoff_changelist")
+
+
+@require_GET
+def conversation(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    _require_agent(request)
+    found = get_object_or_404(Conversation.objects.select_related("owner", "user"), pk=pk)
+    seen(request.user)
+    context = {
+        **admin.site.each_context(request),
+        "title": str(found),
+        "conversation": found,
+        "handoff": Handoff.objects.filter(conversation=found).order_by("-pk").first(),
+        "transcript": transcript_html(found),
+        "mine": found.owner_id == request.user.pk,
+        "waits": found.state in desk.WAITING,
+        "client_msg_id": uuid.uuid4().hex,
+        "message_length": MESSAGE_LENGTH,
+    }
+    return render(request, "admin/handoff/conversation.html", context)
+
+
+@require_GET
+def messages(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """What came after message `after`, and whose the conversation is now (its epoch)."""
+    _require_agent(request)
+    found = get_object_or_404(Conversation, pk=pk)
+    seen(request.user)
+    try:
+        after = int(request.GET.get("after", ""))
+    except ValueError:
+        after = 0
+    return JsonResponse(
+        {"html": transcript_html(found, after), "epoch": found.epoch, "last": found.last_seq}
+    )
+
+
+@require_POST
+def act(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Take over, answer, give back or resolve, as the button says."""
+    _require_agent(request)
+    found = get_object_or_404(Conversation, pk=pk)
+    try:
+        if request.POST.get("action") == "reply":
+            _reply(request, found)
+        elif change := TAKING_OVER.get(request.POST.get("action", "")):
+            change(found, request.user)
+    except Conflict as conflict:
+        notices.error(request, str(conflict))
+    return redirect("admin:handoff_conversation", pk=pk)
+
+
+def _reply(request: HttpRequest, found: Conversation) -> None:
+    text = request.POST.get("text", "").replace("\x00", "").strip()
+    if not text or len(text) > MESSAGE_LENGTH:
+        notices.error(request, _("Write 1 to %(limit)s characters.") % {"limit": MESSAGE_LENGTH})
+        return
+    desk.reply(found, request.user, text, request.POST.get("client_msg_id", "")[:64])

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import docvortex
-from docvortex.analyzers.native.office.spreadsheet.projector import SpreadsheetProjector
 from docvortex.content import normalization
 from docvortex.errors import DocumentError
 from docvortex.result import DocumentResult
@@ -25,8 +24,6 @@ from knowledge.parsing.joining import join_lines, unify
 from knowledge.parsing.unreadable import Unreadable
 
 SMALLEST_PICTURE = 32  # px; below it is a bullet or a rule
-# Larger tables are read by their rows; nobody wants them whole under an answer.
-LARGEST_SHOWN_TABLE = 300
 SPREADSHEETS = {"xls", "xlsx", "ods"}
 PAGED = {"pdf", "ppt", "pptx", "odp", "ofd"} | SPREADSHEETS
 _SENTENCE_ENDS = ("。", "；", "，", "！", "、")
@@ -77,6 +74,8 @@ class _Sheet:
 
 def _watch_sheets() -> list[_Sheet]:
     """Note sheet names and table places while DocVortex works, for it tells neither."""
+    from docvortex.analyzers.native.office.spreadsheet.projector import SpreadsheetProjector
+
     sheets: list[_Sheet] = []
     places: dict[int, tuple[list[int], list[int]]] = {}
     build, convert = (
@@ -84,7 +83,7 @@ def _watch_sheets() -> list[_Sheet]:
         (SpreadsheetProjector._convert_sheet),
     )
 
-    def building(self: SpreadsheetProjector, table: Any) -> dict[str, Any]:
+    def building(self: Any, table: Any) -> dict[str, Any]:
         block = build(self, table)
         rows, columns = list(range(table.num_rows)), list(range(table.num_cols))
         rows = [row + table.anchor[1] for row in rows]
@@ -96,7 +95,7 @@ def _watch_sheets() -> list[_Sheet]:
         places[id(block)] = rows, columns
         return block
 
-    def converting(self: SpreadsheetProjector, sheet: Any) -> None:
+    def converting(self: Any, sheet: Any) -> None:
         convert(self, sheet)
         noted = _Sheet(sheet.title)
         for block in self.cur_page:
@@ -121,6 +120,7 @@ class _Reader:
         self.places: list[tuple[list[int], list[int]]] = []
         self.pictures: dict[str, int | None] = {}  # asset by the digest of its bytes
         self.skipped = 0
+        self.elsewhere = 0  # pictures on other machines, which are not asked
         self.readers: dict[str, Callable[[Any], None]] = {
             BlockType.DOC_TITLE: self._heading,
             BlockType.PARAGRAPH_TITLE: self._heading,
@@ -221,7 +221,7 @@ class _Reader:
             table.spread(*place)
             block.first_row, block.first_column = place[0][0] + 1, place[1][0] + 1
         block.rows = table.rows
-        if len(block.rows) <= LARGEST_SHOWN_TABLE:
+        if len(block.rows) <= tables.LARGEST_SHOWN:
             block.asset = len(self.parsed.assets)
             asset = Asset("table", captions.number(caption), caption, html=tables.clean(table.html))
             self._append(asset, source)
@@ -234,7 +234,7 @@ class _Reader:
         body = next(child for child in source.content if child.type == BlockType.IMAGE_BODY)
         caption = self._caption(source, "image_caption")
         if body.image_url:
-            self.skipped += 1  # on another machine, which is not asked
+            self.elsewhere += 1
         block = self._illustrated(body, source, caption)
         if block.asset is not None or self.suffix == "pdf":
             self._add(block, source)
@@ -317,6 +317,8 @@ class _Reader:
     def _warn(self, data: bytes) -> None:
         if self.skipped:
             self.parsed.warnings.append(f"pictures_skipped:{self.skipped}")
+        if self.elsewhere:
+            self.parsed.warnings.append(f"pictures_elsewhere:{self.elsewhere}")
         blank = _formulas_without_value(data) if self.suffix == "xlsx" else 0
         if blank:
             self.parsed.warnings.append(f"formulas_without_value:{blank}")

@@ -4,7 +4,7 @@ import io
 
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
-from knowledge.parsing import ocr
+from knowledge.parsing import ocr, tables
 from knowledge.parsing.document import Asset, Block, ParsedDocument
 from knowledge.parsing.unreadable import Unreadable
 
@@ -24,6 +24,7 @@ def parse(data: bytes) -> ParsedDocument:
     parsed = ParsedDocument(pages=len(pages), parser="rapidocr")
     for number, image in enumerate(pages, start=1):
         _read(image, number, parsed)
+    tables.show(parsed)
     return parsed
 
 
@@ -47,6 +48,10 @@ def _on_white(image: Image.Image) -> Image.Image:
     return page
 
 
+def _words(block: Block) -> str:
+    return block.text or "\n".join("  ".join(row) for row in block.rows)
+
+
 def _read(image: Image.Image, number: int, parsed: ParsedDocument) -> None:
     blocks = ocr.recognise(image)
     for block in blocks:
@@ -61,7 +66,7 @@ def _read(image: Image.Image, number: int, parsed: ParsedDocument) -> None:
         media_type="image/png",
         width=image.width,
         height=image.height,
-        text="\n".join(block.text for block in blocks),
+        text="\n".join(_words(block) for block in blocks),
         data=buffer.getvalue(),
     )
     parsed.blocks.append(Block("picture", page=number, box=whole, asset=len(parsed.assets)))

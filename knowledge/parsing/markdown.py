@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from knowledge.parsing import tables
 from knowledge.parsing.document import Asset, Block, ParsedDocument
 
 _FRONT = re.compile(r"\A\ufeff?(---|\+\+\+)[ \t]*\n(.*?)\n\1[ \t]*(?:\n|\Z)", re.DOTALL)
@@ -56,6 +57,7 @@ def parse(text: str) -> ParsedDocument:
         title = _TITLE.search(front[2])
         parsed.title = title[1].strip("\"'") if title else ""
     _read(_unwrap(text), parsed)
+    tables.show(parsed)
     if not parsed.title:
         first = next((b for b in parsed.blocks if b.kind == "heading" and b.level == 1), None)
         parsed.title = first.text if first else ""
@@ -164,22 +166,12 @@ def _table(tokens: list[Token], lines: list[str], parsed: ParsedDocument, depth:
             rows.append([])
         elif token.type == "inline":
             rows[-1].append(clean(token.content))
-    _add_table(rows, 1, parsed)
-
-
-def _add_table(rows: list[list[str]], header_rows: int, parsed: ParsedDocument) -> None:
-    from knowledge.parsing.tables import plain_html
-
-    block = Block("table", rows=rows, header_rows=header_rows, asset=len(parsed.assets))
-    parsed.assets.append(Asset("table", html=plain_html(rows, header_rows)))
-    parsed.blocks.append(block)
+    parsed.blocks.append(Block("table", rows=rows, header_rows=1))
 
 
 def _html(tokens: list[Token], lines: list[str], parsed: ParsedDocument, depth: int) -> None:
     source = _COMMENT.sub("", tokens[0].content)
     if "<table" in source.lower():
-        from knowledge.parsing import tables
-
         table = tables.read(source)
         if table.cells:
             block = Block("table", rows=table.rows, header_rows=table.header_rows)

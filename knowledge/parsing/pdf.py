@@ -12,7 +12,7 @@ from docvortex.document.pdf import PDFDocument
 from docvortex.document.pdf.pdfium import safe_rewrite_pdf_bytes_with_pdfium_result
 from pypdfium2 import raw
 
-from knowledge.parsing import docvortex, layout, ocr, running
+from knowledge.parsing import captions, docvortex, layout, ocr, running, tables
 from knowledge.parsing.document import Block, ParsedDocument
 from knowledge.parsing.unreadable import Unreadable
 
@@ -38,6 +38,8 @@ def parse(data: bytes, password: str | None, seconds: float) -> ParsedDocument:
         if scans:
             _read_scans(document, scans, parsed, deadline)
     running.hide(parsed)
+    tables.show(parsed)
+    captions.link(parsed)
     return parsed
 
 

@@ -42,6 +42,7 @@ SENTENCES: dict[Reason, object] = {
 # What a parser left out; after the colon a detail.
 WARNINGS = {
     "pictures_skipped": _("%(detail)s pictures could not be converted."),
+    "pictures_elsewhere": _("%(detail)s pictures lie on other machines and were not fetched."),
     "formulas_without_value": _(
         "%(detail)s formula cells have no saved result and are blank. "
         "Open the file in Excel and save it."

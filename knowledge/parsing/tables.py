@@ -7,9 +7,13 @@ from html import escape
 import nh3
 from bs4 import BeautifulSoup, NavigableString, Tag
 
+from knowledge.parsing.document import Asset, ParsedDocument
+
 _BREAKS = {"br", "p", "div", "li", "tr", "table", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6"}
 _CELLS = ["td", "th"]
 MAX_SPAN = 10_000
+# Rows. Larger tables are read by their rows; nobody wants them whole under an answer.
+LARGEST_SHOWN = 300
 MAX_CELLS = 2_000_000
 
 
@@ -92,6 +96,15 @@ def plain_html(rows: list[list[str]], header_rows: int) -> str:
         for column, text in enumerate(texts)
     ]
     return Table(cells, header_rows).html
+
+
+def show(parsed: ParsedDocument) -> None:
+    """Make an asset of each table that has none and is small enough to be shown whole."""
+    for block in parsed.blocks:
+        if block.kind == "table" and block.asset is None and len(block.rows) <= LARGEST_SHOWN:
+            html = plain_html(block.rows, block.header_rows)
+            block.asset = len(parsed.assets)
+            parsed.assets.append(Asset("table", page=block.page, box=block.box, html=html))
 
 
 def clean(html: str) -> str:

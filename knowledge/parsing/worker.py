@@ -43,7 +43,7 @@ def confine(orders: dict[str, Any]) -> None:
     # Refused in many containers; the clean environment still leaves nothing worth sending.
     if libc.unshare(_CLONE_NEWNET) and libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
         sys.stderr.write("no network namespace\n")
-    os.nice(10)
+    os.nice(5)
     seconds = orders["seconds"] * 2  # two threads may run for all of the time
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     for limit, value in (

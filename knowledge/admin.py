@@ -289,6 +289,7 @@ class ChunkAdmin(admin.ModelAdmin):
 admin.site.register(KnowledgeBase, KnowledgeBaseAdmin)
 admin.site.register(Document, DocumentAdmin)
 admin.site.register(Chunk, ChunkAdmin)
+admin.site.register(EmbeddingIndex, EmbeddingIndexAdmin)
 
 
 def _add(request: HttpRequest, base: KnowledgeBase, file: Any) -> list[dict[str, Any]]:
@@ -352,4 +353,3 @@ def _chunks_link(document: Document, text: str) -> SafeString:
         document.pk,
         text,
     )
-admin.site.register(EmbeddingIndex, EmbeddingIndexAdmin)

@@ -3,6 +3,7 @@ import json
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
 from rest_framework.test import APIClient
 
 from knowledge import tasks
@@ -202,3 +203,20 @@ def test_knowledge_bases_are_made_and_listed_by_slug(db):
     ]
     again = maker.post("/api/v1/knowledge-bases/", {"slug": "net", "name": "x"}, format="json")
     assert again.status_code == 400 and "slug" in again.json()
+
+
+def test_the_schema_is_complete(tmp_path):
+    path = tmp_path / "schema.json"
+    call_command(
+        "spectacular", format="openapi-json", file=str(path), validate=True, fail_on_warn=True
+    )
+    schema = json.loads(path.read_text())
+    upload = schema["paths"]["/api/v1/documents/"]["post"]
+    assert set(upload["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
+    component = upload["requestBody"]["content"]["multipart/form-data"]["schema"]["$ref"]
+    fields = schema["components"]["schemas"][component.rpartition("/")[2]]["properties"]
+    assert fields["file"]["format"] == "binary"
+    assert "202" in upload["responses"]
+    search = schema["paths"]["/api/v1/search/"]["post"]
+    assert search["requestBody"]["content"]["application/json"]["examples"]
+    assert search["responses"]["200"]["content"]["application/json"]["examples"]

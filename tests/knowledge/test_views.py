@@ -44,7 +44,7 @@ def pdf():
         for n in range(2)
     )
     texts = b"".join(
-        b"%d 0 obj<</Length 39>>stream\nBT /F 24 Tf 20 40 Td (page %d) Tj ET      \nendstream endobj\n"
+        b"%d 0 obj<</Length 33>>stream\nBT /F 24 Tf 20 40 Td (page %d) Tj ET\nendstream endobj\n"
         % (5 + n, n + 1)
         for n in range(2)
     )

@@ -3,7 +3,7 @@ import os
 import sys
 
 # These work on the code alone and must not start a database server.
-OFFLINE = {"check", "collectstatic", "compilemessages", "help", "makemessages", "makemigrations"}
+OFFLINE = {"check", "compilemessages", "help", "makemessages", "makemigrations"}
 
 
 def main() -> None:

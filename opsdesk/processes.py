@@ -91,8 +91,15 @@ class Child:
             preexec_fn=partial(die_with_parent, os.getpid()),
         )
 
-    def died(self) -> bool:
-        """Whether it has just been found dead; says so, and when it is started again."""
+    @property
+    def queue(self) -> str | None:
+        """The task queue it works on, if it is a cluster of django-q."""
+        if self.command != ["qcluster"]:
+            return None
+        return self.environment.get("Q_CLUSTER_NAME", settings.Q_CLUSTER["name"])
+
+    def bury(self) -> bool:
+        """Whether it has just been found dead; ends what it left, plans its next start."""
         if self.process is None or self.process.poll() is None:
             return False
         now = time.monotonic()
@@ -133,8 +140,8 @@ def supervise(children: list[Child], stop: Event) -> None:
         while not stop.is_set():
             keep_database()
             for child in children:
-                if child.died():
-                    release_tasks(child.environment.get("Q_CLUSTER_NAME"))
+                if child.bury() and child.queue:
+                    release_tasks(child.queue)
                 if child.process is None and time.monotonic() >= child.due:
                     child.start()
             stop.wait(TICK_SECONDS)
@@ -152,19 +159,18 @@ def keep_database() -> None:
         logger.error("%s", error)
 
 
-def release_tasks(queue: str | None = None) -> None:
+def release_tasks(queue: str) -> None:
     """Hand out again what a killed worker had taken, without waiting for its time to run out.
 
     Only beside the embedded database: nobody else works on its queues.
     """
     if settings.DATABASE_URL:
         return
-    name = queue or settings.Q_CLUSTER["name"]
     now = timezone.now()
     try:
-        OrmQ.objects.filter(key=name, lock__gt=now).update(lock=now)
+        OrmQ.objects.filter(key=queue, lock__gt=now).update(lock=now)
     except (DatabaseError, postgres.PostgresError) as error:
-        logger.error("Queue %s: %s", name, error)
+        logger.error("Queue %s: %s", queue, error)
 
 
 def end(children: list[Child]) -> None:

@@ -54,7 +54,8 @@ class Command(BaseCommand):
         children = processes.configured()
         for child in children:
             child.environment |= {"OPSDESK_HOST": host, "OPSDESK_PORT": str(port)}
-            processes.release_tasks(child.environment.get("Q_CLUSTER_NAME"))
+            if child.queue:  # whoever worked on it died with the last `serve`
+                processes.release_tasks(child.queue)
         Thread(target=self.announce, args=(host, port, stop), daemon=True).start()
         processes.supervise(children, stop)
         self.stdout.write(_("Stopped."))

@@ -181,8 +181,8 @@ def _ole_type(ole: olefile.OleFileIO) -> str:
     if ole.exists("EncryptedPackage") or ole.exists("EncryptedSummary"):
         raise Unreadable("password")
     if ole.exists("WordDocument"):
-        # FIB.fEncrypted, [MS-DOC] 2.5.2
-        if ole.openstream("WordDocument").read(12)[11:] >= b"\x01" and _word_encrypted(ole):
+        header = ole.openstream("WordDocument").read(12)
+        if header[11:] and header[11] & 0x01:  # FIB.fEncrypted, [MS-DOC] 2.5.2
             raise Unreadable("password")
         return "application/msword"
     for stream in ("Workbook", "Book"):
@@ -193,10 +193,6 @@ def _ole_type(ole: olefile.OleFileIO) -> str:
     if ole.exists("PowerPoint Document"):
         return "application/vnd.ms-powerpoint"
     raise Unreadable("office_format")
-
-
-def _word_encrypted(ole: olefile.OleFileIO) -> bool:
-    return bool(ole.openstream("WordDocument").read(12)[11] & 0x01)
 
 
 def _has_filepass(workbook: bytes) -> bool:

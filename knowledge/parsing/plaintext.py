@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import PurePath
 
+from knowledge.parsing import markdown
 from knowledge.parsing.document import Block, ParsedDocument
 
 _HEADING = re.compile(
@@ -11,6 +12,7 @@ _HEADING = re.compile(
     r"|(?P<number>\d{1,2}(?:\.\d{1,2}){0,3})[.、]?\s+[^\s\d].{0,50}"
     r"|(?P<chinese>[一二三四五六七八九十]{1,3})、\S.{0,40}"
 )
+_MARKDOWN = re.compile(r"^#{2,6} \S", re.MULTILINE)
 _ENDS_SENTENCE = tuple("。！？；，,;:：.!?、")
 _LIST = re.compile(r"\s*(?:[-*+•·]|\d{1,3}[.)、）]|[(（]\d{1,3}[)）])\s*\S")
 _LOG = re.compile(
@@ -34,6 +36,8 @@ def parse(text: str, name: str) -> ParsedDocument:
         language = "" if language == "log" else language
         parsed.blocks = [Block("code", part, language=language) for part in _parts(text)]
         return parsed
+    if len(_MARKDOWN.findall(text)) > 1:  # Markdown saved under another name
+        return markdown.parse(text)
     for paragraph in re.split(r"\n[ \t\u3000]*(?:\n[ \t\u3000]*)+", text):
         parsed.blocks += _blocks(paragraph.strip("\n"))
     return parsed

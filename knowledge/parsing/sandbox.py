@@ -28,7 +28,7 @@ NOBODY = 65534
 # Arenas and thread stacks of onnxruntime reserve far more address space than they fill.
 MEMORY = 3 * 1024**3
 MEMORY_WITH_OCR = 6 * 1024**3
-MAX_RESULT = 512 * 1024**2
+MAX_RESULT = 256 * 1024**2
 PROGRAM = (sys.executable, "-m", worker.__name__)
 
 
@@ -147,11 +147,13 @@ def _report(media_type: str, code: int, log: IO[bytes]) -> None:
 
 
 def _read(result: IO[bytes]) -> ParsedDocument:
-    """The inverse of `worker.write`."""
+    """The inverse of `worker.write`; a child that was taken over may have written anything."""
     result.seek(0)
-    document = json.loads(result.readline())
-    sizes = json.loads(result.readline())
-    parsed = ParsedDocument.from_json(document)
-    for asset, size in zip(parsed.assets, sizes, strict=True):
-        asset.data = result.read(size)
+    try:
+        parsed = ParsedDocument.from_json(json.loads(result.readline()))
+        sizes = json.loads(result.readline())
+        for asset, size in zip(parsed.assets, sizes, strict=True):
+            asset.data = result.read(size)
+    except (ValueError, TypeError, KeyError) as error:
+        raise Unreadable("crashed") from error
     return parsed

@@ -26,6 +26,11 @@ def test_logs_json_and_configuration_stay_as_written():
     assert (parsed.blocks[0].text, parsed.blocks[0].language) == ("[mysqld]\nport = 3306", "ini")
 
 
+def test_markdown_under_another_name():
+    parsed = plaintext.parse("## 安装\n\n步骤\n\n## 升级\n", "说明.txt")
+    assert [block.kind for block in parsed.blocks] == ["heading", "paragraph", "heading"]
+
+
 def test_encodings(tmp_path):
     for encoding in ("utf-8-sig", "gb18030", "utf-16"):
         path = tmp_path / encoding

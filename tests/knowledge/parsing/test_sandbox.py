@@ -89,6 +89,7 @@ def test_it_knows_no_key_and_no_home(program, monkeypatch):
         ("raise ValueError('bad file')", "broken"),
         ("worker._leave('password')", "password"),
         ("os.kill(os.getpid(), 9)", "stopped"),
+        ("print('not a result')", "crashed"),
     ],
 )
 def test_each_end_has_its_reason(program, body, expected):

@@ -19,5 +19,4 @@ urlpatterns = [
     ),
     path("", include("knowledge.urls")),
     path("", include("chat.urls")),
-    path("", include("handoff.urls")),
 ]

@@ -12,7 +12,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bge lock clean
+.PHONY: help install run test screenshots lint bge lock clean
 
 help:  ## What there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ run: $(VENV)/.installed  ## Database, web server and workers; Ctrl-C stops all
 
 test: $(VENV)/.installed-dev  ## Everything that needs no root
 	$(BIN)/python -m pytest tests
+
+screenshots: $(VENV)/.installed-dev  ## The pictures of the README; needs chromium
+	OPSDESK_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/pages/screenshots.py
 
 lint: $(VENV)/.installed-dev  ## Style, types, missing migrations
 	$(BIN)/ruff check .

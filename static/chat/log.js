@@ -129,6 +129,7 @@ function draw(message) {
 
 // Marks open their source, tables scroll inside themselves, code can be copied.
 function enrich(prose, citations) {
+  for (const block of prose.querySelectorAll("p, li, td, th, h1, h2, h3, h4, h5, h6")) once(block);
   for (const mark of prose.querySelectorAll(".cite")) mark.replaceWith(button(mark, citations));
   for (const table of prose.querySelectorAll("table")) table.replaceWith(scrolling(table));
   for (const code of prose.querySelectorAll("pre")) {
@@ -138,6 +139,12 @@ function enrich(prose, citations) {
     code.replaceWith(frame);
     frame.append(code, clone("t-copy"));
   }
+}
+
+// Sentences in a row from the same source are marked once, at their end.
+function once(block) {
+  const marks = [...block.querySelectorAll(".cite")];
+  marks.forEach((mark, i) => marks[i + 1]?.dataset.n === mark.dataset.n && mark.remove());
 }
 
 function button({ dataset, textContent }, citations) {

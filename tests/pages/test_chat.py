@@ -1,0 +1,267 @@
+"""The chat page as a customer meets it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from chat.models import Conversation
+from handoff import desk
+from handoff.models import Handoff
+from tests.browser import kill
+from tests.pages.conftest import sign_in
+
+pytestmark = pytest.mark.browser
+
+DRAIN = "把故障节点隔离并驱逐上面的容器组，执行什么命令？"
+
+
+def ask(page, question):
+    """Type and send; what OpsDesk says to it."""
+    replies = page.locator(".message.assistant:not(#live), .message.system")
+    before = replies.count()
+    page.fill("#text", question)
+    page.keyboard.press("Enter")
+    replies.nth(before).wait_for()
+    return replies.nth(before)
+
+
+def delivered(page):
+    """Wait until the server has everything that was sent."""
+    page.locator(".sending:visible").wait_for(state="hidden")
+
+
+def said(page):
+    """Role and text of every message, as the page shows them."""
+    return page.locator("#log > .message").evaluate_all(
+        "all => all.map(one => [one.classList[1], one.querySelector('.prose').innerText.trim()])"
+    )
+
+
+def conversation_of(page):
+    uuid = page.evaluate("localStorage.getItem('opsdesk.conversation')")
+    return Conversation.objects.get(pk=uuid)
+
+
+QUESTIONS = {  # a document: what it is asked, what it says, where
+    "oncall.md": (DRAIN, "kubectl cordon node-17", "容器平台"),
+    "database-manual.pdf": (
+        "MySQL 报 Too many connections（错误 1040）怎么处理？", "33062", "第 6 章",
+    ),
+    "faq.xlsx": ("Redis 报 MOVED 错误是什么意思？", "加 -c 参数", "A"),
+    "release-process.docx": ("应用回滚到上一个版本执行什么命令？", "rollback", "4 回滚"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_question_is_answered_and_its_original_opened(page, name):
+    question, words, place = QUESTIONS[name]
+    answer = ask(page, question)
+    assert words in answer.inner_text()
+    assert place in answer.locator(".source .locator").first.inner_text()
+    answer.locator(".cite").first.click()
+    cited = page.locator("#drawer .cited").first
+    cited.wait_for()
+    assert cited.is_visible()
+    opened = cited.evaluate(
+        "e => { const a = e.getBoundingClientRect();"
+        " const b = e.closest('.sheet').getBoundingClientRect();"
+        " return a.top < b.bottom && a.bottom > b.top }"
+    )
+    assert opened, "the cited place is out of sight"
+    with page.expect_download() as download:
+        page.click("#drawer .original")
+    assert download.value.suggested_filename == name
+    page.keyboard.press("Escape")
+    assert not page.locator("#drawer").is_visible()
+    assert page.evaluate("document.activeElement.className") == "cite"
+
+
+def test_an_answer_is_taken_along(page):
+    answer = ask(page, DRAIN)
+    for suffix in ("pdf", "docx"):
+        with page.expect_download() as download:
+            answer.locator(f".{suffix}").click()
+        assert download.value.suggested_filename.endswith(f".{suffix}")
+        assert Path(download.value.path()).stat().st_size > 5000
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    answer.locator(".code", has_text="cordon").locator(".copy-code").click()
+    assert "kubectl cordon node-17" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_what_nobody_wrote_down_goes_to_a_person(page, agent):
+    reply = ask(page, "周末去海南旅游住哪家酒店便宜？")
+    page.wait_for_selector(".system[data-event=handoff_requested]")
+    assert Handoff.objects.get(conversation=conversation_of(page)).status == Handoff.Status.WAITING
+    assert page.is_disabled("#person")
+    assert reply.is_visible()
+
+
+def test_a_vague_question_is_asked_back(page):
+    reply = ask(page, "怎么办")
+    assert "？" in reply.inner_text() or "?" in reply.inner_text()
+    assert not reply.locator(".source").count()
+    assert conversation_of(page).state == Conversation.State.BOT
+
+
+def test_with_nobody_on_duty_a_way_to_be_reached_is_left(page):
+    page.click("#person")
+    form = page.locator("form.contact")
+    form.locator("input").fill("13800000000")
+    form.locator("button").click()
+    page.wait_for_selector(".system[data-event=contact_saved]")
+    assert not form.is_visible()
+    assert Handoff.objects.get(conversation=conversation_of(page)).contact == "13800000000"
+
+
+def test_a_person_takes_over_answers_and_resolves(page, agent):
+    page.click("#person")
+    page.wait_for_selector(".system[data-event=handoff_requested]")
+    conversation = conversation_of(page)
+    desk.claim(conversation, agent)
+    taken = page.locator(".system[data-event=handoff_taken]")
+    taken.wait_for()
+    assert taken.inner_text() == "人工客服已经接手！"
+    page.wait_for_selector("#state:visible")
+    desk.reply(conversation, agent, "请先执行 `df -h`。")
+    reply = page.locator(".message.agent")
+    reply.wait_for()
+    assert "请先执行 df -h。" in reply.inner_text()
+    page.fill("#text", "好的")
+    page.keyboard.press("Enter")
+    delivered(page)
+    desk.resolve(conversation, agent)
+    page.wait_for_selector(".system[data-event=handoff_resolved]")
+    assert page.is_enabled("#person")
+
+
+def test_a_reload_resumes_with_the_draft(page):
+    ask(page, DRAIN)
+    page.fill("#text", "写了一半")
+    before = said(page)
+    page.reload()
+    page.wait_for_selector(".source")
+    assert said(page) == before
+    assert page.input_value("#text") == "写了一半"
+    page.click("#new")
+    page.wait_for_selector("#empty:visible")
+    assert said(page) == []
+
+
+def test_nothing_is_lost_or_doubled_when_the_server_goes_away(page, site, agent):
+    ask(page, DRAIN)
+    page.click("#person")
+    page.wait_for_selector(".system[data-event=handoff_requested]")
+    conversation = conversation_of(page)
+    desk.claim(conversation, agent)
+    page.wait_for_selector(".system[data-event=handoff_taken]")
+    kill(site.web)
+    page.wait_for_selector("#banner:visible")
+    page.fill("#text", "断线时写的")
+    page.keyboard.press("Enter")
+    for n in range(30):
+        desk.reply(conversation, agent, f"第 {n} 句")
+    site.start_web()
+    page.locator(".message.agent", has_text=re.compile("第 29 句")).wait_for()
+    delivered(page)
+    assert page.locator("#banner").is_hidden()
+    written = conversation.messages.filter(public=True).order_by("seq")
+    shown = page.locator("#log > .message").evaluate_all(
+        "all => all.map(one => Number(one.dataset.seq))"
+    )
+    assert shown == [message.seq for message in written]
+    assert [text for role, text in said(page) if role == "customer"] == [DRAIN, "断线时写的"]
+
+
+def test_a_killed_runner_loses_no_question(page, site):
+    kill(site.runner)
+    try:
+        page.fill("#text", DRAIN)
+        page.keyboard.press("Enter")
+        delivered(page)
+    finally:
+        site.start_runner()
+    page.wait_for_selector(".source")
+    assert len(said(page)) == 2
+
+
+def test_enter_that_chooses_a_word_does_not_send(page):
+    page.fill("#text", "cipan")
+    page.locator("#text").dispatch_event(
+        "keydown", {"key": "Enter", "isComposing": True, "bubbles": True}
+    )
+    assert page.input_value("#text") == "cipan"
+    page.keyboard.press("Shift+Enter")
+    assert page.input_value("#text") == "cipan\n"
+
+
+def test_everything_is_reached_by_keyboard(page):
+    page.keyboard.type(DRAIN)  # the cursor waits in the question
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".source")
+    for _step in range(40):
+        page.keyboard.press("Shift+Tab")
+        if page.evaluate("document.activeElement.matches('.source')"):
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#drawer .cited")
+    for _step in range(12):
+        page.keyboard.press("Tab")
+        assert page.evaluate(
+            "[document.body, null].includes(document.activeElement)"
+            " || !!document.activeElement.closest('#drawer')"
+        )
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.matches('.source')")
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 1920])
+def test_no_width_scrolls_sideways(visit, width):
+    page = visit(viewport={"width": width, "height": 800})
+    ask(page, "P1 告警的响应时限是多少？" + "x" * 120)
+    for part in ("html", "main"):
+        assert page.locator(part).evaluate("e => e.scrollWidth - e.clientWidth") == 0, part
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible(visit, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit(color_scheme=scheme)
+
+    def findings():
+        found = Axe().run(page).response["violations"]
+        return [
+            (one["id"], [node["target"] for node in one["nodes"]])
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+
+    assert findings() == []
+    ask(page, DRAIN).locator(".source").first.click()
+    page.wait_for_selector("#drawer .cited")
+    page.wait_for_timeout(300)  # the drawer slides in; axe would measure half-faded colours
+    assert findings() == []
+
+
+def test_the_theme_is_chosen_and_kept(page):
+    seen = []
+    for _click in range(3):
+        page.click("#theme")
+        seen.append(page.evaluate("document.documentElement.dataset.theme"))
+    assert seen == ["light", "dark", "auto"]
+    page.click("#theme")
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+def test_the_page_turns_english(page):
+    page.click(".language-form button")
+    page.wait_for_selector("html[lang=en]")
+    assert page.inner_text("#person") == "Talk to a person"
+
+
+def test_a_member_of_staff_finds_the_admin(page, agent):
+    sign_in(page, agent)
+    page.reload()
+    assert page.get_attribute("nav.tools a", "href") == "/admin/"

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 POLL = 2.0  # seconds; a wake-up comes sooner
 RENEW = 10.0  # seconds between renewals of the leases, each a sign of life too
-GRACE = 10.0  # seconds that a stop waits for answers in the making
+GRACE = 5.0  # seconds that a stop waits for answers in the making
 DELTA = 1000  # characters of an answer that one notification carries
 PAUSES = 0.2, 5.0  # first and longest wait for a database that went away
 

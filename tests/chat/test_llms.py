@@ -126,7 +126,8 @@ def test_a_models_answer_is_checked_and_streamed(base, configured):
 def test_a_sentence_with_a_fact_from_elsewhere_is_dropped(base, configured):
     made = answered(
         base,
-        "备份文件保存在 `/data/backup` 目录。[1]备份文件保留 14 天。[1]也可以执行 `rm -rf /data`。[1]",
+        "备份文件保存在 `/data/backup` 目录。[1]备份文件保留 14 天。[1]"
+        "也可以执行 `rm -rf /data`。[1]",
         configured,
     )
     assert "rm -rf" not in made.text
@@ -180,7 +181,8 @@ def test_a_passage_cannot_close_its_element():
 
 @pytest.mark.parametrize("size", [1, 2, 5, 50])
 def test_sentences_come_whole_with_their_marks_and_code_in_one(size):
-    text = "先看磁盘。[1]再执行：[2][3]\n```sh\ndf -h\n# 注释。\n```\n[1]\n\n1. 第一步 a.b.c 执行。[1]\n2. 结束[2]"
+    text = "先看磁盘。[1]再执行：[2][3]\n```sh\ndf -h\n# 注释。\n```\n[1]\n\n"
+    text += "1. 第一步 a.b.c 执行。[1]\n2. 结束[2]"
     pieces = [text[i : i + size] for i in range(0, len(text), size)]
     made = list(generating.whole_sentences(pieces))
     assert "".join(made) == text

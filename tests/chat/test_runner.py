@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 from django.db import connection
@@ -18,7 +19,7 @@ from tests.chat.fake_model import FakeModel
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def until(condition, seconds=30):
+def until(condition, seconds=90):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -112,7 +113,7 @@ def test_many_conversations_keep_their_order(base, running):
     for conversation in conversations:
         mine = list(conversation.turns.order_by("pk"))
         assert [turn.outcome for turn in mine] == ["chat"] * 3
-        for earlier, later in zip(mine, mine[1:], strict=False):
+        for earlier, later in pairwise(mine):
             assert earlier.finished_at <= later.started_at
             assert earlier.reply.seq < later.reply.seq
 

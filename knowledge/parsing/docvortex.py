@@ -8,6 +8,7 @@ import io
 import re
 import zipfile
 from collections.abc import Callable
+from html import unescape
 from typing import Any
 
 import docvortex
@@ -78,10 +79,8 @@ def _watch_sheets() -> list[_Sheet]:
 
     sheets: list[_Sheet] = []
     places: dict[int, tuple[list[int], list[int]]] = {}
-    build, convert = (
-        SpreadsheetProjector._build_block_from_excel_table,
-        (SpreadsheetProjector._convert_sheet),
-    )
+    build = SpreadsheetProjector._build_block_from_excel_table
+    convert = SpreadsheetProjector._convert_sheet
 
     def building(self: Any, table: Any) -> dict[str, Any]:
         block = build(self, table)
@@ -101,7 +100,8 @@ def _watch_sheets() -> list[_Sheet]:
         for block in self.cur_page:
             if block["type"] == BlockType.TABLE and id(block) in places:
                 noted.tables.append(places[id(block)])
-        sheets.append(noted)
+        # DocVortex starts again with a mended copy when a file has slips.
+        sheets[:] = [*(other for other in sheets if other.name != noted.name), noted]
 
     SpreadsheetProjector._build_block_from_excel_table = building
     SpreadsheetProjector._convert_sheet = converting
@@ -146,7 +146,7 @@ class _Reader:
                 self.readers.get(block.type, self._paragraph)(block)
         if self.suffix in PAGED:
             parsed.pages = max((page.page_idx + 1 for page in pages), default=0)
-        parsed.page_names = [sheet.name for sheet in self.sheets]
+        parsed.page_names = [sheet.name for sheet in self.sheets] or self._ods_names(data)
         self._raise_levels()
         for block in parsed.blocks:
             block.text = unify(block.text)
@@ -156,6 +156,15 @@ class _Reader:
         parsed.title = self._title()
         self._warn(data)
         return parsed
+
+    def _ods_names(self, data: bytes) -> list[str]:
+        """OpenDocument sheets take another way through DocVortex: names, but no places."""
+        if self.suffix != "ods":
+            return []
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            content = archive.read("content.xml").decode("utf-8", "replace")
+        names = re.findall(r"<table:table\b[^>]*?\btable:name=[\"']([^\"']*)[\"']", content)
+        return [unescape(name) for name in names] if len(names) == self.parsed.pages else []
 
     def _add(self, block: Block, source: Any) -> Block:
         block.page = self.page

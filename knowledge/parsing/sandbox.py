@@ -56,7 +56,7 @@ def _run(
     folder: str,
 ) -> int:
     """The exit status; negative a signal, as subprocess has it. Leaves no process behind."""
-    user = _user()
+    user = unprivileged()
     if user is not None:
         os.chown(folder, user, user)
     child = subprocess.Popen(  # noqa: S603 - our own module, arguments of our own making
@@ -110,7 +110,7 @@ def _environment(folder: str, password: str | None) -> dict[str, str]:
     return environment
 
 
-def _user() -> int | None:
+def unprivileged() -> int | None:
     """Root gives the child an unprivileged user, where that user can reach the interpreter.
 
     Otherwise (an interpreter under /root, say) the child stays who we are, within its limits.

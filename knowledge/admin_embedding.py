@@ -51,6 +51,7 @@ class EmbeddingIndexAdmin(admin.ModelAdmin):
         wanted = embedding.configured()
         known = wanted and embedding.same_as(wanted)
         context = {
+            "title": self.opts.verbose_name_plural,
             "wanted": wanted,
             "buildable": wanted and (not known or known.state == EmbeddingIndex.State.FAILED),
             "answering": embedding.active(),

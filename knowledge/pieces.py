@@ -83,7 +83,7 @@ def _shown(parsed: ParsedDocument, block: Block, index: int, made: list[Piece]) 
         *parsed.blocks[max(index - 1, 0) : index],
         *parsed.blocks[index + 1 : index + 2],
     ]
-    if caption and not any(caption in other.text for other in beside):
+    if caption and not any(caption in other.text for other in beside if not other.hidden):
         said = [Piece(part, index, joint="\n\n", glued=True) for part in fit(caption, LIMIT)]
         made = said + [replace(piece, joint="\n\n") for piece in made[:1]] + made[1:]
     # A picture without words goes with the text around it.

@@ -150,6 +150,13 @@ class TestWholes:
         assert made.text == "如图：\n\n图 3 告警页面\n\nCPU 97%"
         assert made.assets == [0]
 
+    def test_a_caption_that_stands_only_in_a_running_header_is_said(self):
+        asset = Asset("picture", caption="告警页面")
+        (made,) = chunks(
+            paragraph("告警页面", hidden=True), Block("picture", asset=0), assets=[asset]
+        )
+        assert made.text == "告警页面"
+
     def test_a_caption_that_stands_beside_is_not_said_twice(self):
         asset = Asset("picture", number="图 3", caption="图 3 告警页面")
         (made,) = chunks(Block("picture", asset=0), paragraph("图 3 告警页面"), assets=[asset])
@@ -263,7 +270,7 @@ def documents(draw):
     numbers = count()
 
     def words(size):
-        return [f"w{next(numbers)}" for _ in range(size)]
+        return [f"w{next(numbers):05}" for _ in range(size)]
 
     document = ParsedDocument(pages=9)
     plan = draw(st.lists(st.tuples(st.sampled_from(KINDS), SIZES, st.integers(1, 4)), max_size=14))

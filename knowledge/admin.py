@@ -96,7 +96,7 @@ class KnowledgeBaseAdmin(admin.ModelAdmin):
 
 
 class ApprovedFilter(admin.SimpleListFilter):
-    title = gettext_lazy("approved")
+    title = gettext_lazy("approval")
     parameter_name = "approved"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -114,7 +114,6 @@ class DocumentAdmin(admin.ModelAdmin):
         "state",
         "knowledge_base",
         "approved",
-        "origin",
         "passages",
         "updated_at",
     ]
@@ -140,7 +139,7 @@ class DocumentAdmin(admin.ModelAdmin):
             '<div class="upload-state" data-document="{}">{}</div>', document.pk, _state(document)
         )
 
-    @admin.display(description=gettext_lazy("approved"), boolean=True, ordering="approved_at")
+    @admin.display(description=gettext_lazy("approval"), boolean=True, ordering="approved_at")
     def approved(self, document: Document) -> bool:
         return document.approved_at is not None
 
@@ -231,7 +230,7 @@ class DocumentAdmin(admin.ModelAdmin):
                 "state": self.state(document),
                 "chunks": self.passages(document),
                 "revisions": document.revisions.all(),
-                "original": document.latest and bool(document.latest.file),
+                "has_file": document.latest and bool(document.latest.file),
                 "has_pages": document.latest and pages.has_pictures(document.latest),
                 **(extra_context or {}),
             }
@@ -262,13 +261,17 @@ class ChunkAdmin(admin.ModelAdmin):
     list_filter = ["knowledge_base", "kind", "enabled"]
     list_select_related = ["document"]
     search_fields = ["text", "question", "document__title"]
-    fields = ["document", "place", "kind", "heading_path", "question", "text", "enabled"]
-    readonly_fields = ["document", "place", "kind"]
+    fields = ["document", "headings", "place", "kind", "question", "text", "enabled"]
+    readonly_fields = ["document", "headings", "place", "kind"]
     show_full_result_count = False
 
     @admin.display(description=gettext_lazy("text"))
     def excerpt(self, chunk: Chunk) -> str:
         return Truncator(chunk.question or chunk.text).chars(120)
+
+    @admin.display(description=gettext_lazy("headings"))
+    def headings(self, chunk: Chunk) -> str:
+        return " › ".join(chunk.heading_path)
 
     @admin.display(description=gettext_lazy("place"))
     def place(self, chunk: Chunk) -> str:

@@ -21,6 +21,7 @@ from markdown_it import MarkdownIt
 
 from knowledge import drawing
 from knowledge.models import Revision
+from knowledge.parsing import sandbox
 from knowledge.parsing.document import Block, ParsedDocument
 from opsdesk.errors import ParseError
 
@@ -128,6 +129,7 @@ def _folder(revision_id: int) -> Path:
 
 
 def _render(original: Path, page: int, target: Path) -> None:
+    user = sandbox.unprivileged()
     try:
         with original.open("rb") as source:
             done = subprocess.run(  # noqa: S603
@@ -139,6 +141,9 @@ def _render(original: Path, page: int, target: Path) -> None:
                 cwd="/",
                 env={"PATH": "/usr/bin:/bin"},
                 start_new_session=True,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
             )
     except subprocess.TimeoutExpired as error:
         raise ParseError(_("This page takes too long to draw."), permanent=True) from error

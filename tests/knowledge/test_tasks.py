@@ -151,11 +151,11 @@ def test_a_killed_worker_loses_nothing(home, killed):
         assert fresh(revision).status == Status.PROCESSING
         if killed == "worker":
             os.kill(worker, signal.SIGKILL)
-            wait_for(lambda: fresh(revision).status == Status.READY, "the new worker", 15)
+            wait_for(lambda: fresh(revision).status == Status.READY, "the new worker", 30)
         else:
             kill(cluster)
             assert fresh(revision).status == Status.PROCESSING
             with workers(home):
-                wait_for(lambda: fresh(revision).status == Status.READY, "the new cluster", 15)
+                wait_for(lambda: fresh(revision).status == Status.READY, "the new cluster", 30)
     assert fresh(revision).attempts == 2
     assert Chunk.objects.filter(revision=revision).count() == 1

@@ -144,7 +144,7 @@ def ingest(questions: QuestionSet) -> Ingest:
         prepared = pool.map(_prepare, missing, chunksize=20)
         for rows in _batches(missing):
             _put(base, [(row, next(prepared)) for row in rows])
-    indexing.recount(base)
+    indexing.renew(base)
     added = Chunk.objects.filter(knowledge_base=base).count() - before
     return Ingest(base, added / (time.perf_counter() - start))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.files.base import ContentFile
 from django.db import transaction
-from django.db.models import Count, F, QuerySet
+from django.db.models import Count, F, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from knowledge import chunking, embedding, lexical
@@ -83,15 +83,12 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
         gone = _erase([one.revision.document_id for one in wanted])
         rows = _insert(wanted)
         lexicon = lexical.change(base_id, gone, rows)
-        for one in wanted:
-            _finish(one)
-            Document.objects.filter(pk=one.revision.document_id).update(
-                current=one.revision, updated_at=timezone.now()
-            )
+        _finish(incoming)
+        _answer([one.revision for one in wanted])
         embedding.catch_up()
         _changed(base_id)
-    if lexical.stale(lexicon) and lexicon.chunks <= REINDEX_AT_ONCE:
-        reindex(lexicon.knowledge_base)
+    if lexicon.chunks <= REINDEX_AT_ONCE:
+        renew(lexicon.knowledge_base)
 
 
 def remove(document: Document) -> None:
@@ -137,13 +134,18 @@ def reindex(base: KnowledgeBase) -> None:
         _changed(base.pk)
 
 
+def renew(base: KnowledgeBase) -> None:
+    """Reindex a base if its chunks have become so much longer or shorter that it matters."""
+    lexicon = Lexicon.objects.filter(pk=base.pk).first()
+    if lexicon and lexical.stale(lexicon):
+        reindex(base)
+
+
 def recount(base: KnowledgeBase) -> int:
     """True up a base's counts, and its weights if they are stale; how many counts were wrong."""
     with transaction.atomic():
         wrong = lexical.recount(base.pk)
-    lexicon = Lexicon.objects.filter(pk=base.pk).first()
-    if lexicon and lexical.stale(lexicon):
-        reindex(base)
+    renew(base)
     return wrong
 
 
@@ -190,11 +192,7 @@ def _still_wanted(incoming: Sequence[Incoming]) -> list[Incoming]:
     wanted = []
     for one in incoming:
         document = documents.get(one.revision.document_id)
-        if document is None:
-            continue
-        if document.current_id and document.current_id > one.revision.pk:
-            _finish(one)
-        else:
+        if document and (document.current_id or 0) <= one.revision.pk:
             wanted.append(one)
     return wanted
 
@@ -257,14 +255,25 @@ def _row(chunk: Chunk) -> lexical.Row:
     return lexical.Row(chunk.pk, lexical.bag(text))
 
 
-def _finish(one: Incoming) -> None:
-    Revision.objects.filter(pk=one.revision.pk).update(
-        parsed=one.parsed,
-        status=Status.READY,
-        stage="",
-        progress=100,
-        error="",
-        finished_at=timezone.now(),
+def _finish(incoming: Sequence[Incoming]) -> None:
+    for one in incoming:
+        one.revision.parsed = one.parsed
+        one.revision.parser, one.revision.pages = one.parsed["parser"][:100], one.parsed["pages"]
+    revisions = [one.revision for one in incoming]
+    Revision.objects.bulk_update(
+        revisions, ["parsed", "parser", "pages"], batch_size=BATCH
+    )
+    Revision.objects.filter(pk__in=[revision.pk for revision in revisions]).update(
+        status=Status.READY, stage="", progress=100, error="", finished_at=timezone.now()
+    )
+
+
+def _answer(revisions: Sequence[Revision]) -> None:
+    answering = Revision.objects.filter(
+        pk__in=[revision.pk for revision in revisions], document=OuterRef("pk")
+    )
+    Document.objects.filter(pk__in=[revision.document_id for revision in revisions]).update(
+        current=Subquery(answering.values("pk")), updated_at=timezone.now()
     )
 
 
@@ -277,6 +286,8 @@ def _changed(base_id: int) -> None:
 
 def _save_attachments(revision: Revision, assets: Sequence[Asset]) -> list[Attachment]:
     """One row an asset, in their order; rows of an earlier attempt are written over."""
+    if not assets:
+        return []
     earlier = {row.position: row for row in revision.attachments.all()}
     rows = []
     for position, asset in enumerate(assets):

@@ -7,7 +7,7 @@ its terms. docs/retrieval.md has the measurements behind this choice of storage.
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -190,7 +190,7 @@ def _count(base_id: int, added: list[NDArray[np.int32]], gone: list[NDArray[np.i
             " SELECT %s, term, change FROM unnest(%s::int4[], %s::int4[]) AS new (term, change)"
             " ON CONFLICT (knowledge_base_id, term)"
             " DO UPDATE SET chunks = old.chunks + excluded.chunks",
-            [base_id, distinct[changed].tolist(), changes[changed].tolist()],
+            [base_id, _array(distinct[changed]), _array(changes[changed])],
         )
 
 
@@ -225,17 +225,13 @@ def _correct(base_id: int, counts: dict[int, int]) -> int:
             " ON old.knowledge_base_id = %(base)s AND old.term = new.term"
             " WHEN MATCHED AND old.chunks <> new.chunks THEN UPDATE SET chunks = new.chunks"
             " WHEN NOT MATCHED THEN INSERT VALUES (%(base)s, new.term, new.chunks)",
-            {
-                "base": base_id,
-                "terms": sorted(counts),
-                "counts": [counts[k] for k in sorted(counts)],
-            },
+            {"base": base_id, "terms": _array(counts), "counts": _array(counts.values())},
         )
         wrong = cursor.rowcount
         cursor.execute(
             "DELETE FROM knowledge_termcount WHERE knowledge_base_id = %s AND"
             " NOT term = ANY(%s::int4[]) RETURNING chunks <> 0",
-            [base_id, list(counts)],
+            [base_id, _array(counts)],
         )
         return wrong + sum(row[0] for row in cursor.fetchall())
 
@@ -290,7 +286,7 @@ def query(text: str, base_ids: Sequence[int]) -> Query:
         cursor.execute(
             "SELECT term, sum(chunks) FROM knowledge_termcount"
             " WHERE knowledge_base_id = ANY(%s) AND term = ANY(%s::int4[]) GROUP BY term",
-            [list(base_ids), keys],
+            [list(base_ids), _array(keys)],
         )
         counts = {term: int(count) for term, count in cursor.fetchall() if count > 0}
     worth = {
@@ -369,6 +365,11 @@ def _rarest(asked: Query, known: dict[int, float]) -> list[int] | None:
             break
         rarest.append(term)
     return rarest or None
+
+
+def _array(values: Iterable[int]) -> str:
+    """PostgreSQL's text format, many times faster than a parameter for each number."""
+    return f"{{{','.join(map(str, values))}}}"
 
 
 def _text(values: dict[int, float]) -> str:

@@ -50,15 +50,14 @@ class Passage:
     @cached_property
     def hits(self) -> list[str]:
         """Words of the question that stand in it, the most telling first."""
-        words = terms.views(self.indexed)[terms.WORDS]
         worth = self.asked.words()
-        return sorted(
-            worth.keys() & words.keys(), key=lambda word: (-worth[word], -len(word), word)
-        )
+        return sorted(worth.keys() & self.words, key=lambda word: (-worth[word], -len(word), word))
 
-    @property
-    def indexed(self) -> str:
-        return lexical.passage_text(self.title, self.heading_path, self.question, self.text)
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """All its words, as they are indexed."""
+        text = lexical.passage_text(self.title, self.heading_path, self.question, self.text)
+        return frozenset(terms.views(text)[terms.WORDS])
 
 
 @dataclass

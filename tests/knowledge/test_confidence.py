@@ -1,0 +1,54 @@
+import pytest
+
+from knowledge import confidence, lexical, retrieval
+from tests.knowledge import documents
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def base():
+    made = documents.base()
+    documents.put(made, "重启 nginx 服务：systemctl restart nginx")
+    documents.put(made, "ORA-01555 快照过旧，增大 undo 表空间")
+    documents.put(made, "数据库备份每天执行一次，保留七天")
+    return made
+
+
+def sure(query, base):
+    return retrieval.search(query, [base]).confidence
+
+
+def test_what_is_there_is_surer_than_what_is_not(base):
+    there = sure("ORA-01555 快照过旧怎么办", base)
+    partly = sure("ORA-04031 共享池不足怎么办", base)
+    elsewhere = sure("Kafka 分区再均衡失败怎么办", base)
+    assert 0 <= elsewhere < partly < there <= 1
+
+
+def test_it_does_not_depend_on_how_many_passages_are_asked_for(base):
+    counts = {
+        retrieval.search("数据库备份保留几天", [base], top_k=k).confidence for k in (1, 3, 50)
+    }
+    assert len(counts) == 1
+
+
+def test_features_have_no_scale_of_their_own(base):
+    asked = lexical.query("nginx 重启", [base.pk])
+    passages = retrieval.search("nginx 重启", [base]).passages
+    values = confidence.features(asked, passages)
+    assert values["coverage"] == pytest.approx(1.0)
+    assert values["ascii"] == 1.0
+    assert 0 < values["strength"] <= lexical.K1 + 1
+
+
+def test_the_share_of_ascii_words_is_taken_in_the_best_passage(base):
+    query = "nginx 重启 kafka"
+    values = confidence.features(
+        lexical.query(query, [base.pk]), retrieval.search(query, [base]).passages
+    )
+    assert values["ascii"] == 0.5
+
+
+def test_without_passages_there_is_no_confidence(base):
+    assert confidence.confidence(lexical.query("备份", [base.pk]), []) == 0.0

@@ -8,11 +8,13 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import IO
 
@@ -29,22 +31,34 @@ NOBODY = 65534
 MEMORY = 3 * 1024**3
 MEMORY_WITH_OCR = 6 * 1024**3
 MAX_RESULT = 256 * 1024**2
+PREFIX = "opsdesk-parse-"
 PROGRAM = (sys.executable, "-m", worker.__name__)
 
 
 def run(path: Path, media_type: str, password: str | None = None) -> ParsedDocument:
     """Parse the file in the subprocess. Raises Unreadable with the cause when it fails."""
+    _sweep()
     with (
         path.open("rb") as source,
         tempfile.TemporaryFile() as result,
         tempfile.TemporaryFile() as log,
-        tempfile.TemporaryDirectory(prefix="opsdesk-parse-") as folder,
+        tempfile.TemporaryDirectory(prefix=PREFIX) as folder,
     ):
         code = _run(media_type, password, source, result, log, folder)
         if code:
             _report(media_type, code, log)
             raise Unreadable(_reason(code))
         return _read(result)
+
+
+def _sweep() -> None:
+    """Remove the folders of parsers whose parent was killed before it could."""
+    oldest = time.time() - 2 * settings.PARSE_SECONDS
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError):
+            found = folder.lstat()
+            if found.st_mtime < oldest and found.st_uid in (os.geteuid(), NOBODY):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(

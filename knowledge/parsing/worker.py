@@ -91,6 +91,7 @@ def main() -> None:
         seconds = orders["seconds"] * 0.8
         write(parse(orders["media_type"], data, os.environ.get(PASSWORD), seconds), result)
     except Unreadable as refusal:
+        sys.stderr.write(f"{refusal.reason}: {refusal.__cause__!r}\n")
         _leave(refusal.reason)
     except MemoryError:
         _leave("memory")

@@ -103,3 +103,14 @@ def test_the_result_is_bounded(program, monkeypatch):
         "except OSError:\n    worker._leave('too_much')"
     )
     assert run(path) == "too_much"
+
+
+def test_folders_of_killed_parsers_are_swept(program, tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox.tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f"{sandbox.PREFIX}old").mkdir()
+    (tmp_path / f"{sandbox.PREFIX}new").mkdir()
+    os.utime(tmp_path / f"{sandbox.PREFIX}old", (0, 0))
+    run(program("worker._leave('broken')"))
+    assert [folder.name for folder in tmp_path.glob(f"{sandbox.PREFIX}*")] == [
+        f"{sandbox.PREFIX}new"
+    ]

@@ -114,25 +114,29 @@ def test_with_nobody_on_duty_a_way_to_be_reached_is_left(page):
     assert Handoff.objects.get(conversation=conversation_of(page)).contact == "13800000000"
 
 
-def test_a_person_takes_over_answers_and_resolves(page, agent):
+def test_a_person_takes_over_in_the_admin(page, visit, agent):
     page.click("#person")
     page.wait_for_selector(".system[data-event=handoff_requested]")
-    conversation = conversation_of(page)
-    desk.claim(conversation, agent)
+    console = visit()
+    sign_in(console, agent)
+    console.goto(f"/admin/handoff/handoff/conversations/{conversation_of(page).pk}/")
+    console.click("button[value=claim]")
     taken = page.locator(".system[data-event=handoff_taken]")
     taken.wait_for()
     assert taken.inner_text() == "人工客服已经接手！"
-    page.wait_for_selector("#state:visible")
-    desk.reply(conversation, agent, "请先执行 `df -h`。")
+    page.get_by_text("林岚").first.wait_for()
+    console.fill("#reply textarea", "请先执行 `df -h`。")
+    console.click("button[value=reply]")
     reply = page.locator(".message.agent")
     reply.wait_for()
-    assert "请先执行 df -h。" in reply.inner_text()
-    page.fill("#text", "好的")
+    assert reply.locator("code").inner_text() == "df -h"
+    page.fill("#text", "好的，已经执行")
     page.keyboard.press("Enter")
-    delivered(page)
-    desk.resolve(conversation, agent)
+    console.get_by_text("好的，已经执行").wait_for()
+    console.click("button[value=resolve]")
     page.wait_for_selector(".system[data-event=handoff_resolved]")
     assert page.is_enabled("#person")
+    assert page.locator(".message.assistant:not(#live)").count() == 0
 
 
 def test_a_reload_resumes_with_the_draft(page):

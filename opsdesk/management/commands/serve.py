@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from opsdesk import postgres, processes
 from opsdesk.installing import ADMINISTRATOR, prepare
 
+WEB_FIRST_SECONDS = 2  # the page answers sooner when it need not share the processor
 PORT_SECONDS = 3  # a killed predecessor may hold the port for a moment
 
 
@@ -54,6 +55,8 @@ class Command(BaseCommand):
         children = processes.configured()
         for child in children:
             child.environment |= {"OPSDESK_HOST": host, "OPSDESK_PORT": str(port)}
+            if child.environment["OPSDESK_ROLE"] != "web":
+                child.due = time.monotonic() + WEB_FIRST_SECONDS
             if child.queue:  # whoever worked on it died with the last `serve`
                 processes.release_tasks(child.queue)
         Thread(target=self.announce, args=(host, port, stop), daemon=True).start()

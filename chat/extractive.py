@@ -7,13 +7,14 @@ Measured (docs/retrieval.md): the top entry of a FAQ is shown whole; of another 
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from knowledge.retrieval import Passage
-
 from knowledge.sentences import sentences
 from knowledge.terms import query_terms, views
+
+Weigh = Callable[[str], float]
 
 LENGTH = 400  # characters shown of a passage
 ROWS = 8  # of a table
@@ -95,7 +96,7 @@ def _best(query: str, units: list[_Unit]) -> list[_Unit]:
     return [_shorter(units[index], weigh) for index in sorted(shown)]
 
 
-def _weigher(query: str, units: list[_Unit]):  # type: ignore[no-untyped-def]
+def _weigher(query: str, units: list[_Unit]) -> Weigh:
     """Scores a text by the question's terms in it, the rarer in the passage the heavier."""
     terms = query_terms(query)
     counted = {unit.text: views(unit.text) for unit in units}
@@ -115,7 +116,7 @@ def _weigher(query: str, units: list[_Unit]):  # type: ignore[no-untyped-def]
     return weigh
 
 
-def _shorter(unit: _Unit, weigh) -> _Unit:  # type: ignore[no-untyped-def]
+def _shorter(unit: _Unit, weigh: Weigh) -> _Unit:
     """A long table as its header and best rows; anything else as it is."""
     if not _TABLE.fullmatch(unit.text) or len(unit.text) <= LENGTH:
         return unit

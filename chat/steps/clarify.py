@@ -1,5 +1,7 @@
 """First step: what does the message want, and does it say enough to be looked for?"""
 
+from typing import Any
+
 from django.utils.translation import gettext as _
 
 from chat import understanding
@@ -30,18 +32,25 @@ def clarify(turn: TurnState) -> TurnState:
 
 def _complete(turn: TurnState) -> TurnState:
     """Make a question that can be looked for, or ask back, once, for what is missing."""
-    if turn.asked:  # this message answers what was asked back
-        turn.query = f"{turn.asked['question']} {turn.question}"
+    vague = understanding.vague(turn.question, _names(turn))
+    if turn.asked:
+        turn.query = _joined(turn.asked, turn.question)
         return turn
     previous = turn.previous_question()
-    vague = understanding.vague(turn.question, _names(turn))
-    if previous and (vague or understanding.follows(turn.question)):
+    if previous and vague:
+        turn.query = previous
+    elif previous and understanding.follows(turn.question):
         turn.query = f"{previous} {turn.question}"
-        return turn
-    if vague:
+    elif vague:
         return _ask_back(turn)
-    turn.query = turn.question
+    else:
+        turn.query = turn.question
     return turn
+
+
+def _joined(asked: dict[str, Any], told: str) -> str:
+    """The question that a reply to `_ask_back` completes: "报错了" adds nothing, a name does."""
+    return told if "product" in asked["missing"] else f"{asked['question']} {told}"
 
 
 def _ask_back(turn: TurnState) -> TurnState:

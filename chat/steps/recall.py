@@ -1,7 +1,5 @@
 """Second step: find the passages that could answer."""
 
-from dataclasses import asdict
-
 from chat.state import TurnState
 from knowledge import retrieval
 
@@ -14,7 +12,6 @@ def recall(turn: TurnState) -> TurnState:
     turn.trace["query"] = turn.query
     turn.trace["retrieval"] = {"mode": found.mode, "timings": found.timings}
     turn.trace["passages"] = [
-        {key: value for key, value in asdict(passage).items() if key in TRACED}
-        for passage in found.passages
+        {name: getattr(passage, name) for name in TRACED} for passage in found.passages
     ]
     return turn

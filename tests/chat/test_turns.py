@@ -72,6 +72,16 @@ def test_too_little_is_asked_back_once_and_then_put_together(base, conversation)
     assert "failover-timeout" in second.reply.text
 
 
+def test_a_bare_name_and_the_reply_make_one_question(base, conversation):
+    for text in ("Redis", "故障转移的超时参数"):
+        asking.ask(conversation, text)
+        runner.run_waiting()
+    first, second = Turn.objects.order_by("pk")
+    assert (first.outcome, first.reply.data["options"]) == ("clarifying", ["Redis 哨兵"])
+    assert second.trace["query"] == "Redis 故障转移的超时参数"
+    assert second.outcome == "answered"
+
+
 def test_nobody_is_asked_back_twice(base, conversation):
     for text in ("怎么办", "不行"):
         asking.ask(conversation, text)

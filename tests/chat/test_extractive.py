@@ -1,0 +1,75 @@
+import pytest
+
+from chat import extractive, presenting
+from knowledge.retrieval import Passage
+
+
+def passage(text, kind="text", question="", chunk=1, document=1):
+    return Passage(
+        chunk_id=chunk, document_id=document, revision_id=1, knowledge_base_id=1, external_id="",
+        title="手册", kind=kind, heading_path=[], question=question, text=text, page=None,
+        page_end=None, locator="", regions=[], score=1.0, scores={}, asked=None,
+    )  # fmt: skip
+
+
+FILLER = "这一段说的是值班人员交接时需要填写的表格以及机房出入登记的规定。" * 4
+
+
+def test_the_sentences_about_the_question_are_shown_in_their_order():
+    text = f"集群扩容前先检查磁盘余量。{FILLER}\n\n{FILLER}扩容完成后执行均衡命令检查集群状态。"
+    made = extractive.extract("集群扩容前后检查什么", [passage(text), passage("别的段落")])
+    first = made.text.index("集群扩容前先检查磁盘余量。[1]")
+    assert first < made.text.index("扩容完成后执行均衡命令检查集群状态。[1]")
+    assert len(made.text) < extractive.LENGTH * 1.2
+    assert len(made.sources) == 1
+
+
+def test_code_is_shown_whole_or_not_at_all():
+    code = "```sh\nkubectl drain node-1 --ignore-daemonsets\nkubectl delete node node-1\n```"
+    made = extractive.extract(
+        "怎么下线 kubectl node 节点", [passage(f"{FILLER}\n\n下线节点：\n\n{code}")]
+    )
+    assert f"{code}\n\n[1]" in made.text
+
+
+def test_an_entry_of_a_faq_is_shown_whole_and_with_its_other_parts():
+    parts = [
+        passage("第一步，停止写入。" + FILLER * 4, "qa", "怎么切换主库？", chunk=7),
+        passage("第二步，提升从库。", "qa", "怎么切换主库？", chunk=8),
+        passage("换个问题的答案。", "qa", "怎么备份？", chunk=9),
+    ]
+    made = extractive.extract("怎么切换主库", [parts[0], parts[2], parts[1]])
+    assert [source.chunk_id for source in made.sources] == [7, 8]
+    assert FILLER * 4 in made.text.replace("[1]", "")
+    assert made.text.endswith("第二步，提升从库。[2]")
+    assert "换个问题" not in made.text
+
+
+def test_of_a_long_table_the_header_and_the_best_rows_are_shown():
+    rows = [f"| svc-{n} | {8000 + n} | 第 {n} 组 |" for n in range(60)]
+    table = "\n".join(["| 服务 | 端口 | 负责 |", "| --- | --- | --- |", *rows])
+    made = extractive.extract("svc-42 的端口是多少", [passage(table, "table")])
+    lines = made.text.splitlines()
+    assert lines[:2] == ["| 服务 | 端口 | 负责 |", "| --- | --- | --- |"]
+    assert rows[42] in lines
+    assert len(lines) <= 2 + extractive.ROWS + 2
+
+
+@pytest.mark.parametrize("text", ["一句话", "```\n", "|a|\n|-|", "\n\n", "- 甲\n- 乙\n"])
+def test_any_passage_gives_some_text(text):
+    assert extractive.extract("什么", [passage(text)]).sources
+
+
+def test_html_is_safe_and_marks_are_links_outside_code():
+    shown = presenting.html(
+        "见[1]和[7]，`a[1]` <img src=x onerror=alert(1)> ![p](http://evil/p.png)"
+        " [x](javascript:y)\n\n"
+        "| a | b |\n|---|---|\n| 1 | [1] |",
+        citations=1,
+    )
+    assert shown.count('class="cite"') == 2
+    assert "<code>a[1]</code>" in shown
+    assert "[7]" in shown
+    assert "<img" not in shown
+    assert "javascript:" not in shown.replace("[x](javascript:y)", "")
+    assert "<table>" in shown

@@ -358,7 +358,8 @@ def _rarest(asked: Query, known: dict[int, float]) -> list[int] | None:
     None when it has no known word: then every chunk is scored.
     """
     words = {key(terms.WORDS, word) for word in asked.words()}
-    rarest, found = [], 0
+    rarest: list[int] = []
+    found = 0
     for term in sorted(words & known.keys(), key=asked.counts.__getitem__):
         found += asked.counts[term]
         if rarest and found > CANDIDATES:

@@ -4,8 +4,10 @@ import pytest
 from django.utils import timezone
 from rank_bm25 import BM25Okapi
 
-from knowledge import indexing, lexical, retrieval, terms
-from knowledge.models import Chunk, Document, Lexicon
+from knowledge import embedding, indexing, lexical, retrieval, terms
+from knowledge.embedders import Embedder
+from knowledge.models import Chunk, Document, Embedding, Lexicon
+from opsdesk.errors import ModelError
 from tests.knowledge import documents
 
 pytestmark = pytest.mark.django_db
@@ -158,3 +160,73 @@ def test_a_base_of_empty_documents_is_no_trouble():
     documents.put(base, "")
     assert retrieval.search("备份", [base]).passages == []
     assert all(mean == 0 for mean in Lexicon.objects.get(pk=base.pk).means)
+
+
+class Meaning(Embedder):
+    """Knows a few words by their meaning, everything else as noise."""
+
+    senses = (("宕机", "挂了", "死机"), ("磁盘", "硬盘"), ("备份",))
+    fails = False
+
+    def embed_batch(self, texts):
+        if self.fails:
+            raise ModelError("no answer", permanent=False)
+        return [
+            [1.0 * any(word in text for word in words) for words in self.senses] + [0.1]
+            for text in texts
+        ]
+
+
+@pytest.fixture
+def embedder(base, settings, monkeypatch):
+    """Vectors answer as well; a class to make fail."""
+    monkeypatch.setattr(Meaning, "fails", False)
+    config = {
+        "BACKEND": "tests.knowledge.test_retrieval.Meaning",
+        "OPTIONS": {"model": "meaning", "dimensions": 4},
+    }
+    settings.EMBEDDERS, settings.EMBEDDER = {"meaning": config}, "meaning"
+    settings.BACKENDS = {"embedder": config}
+    documents.put(base, "主机挂了请先看带外管理口")
+    index = embedding.create()
+    assert embedding.advance(index.pk, 60)
+    return Meaning
+
+
+def test_what_only_the_vectors_find_is_found_beside_what_only_the_words_find(base, embedder):
+    found = retrieval.search("kube-system 宕机", [base], top_k=20)
+    assert found.mode == retrieval.HYBRID
+    scores = {passage.text: passage.scores for passage in found.passages}
+    assert scores["主机挂了请先看带外管理口"]["dense"] > 0.9
+    assert scores["主机挂了请先看带外管理口"]["words"] < scores[CORPUS[2]]["words"]
+    top = [passage.text for passage in found.passages[:2]]
+    assert sorted(top) == sorted(["主机挂了请先看带外管理口", CORPUS[2]])
+
+
+def test_fused_scores_are_shares_in_the_order_of_the_ranking(base, embedder):
+    for query in [*QUERIES, "龘靐齉 死机"]:
+        found = retrieval.search(query, [base], 20).passages
+        scores = [passage.score for passage in found]
+        assert scores == sorted(scores, reverse=True)
+        assert all(0 <= score <= 1 for score in scores)
+        assert len({passage.chunk_id for passage in found}) == len(found)
+
+
+def test_without_the_embedder_words_answer_and_it_is_said(base, embedder, monkeypatch):
+    monkeypatch.setattr(Meaning, "fails", True)
+    found = retrieval.search("磁盘空间不足", [base])
+    assert found.mode == retrieval.DEGRADED
+    assert found.passages[0].text == CORPUS[4]
+    assert "dense" not in found.passages[0].scores
+
+
+def test_a_new_document_gets_its_vectors_with_its_words(base, embedder):
+    document = documents.put(base, "硬盘报警")
+    assert Embedding.objects.filter(chunk__document=document).count() == 1
+    assert retrieval.search("磁盘", [base]).passages[0].scores["dense"] > 0.9
+
+
+def test_nothing_hidden_is_found_by_its_vector(base, embedder):
+    Chunk.objects.filter(text__contains="挂了").update(enabled=False)
+    found = retrieval.search("死机", [base], top_k=20)
+    assert not any("挂了" in passage.text for passage in found.passages)

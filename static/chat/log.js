@@ -1,6 +1,8 @@
 // The conversation as it stands: one element a message, in the order of `seq`, none twice.
 import { clone, say, time } from "./strings.js";
 
+const HEADINGS = "h1, h2, h3, h4, h5, h6";
+
 export class Log {
   #messages = new Map(); // seq → element
   #pending = new Map(); // client id → element
@@ -129,7 +131,7 @@ function draw(message) {
 
 // Marks open their source, tables scroll inside themselves, code can be copied.
 function enrich(prose, citations) {
-  for (const block of prose.querySelectorAll("p, li, td, th, h1, h2, h3, h4, h5, h6")) once(block);
+  thin([...prose.querySelectorAll(".cite")]);
   for (const mark of prose.querySelectorAll(".cite")) mark.replaceWith(button(mark, citations));
   for (const table of prose.querySelectorAll("table")) table.replaceWith(scrolling(table));
   for (const code of prose.querySelectorAll("pre")) {
@@ -141,10 +143,20 @@ function enrich(prose, citations) {
   }
 }
 
-// Sentences in a row from the same source are marked once, at their end.
-function once(block) {
-  const marks = [...block.querySelectorAll(".cite")];
-  marks.forEach((mark, i) => marks[i + 1]?.dataset.n === mark.dataset.n && mark.remove());
+// What follows one another from the same source is marked once, at its end: no mark at a
+// heading, none on a line of its own beneath code that the line above has led to.
+function thin(marks) {
+  const block = (mark) => mark.closest(`p, li, td, th, ${HEADINGS}`);
+  marks.forEach((mark, i) => {
+    const [before, after] = [marks[i - 1], marks[i + 1]];
+    const same = (other) => other?.dataset.n === mark.dataset.n;
+    const alone = block(mark)?.textContent.trim() === mark.textContent;
+    if (same(after) && (block(after) === block(mark) || block(mark)?.matches(HEADINGS))) {
+      mark.remove();
+    } else if (alone && same(before)) {
+      block(mark).remove();
+    }
+  });
 }
 
 function button({ dataset, textContent }, citations) {

@@ -3,22 +3,19 @@
 import os
 import socket
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.files.base import ContentFile
 from django.core.management import call_command
+from django.db import connections
 from django.test import Client, override_settings
 from django.utils import timezone
 
 from handoff.models import Agent
-from knowledge import tasks, uploading
-from knowledge.models import KnowledgeBase
+from knowledge import demo, tasks
+from knowledge.models import Revision
 from tests.browser import ARGUMENTS, CHROMIUM, started, wait_for
-
-DEMO = Path(__file__).resolve().parents[2] / "knowledge" / "demo" / "files"
 
 DESKTOP = {"width": 1280, "height": 800}
 
@@ -63,11 +60,9 @@ class Site:
 
 
 def fill():
-    base = KnowledgeBase.objects.create(slug="demo", name="运维知识", audience="visitors")
-    for path in sorted(DEMO.iterdir()):
-        content = ContentFile(path.read_bytes(), path.name)
-        added = uploading.add(base, file=content, name=path.name, approved=True)
-        tasks.process(added.revision.pk)
+    demo.load()
+    for revision in Revision.objects.all():
+        tasks.process(revision.pk)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +93,7 @@ def chromium():
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield browser
+        connections.close_all()  # Django keeps others beside Playwright's loop than without it
         browser.close()
 
 

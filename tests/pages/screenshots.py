@@ -34,12 +34,12 @@ def test_an_answer(page):
 
 def test_an_answer_on_a_phone_at_night(visit):
     page = visit(viewport=PHONE, color_scheme="dark")
-    ask(page, QUESTIONS["faq.xlsx"][0])
+    ask(page, QUESTIONS["常见问题.xlsx"][0])
     shoot(page, "chat-phone")
 
 
 def test_the_cited_page(page):
-    answer = ask(page, QUESTIONS["database-manual.pdf"][0])
+    answer = ask(page, QUESTIONS["数据库运维手册.pdf"][0])
     answer.locator(".source").first.click()
     page.wait_for_selector("#drawer .cited")
     shoot(page, "original")

@@ -44,12 +44,12 @@ def conversation_of(page):
 
 
 QUESTIONS = {  # a document: what it is asked, what it says, where
-    "oncall.md": (DRAIN, "kubectl cordon node-17", "容器平台"),
-    "database-manual.pdf": (
+    "值班手册.md": (DRAIN, "kubectl cordon node-17", "容器平台"),
+    "数据库运维手册.pdf": (
         "MySQL 报 Too many connections（错误 1040）怎么处理？", "33062", "第 6 章",
     ),
-    "faq.xlsx": ("Redis 报 MOVED 错误是什么意思？", "加 -c 参数", "A"),
-    "release-process.docx": ("应用回滚到上一个版本执行什么命令？", "rollback", "4 回滚"),
+    "常见问题.xlsx": ("Redis 报 MOVED 错误是什么意思？", "加 -c 参数", "A"),
+    "发布与回滚流程.docx": ("应用回滚到上一个版本执行什么命令？", "rollback", "4 回滚"),
 }  # fmt: skip
 
 

@@ -1,11 +1,11 @@
 """The chat page, and answers as files."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.http import content_disposition_header
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
@@ -13,10 +13,12 @@ from django.views.decorators.http import require_safe
 
 from chat import visitors
 from chat.asking import MESSAGE_LENGTH
-from chat.exports import docx, pdf
-from chat.exports.answer import Answer
 from chat.models import Message
 from knowledge.models import Chunk, KnowledgeBase
+from opsdesk.errors import BoundaryError
+
+if TYPE_CHECKING:
+    from chat.exports.answer import Answer
 
 EXAMPLES = 4
 EXAMPLE_LENGTH = 40  # characters: longer questions do not read well on a button
@@ -89,7 +91,7 @@ def examples(bases: list[KnowledgeBase]) -> list[str]:
     return [question for _turn, question in ranked[:EXAMPLES]]
 
 
-def _answer(request: HttpRequest, pk: int) -> Answer:
+def _answer(request: HttpRequest, pk: int) -> "Answer":
     message = get_object_or_404(
         Message.objects.select_related("conversation"),
         pk=pk,
@@ -98,15 +100,21 @@ def _answer(request: HttpRequest, pk: int) -> Answer:
     )
     if not visitors.may_read(message.conversation, request.user, visitors.visitor(request.COOKIES)):
         raise Http404
+    from chat.exports.answer import Answer  # with what it imports only when asked for
+
     return Answer.of(message)
 
 
-def _export(make: Callable[[Answer], bytes], suffix: str, media_type: str) -> Any:
+def _export(suffix: str, media_type: str) -> Any:
     @never_cache
     @require_safe
     def view(request: HttpRequest, pk: int) -> HttpResponse:
         answer = _answer(request, pk)
-        response = HttpResponse(make(answer), content_type=media_type)
+        try:
+            content = import_string(f"chat.exports.{suffix}.export")(answer)
+        except BoundaryError as error:
+            return HttpResponse(str(error), status=500, content_type="text/plain; charset=utf-8")
+        response = HttpResponse(content, content_type=media_type)
         name = f"{answer.file_name}.{suffix}"
         response["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
         return response
@@ -114,7 +122,7 @@ def _export(make: Callable[[Answer], bytes], suffix: str, media_type: str) -> An
     return view
 
 
-export_pdf = _export(pdf.export, "pdf", "application/pdf")
+export_pdf = _export("pdf", "application/pdf")
 export_docx = _export(
-    docx.export, "docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    "docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 )

@@ -52,17 +52,20 @@ def generate(model: Any, turn: TurnState, passages: list[Passage]) -> Generated:
             made.refused = True
             break
         checked = check(sentence, passages, turn.query)
-        if isinstance(checked, str):
+        if checked and isinstance(checked, str):
             made.kept.append(checked)
             turn.emit("delta", text=checked)
-        else:
+        elif checked:
             made.dropped.append({"sentence": sentence, "missing": checked})
     pieces.close()
     return made
 
 
 def check(sentence: str, passages: list[Passage], question: str) -> str | list[str]:
-    """The sentence with the marks of the passages it stands in, or what stands in none of them."""
+    """The sentence with the marks of the passages it stands in, or what stands in none of them.
+
+    "" when it says nothing.
+    """
     if not re.search(r"\w", grounding.without_marks(sentence)):
         return ""
     texts = {n: _full(passage) for n, passage in enumerate(passages, 1)}

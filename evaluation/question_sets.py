@@ -14,6 +14,7 @@ from typing import Any
 
 from django.core.files.base import ContentFile
 from django.db import transaction
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from evaluation.metrics import (
@@ -178,9 +179,10 @@ def _put(base: KnowledgeBase, rows: Sequence[tuple[Row, indexing.Prepared]]) -> 
         revision.file.save(revision.name, ContentFile(text), save=False)
         revisions.append(revision)
     Revision.objects.bulk_create(revisions)
-    for revision in revisions:
-        revision.document.latest = revision
-    Document.objects.bulk_update(documents, ["latest"])
+    latest = Revision.objects.filter(document=OuterRef("pk"))
+    Document.objects.filter(pk__in=[document.pk for document in documents]).update(
+        latest=Subquery(latest.values("pk"))
+    )
     indexing.put_all([(revision, it) for revision, (_, it) in zip(revisions, rows, strict=True)])
 
 

@@ -9,7 +9,6 @@ import math
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -28,13 +27,16 @@ QUERY_TERMS = 400  # of a very long question those that tell most
 STALE = 0.1  # relative change of the mean length after which weights are reckoned anew
 
 
-@lru_cache(maxsize=1 << 19)
+# A term's number goes on from its view's, so that the views do not share numbers.
+SEEDS = {view: zlib.crc32(view.encode()) for view in terms.VIEWS}
+
+
 def key(view: str, term: str) -> int:
     """The number a term goes by in the database, the same in every process.
 
     Two terms share one with a chance of 1 in 10⁹; they then count as one term.
     """
-    return zlib.crc32(f"{view}:{term}".encode()) % DIMENSIONS
+    return zlib.crc32(term.encode(), SEEDS[view]) % DIMENSIONS
 
 
 class Bag(NamedTuple):
@@ -48,19 +50,14 @@ class Bag(NamedTuple):
 
 def bag(text: str) -> Bag:
     counted = terms.views(text)
-    entries = {
-        key(view, term): (count, number)
-        for number, view in enumerate(terms.VIEWS)
-        for term, count in counted[view].items()
-    }
-    keys = sorted(entries)
-    table = np.array([entries[k] for k in keys], dtype=np.int32).reshape(-1, 2)
-    return Bag(
-        np.array(keys, dtype=np.int32),
-        table[:, 0].astype(np.float32),
-        table[:, 1].astype(np.int8),
-        tuple(counted[view].total() for view in terms.VIEWS),
+    keys = np.array(
+        [key(view, term) for view in terms.VIEWS for term in counted[view]], dtype=np.int32
     )
+    counts = np.array([n for view in terms.VIEWS for n in counted[view].values()], np.float32)
+    views = np.repeat(np.arange(3, dtype=np.int8), [len(counted[view]) for view in terms.VIEWS])
+    distinct, first = np.unique(keys, return_index=True)
+    lengths = tuple(counted[view].total() for view in terms.VIEWS)
+    return Bag(distinct, counts[first], views[first], lengths)
 
 
 def passage_text(title: str, heading_path: Sequence[str], question: str, text: str) -> str:

@@ -8,7 +8,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from knowledge.retrieval import Passage
 from knowledge.sentences import sentences
@@ -20,6 +21,7 @@ LENGTH = 400  # characters shown of a passage
 ROWS = 8  # of a table
 _FENCE = re.compile(r"(^```.*?^```[^\n]*$|^~~~.*?^~~~[^\n]*$)", re.MULTILINE | re.DOTALL)
 _TABLE = re.compile(r"((?:^\|.*\|[ \t]*$\n?){2,})", re.MULTILINE)
+_HEADING = re.compile(r"#{1,6} [^\n]*")
 _BLANK = re.compile(r"\n[ \t]*\n")
 
 
@@ -31,11 +33,12 @@ class Extract:
 
 @dataclass(frozen=True)
 class _Unit:
-    """What is shown or left out together."""
+    """A sentence, or what is not cut: code, a table, a heading."""
 
     text: str
     paragraph: int
-    whole: bool = False  # code or a table: carries its mark beneath
+    section: int = 0  # counted by the headings in the passage
+    kind: Literal["sentence", "whole", "heading"] = "sentence"
 
 
 def extract(query: str, passages: list[Passage]) -> Extract:
@@ -46,8 +49,7 @@ def extract(query: str, passages: list[Passage]) -> Extract:
         parts.sort(key=lambda passage: passage.chunk_id)
         marked = [_marked(_units(part.text), n) for n, part in enumerate(parts, 1)]
         return Extract("\n\n".join(marked), parts)
-    units = _units(top.text)
-    return Extract(_marked(_best(query, units), 1), [top])
+    return Extract(_marked(_best(query, _units(top.text)), 1), [top])
 
 
 def _same_question(passage: Passage, top: Passage) -> bool:
@@ -61,11 +63,16 @@ def _same_question(passage: Passage, top: Passage) -> bool:
 
 def _units(text: str) -> list[_Unit]:
     units: list[_Unit] = []
+    section = 0
     for paragraph, block in enumerate(_blocks(text)):
         if _FENCE.fullmatch(block) or _TABLE.fullmatch(block):
-            units.append(_Unit(block, paragraph, whole=True))
+            units.append(_Unit(block, paragraph, section, "whole"))
+        elif _HEADING.fullmatch(block):
+            section += 1
+            units.append(_Unit(block, paragraph, section, "heading"))
         else:
-            units.extend(_Unit(part, paragraph) for part in sentences(block) if part.strip())
+            parts = (part for part in sentences(block) if part.strip())
+            units.extend(_Unit(part, paragraph, section) for part in parts)
     return units
 
 
@@ -82,18 +89,53 @@ def _blocks(text: str) -> Iterable[str]:
 
 
 def _best(query: str, units: list[_Unit]) -> list[_Unit]:
-    """The units that say most about `query`, LENGTH characters of them, in their order."""
+    """What says most about `query`, LENGTH characters of it, in its order and under its headings.
+
+    The section that says most comes first; of the others only what says half as much as its best.
+    """
     weigh = _weigher(query, units)
-    shown: set[int] = set()
+    groups = _groups(units)
+    worth = [weigh("".join(unit.text for unit in group)) for group in groups]
+    best = _best_section(units, weigh)
+    least = (
+        max((w for g, w in zip(groups, worth, strict=True) if g[0].section == best), default=0) / 2
+    )
+    order = sorted(range(len(groups)), key=lambda i: (groups[i][0].section != best, -worth[i], i))
+    shown: set[_Unit] = set()
     length = 0
-    for index in sorted(range(len(units)), key=lambda i: (-weigh(units[i].text), i)):
-        unit = units[index]
-        size = len(unit.text)
-        if shown and length + size > LENGTH:
+    for group, value in ((groups[i], worth[i]) for i in order):
+        size = sum(len(unit.text) for unit in group)
+        fits = length + size <= LENGTH and (group[0].section == best or value >= least)
+        if not shown or fits:
+            shown.update(group)
+            length += size
+    sections = {unit.section for unit in shown}
+    return [
+        _shorter(unit, weigh)
+        for unit in units
+        if unit in shown or (unit.kind == "heading" and unit.section in sections)
+    ]
+
+
+def _groups(units: list[_Unit]) -> list[list[_Unit]]:
+    """Units to be shown together: a line that ends in a colon stays with what it introduces."""
+    groups: list[list[_Unit]] = []
+    for unit in units:
+        if unit.kind == "heading":
             continue
-        shown.add(index)
-        length += size
-    return [_shorter(units[index], weigh) for index in sorted(shown)]
+        last = groups[-1][-1] if groups else None
+        if last and last.section == unit.section and last.text.rstrip().endswith(("：", ":")):
+            groups[-1].append(unit)
+        else:
+            groups.append([unit])
+    return groups
+
+
+def _best_section(units: list[_Unit], weigh: Weigh) -> int:
+    texts: dict[int, str] = {}
+    for unit in units:
+        texts[unit.section] = f"{texts.get(unit.section, '')}\n{unit.text}"
+    return max(texts, key=lambda section: weigh(texts[section]), default=0)
 
 
 def _weigher(query: str, units: list[_Unit]) -> Weigh:
@@ -122,21 +164,28 @@ def _shorter(unit: _Unit, weigh: Weigh) -> _Unit:
         return unit
     header, rows = unit.text.splitlines()[:2], unit.text.splitlines()[2:]
     best = sorted(sorted(range(len(rows)), key=lambda i: (-weigh(rows[i]), i))[:ROWS])
-    return _Unit("\n".join([*header, *(rows[i] for i in best)]), unit.paragraph, whole=True)
+    return replace(unit, text="\n".join([*header, *(rows[i] for i in best)]))
 
 
 def _marked(units: list[_Unit], n: int) -> str:
-    """Markdown of `units`, each with the mark of source `n`."""
+    """Markdown of `units`, each sentence with the mark of source `n`, and so is what stands
+    without a sentence that introduces it."""
     mark = f"[{n}]"
     paragraphs: list[str] = []
-    last = -1
+    last: _Unit | None = None
     for unit in units:
-        text = f"{unit.text}\n\n{mark}" if unit.whole else _with_mark(unit.text, mark)
-        if unit.paragraph == last:
+        introduced = last is not None and last.kind == "sentence"
+        if unit.kind == "sentence":
+            text = _with_mark(unit.text, mark)
+        elif unit.kind == "heading" or introduced:
+            text = unit.text
+        else:
+            text = f"{unit.text}\n\n{mark}"
+        if last is not None and unit.paragraph == last.paragraph:
             paragraphs[-1] += text
         else:
             paragraphs.append(text)
-        last = unit.paragraph
+        last = unit
     return "\n\n".join(part.rstrip() for part in paragraphs)
 
 

@@ -29,7 +29,26 @@ def test_code_is_shown_whole_or_not_at_all():
     made = extractive.extract(
         "怎么下线 kubectl node 节点", [passage(f"{FILLER}\n\n下线节点：\n\n{code}")]
     )
-    assert f"{code}\n\n[1]" in made.text
+    assert f"下线节点：[1]\n\n{code}" in made.text
+
+
+def test_code_without_an_introduction_carries_its_mark_beneath():
+    code = "```sh\nkubectl drain node-1\n```"
+    made = extractive.extract("kubectl drain", [passage(f"## 下线\n\n{code}")])
+    assert made.text == f"## 下线\n\n{code}\n\n[1]"
+
+
+def test_the_section_about_the_question_comes_before_its_neighbours():
+    text = (
+        "## 6.1 快照过旧\n\n长查询的回滚数据已被覆盖时报 ORA-01555。紧急时执行以下命令：\n\n"
+        "```sql\nALTER SYSTEM SET undo_retention = 21600;\n```\n\n"
+        f"## 6.2 连接数耗尽\n\n先查看来源最多的应用。{FILLER}\n\n"
+        f"## 6.3 死锁\n\n{FILLER}"
+    )
+    made = extractive.extract("报 ORA-01555 怎么处理", [passage(text)])
+    assert "以下命令：[1]\n\n```sql\nALTER SYSTEM" in made.text
+    assert "6.1" in made.text
+    assert "6.2" not in made.text
 
 
 def test_an_entry_of_a_faq_is_shown_whole_and_with_its_other_parts():

@@ -261,7 +261,8 @@ def _finish(incoming: Sequence[Incoming]) -> None:
     parsed = {one.revision.pk: one.parsed for one in incoming}
     with connection.cursor() as cursor:  # many at once, ten times faster than bulk_update
         cursor.execute(
-            "UPDATE knowledge_revision SET parsed = new.parsed"
+            "UPDATE knowledge_revision SET parsed = new.parsed,"
+            " parser = left(new.parsed->>'parser', 100), pages = (new.parsed->>'pages')::int"
             " FROM jsonb_each(%s::jsonb) AS new (id, parsed)"
             " WHERE knowledge_revision.id = new.id::bigint",
             [json.dumps(parsed)],

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from django.db import connection
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from knowledge import terms
 from knowledge.models import Lexicon
@@ -24,6 +24,7 @@ DIMENSIONS = 1_000_000_000  # the most a sparsevec may have
 EXACT_CHUNKS = 20_000  # up to so many chunks every one is scored
 CANDIDATES = 10_000  # above: about so many, those with the question's rarest words
 QUERY_TERMS = 400  # of a very long question those that tell most
+INT4 = 23  # PostgreSQL's number for the type
 STALE = 0.1  # relative change of the mean length after which weights are reckoned anew
 
 
@@ -82,6 +83,15 @@ def _sparsevec(keys: NDArray[np.int32], values: NDArray[np.float32]) -> bytes:
 
 
 # --- writing ----------------------------------------------------------------------
+
+
+def _integers(values: ArrayLike) -> bytes:
+    """PostgreSQL's wire format of an int4[]."""
+    numbers = np.asarray(values)
+    head = np.array([1, 0, INT4, len(numbers), 1], dtype=">i4")
+    body = np.full((len(numbers), 2), 4, dtype=">i4")  # each after its size in bytes
+    body[:, 1] = numbers
+    return head.tobytes() + body.tobytes()
 
 
 class Row(NamedTuple):
@@ -164,12 +174,12 @@ def _copy(base_id: int, rows: Sequence[Row], means: Sequence[float]) -> None:
             " FROM STDIN (FORMAT BINARY)"
         ) as copy,
     ):
-        # The server reads the vector's bytes as its own wire format.
-        copy.set_types(["int8", "int8", "bytea", "int4[]", "int4[]"])
+        # The server reads the bytes as its own wire format of vectors and arrays.
+        copy.set_types(["int8", "int8", "bytea", "bytea", "bytea"])
         for chunk_id, chunk in rows:
             vector = _sparsevec(chunk.keys, weights(chunk, means))
-            words = chunk.keys[chunk.views == 0].tolist()
-            copy.write_row((chunk_id, base_id, vector, words, list(chunk.lengths)))
+            words = _integers(chunk.keys[chunk.views == 0])
+            copy.write_row((chunk_id, base_id, vector, words, _integers(chunk.lengths)))
 
 
 def _count(base_id: int, added: list[NDArray[np.int32]], gone: list[NDArray[np.int32]]) -> None:

@@ -29,27 +29,27 @@ def shoot(page, name):
 
 def test_an_answer(page):
     ask(page, DRAIN)
-    shoot(page, "chat")
+    shoot(page, "chat-answer")
 
 
 def test_an_answer_on_a_phone_at_night(visit):
     page = visit(viewport=PHONE, color_scheme="dark")
     ask(page, QUESTIONS["常见问题.xlsx"][0])
-    shoot(page, "chat-phone")
+    shoot(page, "chat-phone-dark")
 
 
 def test_the_cited_page(page):
     answer = ask(page, QUESTIONS["数据库运维手册.pdf"][0])
     answer.locator(".source").first.click()
     page.wait_for_selector("#drawer .cited")
-    shoot(page, "original")
+    shoot(page, "chat-source")
 
 
 def test_the_documents(page, agent, site):
     Document.objects.update(created_by=agent)
     sign_in(page, agent)
     page.goto("/admin/knowledge/document/")
-    shoot(page, "documents")
+    shoot(page, "admin-documents")
 
 
 def test_a_person_takes_over(page, agent, visit):

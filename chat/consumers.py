@@ -129,10 +129,12 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             await self._catch_up()
 
     async def conversation_step(self, event: dict[str, Any]) -> None:
-        await self.send_json({"type": "step", "turn": event["turn"], "step": event["step"]})
+        if event["seq"] > self.replied_seq:  # else its reply overtook it
+            await self.send_json({"type": "step", "turn": event["turn"], "step": event["step"]})
 
     async def conversation_delta(self, event: dict[str, Any]) -> None:
-        await self.send_json({"type": "delta", "turn": event["turn"], "text": event["text"]})
+        if event["seq"] > self.replied_seq:
+            await self.send_json({"type": "delta", "turn": event["turn"], "text": event["text"]})
 
     async def conversation_turn(self, event: dict[str, Any]) -> None:
         """A turn ended; its message came before."""
@@ -148,11 +150,11 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     async def _watch(self, conversation_id: uuid.UUID, after: int) -> None:
         await self._leave()
-        self.conversation_id, self.last_seq = conversation_id, after
+        self.conversation_id, self.last_seq, self.replied_seq = conversation_id, after, 0
         await self.channel_layer.group_add(transcript.group(conversation_id), self.channel_name)
         welcome = await self._db(self._welcome)
-        messages = welcome["messages"]
-        self.last_seq = max([after, *(message["seq"] for message in messages)])
+        for message in welcome["messages"]:
+            self._sent(message)
         await self.send_json(welcome)
         await self._send_state()
 
@@ -169,8 +171,13 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         except AWAY:
             return
         for message in messages:
-            self.last_seq = message["seq"]
+            self._sent(message)
             await self.send_json({"type": "message", "message": message})
+
+    def _sent(self, message: dict[str, Any]) -> None:
+        self.last_seq = max(self.last_seq, message["seq"])
+        if message["role"] != Message.Role.CUSTOMER:
+            self.replied_seq = max(self.replied_seq, message["seq"])
 
     async def _send_state(self) -> None:
         try:

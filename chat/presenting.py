@@ -81,7 +81,7 @@ def message_json(message: Message, viewer: Any = None) -> dict[str, Any]:
         "seq": message.seq,
         "id": message.client_msg_id,
         "role": message.role,
-        "author": str(message.author) if message.author else None,
+        "author": _name(message.author) if message.author else None,
         "text": message.text,
         "html": html(message.text, len(citations)) if formatted else "",
         "event": message.data.get("event"),
@@ -94,6 +94,10 @@ def message_json(message: Message, viewer: Any = None) -> dict[str, Any]:
         "exports": _exports(message) if citations else None,
         "created_at": message.created_at.isoformat(),
     }
+
+
+def _name(user: Any) -> str:
+    return user.get_full_name() or user.get_username()
 
 
 def citation_json(citation: Citation) -> dict[str, Any]:

@@ -76,7 +76,8 @@ def _emitter(turn: Turn) -> Any:
         else:
             pieces = [data]
         for piece in pieces:
-            notify(group, {"type": f"conversation.{kind}", "turn": turn.pk, **piece})
+            event = {"type": f"conversation.{kind}", "turn": turn.pk, "seq": turn.message.seq}
+            notify(group, {**event, **piece})
 
     return emit
 

@@ -1,7 +1,9 @@
+from datetime import timedelta
 from typing import Any
 
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 
@@ -22,21 +24,11 @@ def schedule(**kwargs: Any) -> None:
     """What the workers do by the clock."""
     from django_q.models import Schedule
 
-    Schedule.objects.update_or_create(
-        name="knowledge.sweep",
-        defaults={
-            "func": "knowledge.tasks.sweep",
-            "schedule_type": Schedule.MINUTES,
-            "minutes": 1,
-            "repeats": -1,
-        },
-    )
-    Schedule.objects.update_or_create(
-        name="knowledge.catch_up",
-        defaults={
-            "func": "knowledge.embedding.catch_up",
-            "schedule_type": Schedule.MINUTES,
-            "minutes": 10,
-            "repeats": -1,
-        },
-    )
+    minutes, daily = Schedule.MINUTES, Schedule.DAILY
+    night = timezone.localtime().replace(hour=3, minute=10) + timedelta(days=1)
+    for func, when in (
+        ("knowledge.tasks.sweep", {"schedule_type": minutes, "minutes": 1}),
+        ("knowledge.embedding.catch_up", {"schedule_type": minutes, "minutes": 10}),
+        ("knowledge.tasks.recount", {"schedule_type": daily, "next_run": night}),
+    ):
+        Schedule.objects.update_or_create(name=func, defaults={"func": func, "repeats": -1, **when})

@@ -19,7 +19,7 @@ from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from knowledge import indexing, parsing
-from knowledge.models import Revision
+from knowledge.models import KnowledgeBase, Revision
 from opsdesk.errors import BoundaryError
 
 log = logging.getLogger(__name__)
@@ -133,3 +133,10 @@ def _try_lock(function: str, key: str) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {function}(hashtextextended(%s, 0))", [key])
         return bool(cursor.fetchone()[0])
+
+
+def recount() -> None:
+    """Nightly: true up what is counted of each base."""
+    for base in KnowledgeBase.objects.all():
+        if wrong := indexing.recount(base):
+            log.warning("%d term counts of %s were off", wrong, base.slug)

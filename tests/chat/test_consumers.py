@@ -5,12 +5,13 @@ import uuid
 import pytest
 from channels.db import database_sync_to_async
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.test import Client
 
 from chat import asking, consumers, runner, transcript, visitors
 from chat.models import Conversation, Message, Turn
 from handoff import desk
+from opsdesk.realtime import notify
 from tests.chat.sockets import Socket, visitor_cookie
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -112,6 +113,62 @@ async def test_a_burst_arrives_whole_and_in_order():
     await one.close()
 
 
+async def test_a_step_that_its_reply_overtook_is_not_shown(socket):
+    welcome = await socket.open()
+    await socket.say("你好")
+    await socket.until("message")
+    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+
+    @transaction.atomic
+    def late():
+        question = transcript.append(conversation.pk, "customer", "问")
+        transcript.append(conversation.pk, "assistant", "答")
+        hint = {"turn": 1, "seq": question.seq}
+        notify(
+            transcript.group(conversation.pk),
+            {"type": "conversation.step", "step": "answer", **hint},
+        )
+        notify(
+            transcript.group(conversation.pk), {"type": "conversation.delta", "text": "答", **hint}
+        )
+        transcript.append(conversation.pk, "agent", "后来的")
+
+    await db(late)()
+    kinds = []
+    while True:
+        event = await socket.receive()
+        kinds.append(event["type"])
+        if event["type"] == "message" and event["message"]["text"] == "后来的":
+            break
+    await socket.send({"type": "ping"})
+    kinds += [event["type"] for event in [await socket.receive()]]
+    assert not {"step", "delta"} & set(kinds)
+    assert kinds[-1] == "pong"
+
+
+async def test_more_than_one_batch_is_caught_up_without_a_gap(monkeypatch):
+    monkeypatch.setattr(consumers, "HISTORY", 20)
+    cookie = visitor_cookie()
+    first = Socket(cookie)
+    welcome = await first.open()
+    await first.say("一")
+    await first.until("ack")
+    await first.close()
+    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+    await db(burst)(conversation, 50)
+    again = Socket(cookie)
+    welcome = await again.open(conversation=str(conversation.pk), after=1)
+    seqs = [message["seq"] for message in welcome["messages"]]
+    while len(seqs) < 50:
+        seqs.append((await again.until("message"))["message"]["seq"])
+    assert seqs == list(range(2, 52))
+    await again.close()
+    newest = Socket(cookie)
+    welcome = await newest.open(conversation=str(conversation.pk))
+    assert [message["seq"] for message in welcome["messages"]] == list(range(32, 52))
+    await newest.close()
+
+
 @pytest.mark.parametrize("cookie", ["", "opsdesk_visitor=forged:abc"])
 async def test_who_is_nobody_is_not_let_in(cookie):
     connected, code = await Socket(cookie).connect()
@@ -152,6 +209,50 @@ async def test_a_signed_in_users_conversation_is_not_the_next_visitors(django_us
     await signed_in.close()
 
 
+async def test_who_waited_at_an_id_hears_nothing_of_what_another_makes_there(socket):
+    lurking = str(uuid.uuid4())
+    await socket.open(conversation=lurking)
+    other = await db(Conversation.objects.create)(pk=lurking, visitor="o" * 32)
+    await db(transcript.append)(other.pk, "customer", "密码是多少")
+    assert (await socket.until("error"))["code"] == "not_found"
+    await socket.say("我也说")
+    assert (await socket.until("error"))["code"] == "no_conversation"
+    assert await db(other.messages.count)() == 1
+
+
+async def test_who_signs_in_goes_on_with_the_bases_of_the_account(django_user_model):
+    cookie = visitor_cookie()
+    visitor = Socket(cookie)
+    pk = (await visitor.open())["conversation"]
+    await visitor.say("磁盘满了", "m1")
+    await visitor.until("ack")
+    user = await db(django_user_model.objects.create_user)("ann")
+    client = Client()
+    await db(client.force_login)(user)
+    signed_in = Socket(f"{cookie}; sessionid={client.cookies['sessionid'].value}")
+    await signed_in.open(conversation=pk)
+    await signed_in.say("再问一次", "m2")
+    await signed_in.until("ack")
+    conversation = await db(Conversation.objects.get)(pk=pk)
+    assert conversation.user_id == user.pk
+    await visitor.say("我还在这里", "m3")
+    assert (await visitor.until("error"))["code"] == "not_found"
+    await visitor.close()
+    await signed_in.close()
+
+
+async def test_what_could_not_be_read_is_asked_for_again_by_coming_back(socket, monkeypatch):
+    def away(*args):
+        raise OperationalError("no connection is free")
+
+    pk = (await socket.open())["conversation"]
+    await socket.say("磁盘满了")
+    await socket.until("message")
+    monkeypatch.setattr(consumers, "_messages", away)
+    await db(transcript.append)(uuid.UUID(pk), "assistant", "清理日志")
+    assert await socket.closed() == 1013
+
+
 @pytest.mark.parametrize(
     ("frame", "code"),
     [
@@ -164,7 +265,11 @@ async def test_a_signed_in_users_conversation_is_not_the_next_visitors(django_us
         ('{"type": "message", "text": "没有编号"}', "bad_message"),
         ('{"type": "message", "id": "1", "text": "a\\u0000b"}', "bad_message"),
         ('{"type": "message", "id": "1", "text": "%s"}' % ("长" * 2001), "too_long"),
+        ('{"type": "message", "id": "1", "text": "a\\ud83d"}', "bad_message"),
+        ('{"type": "message", "id": "a\\u0000", "text": "a"}', "bad_message"),
+        ('{"type": "message", "id": "a\\ud83d", "text": "a"}', "bad_message"),
         ("x" * 70_000, "bad_message"),
+        ("[" * 60_000, "bad_message"),
         ('{"type": "contact", "text": "无人"}', "conflict"),
     ],
 )  # fmt: skip

@@ -15,6 +15,15 @@ class DatabaseClient(client.DatabaseClient):
 class DatabaseWrapper(base.DatabaseWrapper):
     client_class = DatabaseClient
 
+    def ensure_connection(self) -> None:
+        """Also replaces a session that the server's death has ended.
+
+        Django does so between requests and tasks; a loop like the guard of django-q has none.
+        """
+        if self.connection is not None and self.connection.closed and not self.in_atomic_block:
+            self.close()
+        super().ensure_connection()
+
     def get_connection_params(self) -> dict[str, Any]:
         postgres.server().use()
         return super().get_connection_params()

@@ -308,3 +308,25 @@ def test_the_next_connection_revives_it(home):
     assert killed_postmaster[0] != before[0]
     assert killed_backend[0] == killed_postmaster[0]
     assert killed_backend[1] != killed_postmaster[1]
+
+
+FAIL_ONCE = """
+import os, signal
+from django.db import OperationalError, connection
+def ask():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return cursor.fetchone()[0]
+os.kill(ask(), signal.SIGKILL)
+try:
+    ask()
+except OperationalError:
+    print("failed")
+print(ask())
+"""
+
+
+def test_a_loop_without_requests_gets_a_new_session(home):
+    done = manage(home[0], code=FAIL_ONCE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-2] == "failed"

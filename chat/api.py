@@ -10,7 +10,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.http import StreamingHttpResponse
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -84,9 +84,10 @@ class AskView(APIView):
     def post(self, request: Request) -> Response | StreamingHttpResponse:
         asked = AskSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        conversation = self._conversation(request, asked.validated_data)
-        if conversation.state == Conversation.State.BOT and not runner.alive():
-            raise NoRunner
+        with transaction.atomic():  # without a runner no conversation is left behind
+            conversation = self._conversation(request, asked.validated_data)
+            if conversation.state == Conversation.State.BOT and not runner.alive():
+                raise NoRunner
         question = asked.validated_data["question"]
         if request.accepted_media_type == EventStreamRenderer.media_type:
             stream = StreamingHttpResponse(
@@ -207,7 +208,8 @@ async def _stream(conversation: Conversation, question: str) -> AsyncIterator[by
                 yield told
         yield event("answer", await _db(_encoded, message))
     finally:
-        heard.cancel()  # the layer forgets the channel
+        heard.cancel()
+        await layer.forget(channel)
 
 
 async def _db(function: Any, *args: Any) -> Any:

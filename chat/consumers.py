@@ -1,11 +1,13 @@
 """The chat page's socket: translates what comes in, tells what changed. No rules here."""
 
+import re
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from channels.db import database_sync_to_async
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.db import Error as DatabaseError
 from django.http import HttpRequest
@@ -23,8 +25,10 @@ from opsdesk.postgres import PostgresError
 MESSAGES_A_MINUTE = 20  # of one visitor
 MESSAGES_A_MINUTE_ADDRESS = 200  # of one address: a whole company may share it
 FRAME_BYTES = 64 * 1024
-ID_LENGTH = 64
+_ID = re.compile(r"[!-~]{1,64}")  # a client's own for a message
 HISTORY = 200  # messages sent at once
+TRY_AGAIN = 1013  # closes a socket whose client is to come back
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and halves of characters
 
 # Not Channels' one shared thread: every socket's queries would wait in one line.
 _pool = ThreadPoolExecutor(8, thread_name_prefix="chat")
@@ -55,7 +59,18 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         await self.accept()
 
     async def disconnect(self, code: int) -> None:
-        await self._leave()
+        await self.channel_layer.forget(self.channel_name)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        try:
+            await super().dispatch(message)
+        except Refused as refused:  # what it watched is another's by now
+            await self._leave()
+            await self._error(refused.code, str(refused))
+        except AWAY:  # a hint that cannot be followed now: the client comes back with its seq
+            await self.disconnect(TRY_AGAIN)
+            await self.close(TRY_AGAIN)
+            raise StopConsumer from None
 
     # --- From the client ---------------------------------------------------------
 
@@ -67,7 +82,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             return
         try:
             content = await self.decode_json(text_data)
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None
         await self.receive_json(content)
 
@@ -101,7 +116,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     async def message(self, content: dict[str, Any]) -> None:
         text, client_id = content.get("text"), content.get("id")
-        if not isinstance(client_id, str) or not 0 < len(client_id) <= ID_LENGTH:
+        if not isinstance(client_id, str) or not _ID.fullmatch(client_id):
             raise Refused("bad_message", self._say(_not_understood))
         said = await self._db(self._ask, self._text(text), client_id)
         await self.send_json({"type": "ack", "id": client_id, "seq": said.seq})
@@ -116,7 +131,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         await self.send_json({"type": "pong"})
 
     def _text(self, text: Any) -> str:
-        if not isinstance(text, str) or not text.strip() or "\x00" in text:
+        if not isinstance(text, str) or not text.strip() or _UNSTORABLE.search(text):
             raise Refused("bad_message", self._say(_not_understood))
         if len(text) > asking.MESSAGE_LENGTH:
             raise Refused("too_long", self._say(_too_long))
@@ -156,6 +171,8 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         for message in welcome["messages"]:
             self._sent(message)
         await self.send_json(welcome)
+        if after:
+            await self._catch_up()
         await self._send_state()
 
     async def _leave(self) -> None:
@@ -165,14 +182,11 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             self.conversation_id = None
 
     async def _catch_up(self) -> None:
-        """Everything after what the client has. The database away: the layer calls again."""
-        try:
-            messages = await self._db(_messages, self.conversation_id, self.last_seq)
-        except AWAY:
-            return
-        for message in messages:
-            self._sent(message)
-            await self.send_json({"type": "message", "message": message})
+        """Everything after what the client has, a batch at a time."""
+        while messages := await self._db(self._missed):
+            for message in messages:
+                self._sent(message)
+                await self.send_json({"type": "message", "message": message})
 
     def _sent(self, message: dict[str, Any]) -> None:
         self.last_seq = max(self.last_seq, message["seq"])
@@ -180,10 +194,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             self.replied_seq = max(self.replied_seq, message["seq"])
 
     async def _send_state(self) -> None:
-        try:
-            state = await self._db(_state, self.conversation_id)
-        except AWAY:
-            return
+        state = await self._db(_state, self.conversation_id)
         await self.send_json({"type": "state", **state})
 
     async def _error(self, code: str, text: str, client_id: Any = None) -> None:
@@ -213,15 +224,26 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             "user": str(self.user) if self.user.is_authenticated else None,
         }
 
+    def _missed(self) -> list[dict[str, Any]]:
+        if self.conversation_id:
+            _refuse_anothers(self.user, self.visitor, self.conversation_id)
+        return _messages(self.conversation_id, self.last_seq)
+
     def _conversation(self) -> Conversation:
-        """The row, made when there is something to write in it."""
+        """The row, made when there is something to write in it. It is a user's from when they
+        write in it signed in, and answered from what they may read."""
         if self.conversation_id is None:
             raise Refused("no_conversation", _("Say hello first."))
         user = self.user if self.user.is_authenticated else None
         conversation, _made = Conversation.objects.get_or_create(
             pk=self.conversation_id,
-            defaults={"visitor": self.visitor, "user": user, "language": self.language},
-        )
+            defaults={
+                "visitor": "" if user else self.visitor, "user": user, "language": self.language,
+            },
+        )  # fmt: skip
+        _refuse_anothers(self.user, self.visitor, self.conversation_id)
+        if user and conversation.user_id is None:
+            Conversation.objects.filter(pk=conversation.pk).update(user=user, visitor="")
         return conversation
 
     def _limit(self) -> None:
@@ -255,17 +277,27 @@ def _find(user: Any, visitor: str, wanted: Any) -> uuid.UUID:
         pk = uuid.UUID(wanted) if isinstance(wanted, str) else uuid.uuid4()
     except ValueError:
         pk = uuid.uuid4()
-    theirs = not visitors.conversations(user, visitor).filter(pk=pk).exists()
-    if theirs and Conversation.objects.filter(pk=pk).exists():
-        raise Refused("not_found", _("There is no such conversation."))
+    _refuse_anothers(user, visitor, pk)
     return pk
 
 
+def _refuse_anothers(user: Any, visitor: str, pk: uuid.UUID) -> None:
+    """Also checked when something is written or sent: a client may wait at an id it heard of."""
+    mine = visitors.conversations(user, visitor).filter(pk=pk).exists()
+    if not mine and Conversation.objects.filter(pk=pk).exists():
+        raise Refused("not_found", _("There is no such conversation."))
+
+
 def _messages(conversation_id: uuid.UUID | None, after: int) -> list[dict[str, Any]]:
-    """Public messages after `after`; of a long history the newest."""
-    found = Message.objects.filter(conversation=conversation_id, seq__gt=after, public=True)
-    newest = presenting.shown(found).order_by("-seq")[:HISTORY]
-    return [presenting.message_json(message) for message in reversed(newest)]
+    """The public messages that follow `after`; of a whole history the newest."""
+    found = presenting.shown(
+        Message.objects.filter(conversation=conversation_id, seq__gt=after, public=True)
+    )
+    if after:
+        batch = list(found.order_by("seq")[:HISTORY])
+    else:
+        batch = list(found.order_by("-seq")[:HISTORY])[::-1]
+    return [presenting.message_json(message) for message in batch]
 
 
 def _state(conversation_id: uuid.UUID | None) -> dict[str, Any]:

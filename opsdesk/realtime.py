@@ -169,6 +169,10 @@ class PostgresLayer(BaseChannelLayer):
         self.require_valid_group_name(group)
         (await self._listener()).leave(group, channel)
 
+    async def forget(self, channel: str) -> None:
+        """Nobody will read `channel` any more: it leaves its groups and keeps nothing."""
+        (await self._listener()).forget(channel)
+
     async def _listener(self) -> Listener:
         """This event loop's, listening; or still trying when the database is away for seconds."""
         loop = asyncio.get_running_loop()

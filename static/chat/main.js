@@ -110,8 +110,8 @@ const receive = {
     hush(); // an answer in the making is no longer wanted
   },
   error({ code, id, text }) {
-    if (code === "not_found" && !joined) return start(null); // another person's by now
-    if (code === "unavailable") setTimeout(() => (joined ? again(id) : hello()), RETRY);
+    if (code === "not_found") return start(null); // another person's by now
+    if (code === "unavailable") setTimeout(() => (id ? again(id) : hello()), RETRY);
     else if (id) log.note(id, text, true);
     if (!id) banner(text);
   },

@@ -54,6 +54,12 @@ class Socket:
     async def receive(self):
         return json.loads((await self.app.receive_output(timeout=10))["text"])
 
+    async def closed(self):
+        """The code with which the server closes, after whatever it still says."""
+        while (output := await self.app.receive_output(timeout=10))["type"] != "websocket.close":
+            pass
+        return output["code"]
+
     async def until(self, kind, **wanted):
         while True:
             got = await self.receive()

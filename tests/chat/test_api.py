@@ -1,8 +1,10 @@
+import asyncio
 import json
 import threading
 
 import pytest
 from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
 from django.db import connection
 from django.test import AsyncClient, Client
 
@@ -88,7 +90,7 @@ def test_without_a_runner_the_caller_is_told_so(base, user):
     )
     assert response.status_code == 503
     assert "run_turns" in response.json()["detail"]
-    assert not Turn.objects.exists()
+    assert not Conversation.objects.exists()
 
 
 def test_an_answer_that_takes_too_long_is_to_be_read_later(base, user, settings):
@@ -163,6 +165,9 @@ async def test_a_stream_tells_steps_and_sentences_then_the_answer(base, running,
     told = "".join(data["text"] for kind, data in got if kind == "delta")
     assert told == got[-1][1]["answer"]
     assert got[-1][1]["state"] == "answered"
+    listener = get_channel_layer()._listeners[asyncio.get_running_loop()]
+    assert not listener.channels
+    assert not listener.groups
 
 
 def test_an_error_of_a_stream_is_an_event(base, user):

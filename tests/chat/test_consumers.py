@@ -210,8 +210,8 @@ async def test_a_signed_in_users_conversation_is_not_the_next_visitors(django_us
 
 
 async def test_who_waited_at_an_id_hears_nothing_of_what_another_makes_there(socket):
-    lurking = str(uuid.uuid4())
-    await socket.open(conversation=lurking)
+    lurking = uuid.uuid4()
+    await socket.open(conversation=str(lurking))
     other = await db(Conversation.objects.create)(pk=lurking, visitor="o" * 32)
     await db(transcript.append)(other.pk, "customer", "密码是多少")
     assert (await socket.until("error"))["code"] == "not_found"

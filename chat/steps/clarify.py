@@ -77,6 +77,9 @@ def _options(turn: TurnState) -> list[str]:
     if "product" in turn.pending["missing"]:
         return names[:OPTIONS] if len(names) > 1 else []
     titles = Document.objects.filter(
-        knowledge_base__in=turn.bases, title__icontains=turn.question.strip(), current__isnull=False
+        knowledge_base__in=turn.bases,
+        title__icontains=turn.question.strip(),
+        current__isnull=False,
+        approved_at__isnull=False,
     )
     return list(titles.order_by("title").values_list("title", flat=True)[:OPTIONS])

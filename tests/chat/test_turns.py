@@ -8,6 +8,9 @@ from chat.models import Turn
 from chat.state import TurnState
 from handoff import desk
 from handoff.models import Handoff
+from knowledge.models import Document
+from knowledge.parsing.document import Block
+from tests.chat.conftest import put
 
 
 def said(conversation):
@@ -187,3 +190,12 @@ def test_what_is_no_question_is_not_looked_for(base, conversation, text, outcome
     turn = Turn.objects.get()
     assert turn.outcome == outcome
     assert "passages" not in turn.trace
+
+
+def test_what_nobody_approved_is_not_offered_by_its_title(base, conversation):
+    put(base, "Kafka 私密计划", Block("paragraph", "Kafka 的迁移计划。"))
+    Document.objects.filter(title="Kafka 私密计划").update(approved_at=None)
+    put(base, "Kafka 扩容", Block("paragraph", "Kafka 扩容先加节点。"))
+    asking.ask(conversation, "Kafka")
+    runner.run_waiting()
+    assert Turn.objects.get().reply.data["options"] == ["Kafka 扩容"]

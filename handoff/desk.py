@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone, translation
@@ -113,9 +114,9 @@ def claim(conversation: Conversation, agent: Any) -> Handoff:
     handoff.taken_at = timezone.now()
     handoff.save(update_fields=["status", "taken_by", "taken_at"])
     with translation.override(conversation.language):
-        taken = _("A person has taken over!")
-        _say(conversation, "handoff_taken", taken)
-    logger.info("%s (%s, %s)", taken, conversation.pk, agent)
+        _say(conversation, "handoff_taken", _("A person has taken over!"))
+    with translation.override(settings.LANGUAGE_CODE):
+        logger.info("%s (%s, %s)", _("A person has taken over!"), conversation.pk, agent)
     return handoff
 
 
@@ -160,9 +161,10 @@ def resolve(conversation: Conversation, agent: Any) -> None:
 
 
 def _allowed(conversation: Conversation, agent: Any) -> None:
-    """A conversation that a person has is that person's to give away."""
+    """A conversation that a person has is that person's to give away; or an administrator's,
+    when that person is gone."""
     owner = Conversation.objects.values_list("owner", flat=True).get(pk=conversation.pk)
-    if owner not in (None, agent.pk):
+    if owner not in (None, agent.pk) and not agent.is_superuser:
         raise Conflict(_("Only who has taken the conversation can do this."))
 
 

@@ -88,6 +88,7 @@ def conversation(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "transcript": transcript_html(found),
         "mine": found.owner_id == request.user.pk,
         "waits": found.state in desk.WAITING,
+        "left": found.owner_id and request.user.is_superuser,  # somebody's who may be gone
         "client_msg_id": uuid.uuid4().hex,
         "message_length": MESSAGE_LENGTH,
     }

@@ -89,6 +89,15 @@ def test_taking_over_is_said_in_the_chat_and_in_the_log(conversation, ana, caplo
     check_invariants(conversation)
 
 
+def test_the_log_speaks_the_language_of_the_installation(ana, caplog):
+    english = Conversation.objects.create(visitor="v" * 32, language="en")
+    asking.call_human(english, "asked")
+    with caplog.at_level("INFO"):
+        desk.claim(english, ana)
+    assert said(english)[-1] == ("system", "A person has taken over!")
+    assert "人工客服已经接手！" in caplog.text
+
+
 def test_calling_twice_calls_once(conversation):
     asking.call_human(conversation, "asked")
     asking.call_human(conversation, "unhappy")
@@ -147,6 +156,16 @@ def test_only_the_owner_gives_it_away(conversation, ana, ben):
     assert Handoff.objects.get().status == "returned"
     check_invariants(conversation)
     assert asking.ask(conversation, "再问一个")[1] is not None
+
+
+@pytest.mark.parametrize("action", [desk.return_to_bot, desk.resolve])
+def test_an_administrator_frees_what_somebody_left(conversation, ana, django_user_model, action):
+    asking.call_human(conversation, "asked")
+    desk.claim(conversation, ana)
+    action(conversation, django_user_model.objects.create_superuser("root"))
+    conversation.refresh_from_db()
+    assert conversation.owner is None
+    check_invariants(conversation)
 
 
 def test_who_writes_within_a_day_of_a_persons_answer_gets_a_person(conversation, ana):

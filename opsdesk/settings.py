@@ -213,6 +213,8 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "opsdesk_cache",
+        # Signs of life and counted tries lie there: the default of 300 would drop them.
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
     }
 }
 

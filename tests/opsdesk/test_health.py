@@ -1,4 +1,5 @@
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django_q.brokers import get_broker
 from django_q.conf import Conf
@@ -64,3 +65,11 @@ def test_readyz_without_a_database_answers(client, settings, monkeypatch):
     assert response.status_code == 503
     assert set(response.json()["checks"].values()) == {"no database"}
     assert "there_is_no" not in response.content.decode()
+
+
+@pytest.mark.django_db
+def test_signs_of_life_outlast_the_traffic_of_a_busy_day():
+    health.beat("turns")
+    for n in range(400):
+        cache.set(f"~visitor {n}", 1, 60)
+    assert health.beating("turns")

@@ -328,16 +328,23 @@ BEST = f"""
 """  # noqa: S608
 
 
-def best(asked: Query, base_ids: Sequence[int], limit: int) -> dict[int, float]:
-    """The chunks with the highest scores (> 0), best first."""
+def best(
+    asked: Query, base_ids: Sequence[int], limit: int, candidates: float | None = None
+) -> dict[int, float]:
+    """The chunks with the highest scores (> 0), best first.
+
+    About `candidates` chunks are scored, with `math.inf` every one; unless it is given, their
+    number in the asked bases decides.
+    """
     known = asked.known()
     if not known:
         return {}
-    candidates = None if asked.chunks <= EXACT_CHUNKS else _rarest(asked, known)
+    if candidates is None:
+        candidates = math.inf if asked.chunks <= EXACT_CHUNKS else CANDIDATES
     parameters = {
         "vector": _text(known),
         "bases": list(base_ids),
-        "words": candidates,
+        "words": None if candidates == math.inf else _rarest(asked, known, candidates),
         "limit": limit,
     }
     with connection.cursor() as cursor:
@@ -359,8 +366,8 @@ def scores(asked: Query, chunk_ids: Sequence[int]) -> dict[int, float]:
         return dict(cursor.fetchall())
 
 
-def _rarest(asked: Query, known: dict[int, float]) -> list[int] | None:
-    """Keys of the question's words, rarest first, that stand in about CANDIDATES chunks together.
+def _rarest(asked: Query, known: dict[int, float], candidates: float) -> list[int] | None:
+    """Keys of the question's words, rarest first, that stand in about so many chunks together.
 
     None when it has no known word: then every chunk is scored.
     """
@@ -369,7 +376,7 @@ def _rarest(asked: Query, known: dict[int, float]) -> list[int] | None:
     found = 0
     for term in sorted(words & known.keys(), key=asked.counts.__getitem__):
         found += asked.counts[term]
-        if rarest and found > CANDIDATES:
+        if rarest and found > candidates:
             break
         rarest.append(term)
     return rarest or None

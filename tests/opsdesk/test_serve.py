@@ -160,3 +160,11 @@ def test_a_taken_port_is_said_in_a_sentence(installation):
         done = installation.manage("serve")
     assert done.returncode == 1 and str(installation.port) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_database_that_is_not_there_is_said_in_a_sentence(installation):
+    address = f"postgresql://somebody@127.0.0.1:{free_port()}/nothing"
+    installation.environment["DATABASE_URL"] = address
+    done = installation.manage("serve")
+    assert done.returncode == 1 and "connection" in done.stderr
+    assert "Traceback" not in done.stderr

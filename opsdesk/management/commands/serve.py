@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -36,8 +37,8 @@ class Command(BaseCommand):
                 _("OpsDesk already runs from %(home)s (process %(pid)s).")
                 % {"home": settings.HOME, "pid": error}
             ) from error
-        except postgres.PostgresError as error:
-            raise CommandError(str(error)) from error
+        except (postgres.PostgresError, DatabaseError) as error:
+            raise CommandError(str(error).strip()) from error
 
     def run(self, host: str, port: int) -> None:
         stop = Event()

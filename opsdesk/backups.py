@@ -46,7 +46,14 @@ def backup(target: Path) -> dict[str, Any]:
     }
     with _scratch(target.parent) as folder:
         dump = folder / DUMP
-        _tool("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={dump}")
+        _tool(
+            "pg_dump",
+            "--format=custom",
+            "--no-owner",
+            "--no-privileges",
+            "--exclude-table-data=opsdesk_cache",  # who lives here, not there
+            f"--file={dump}",
+        )
         whole = folder / "backup.tar"
         with tarfile.open(whole, "w") as tar:
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))

@@ -7,6 +7,7 @@ import tarfile
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 
 from opsdesk.backups import BackupError, backup, restore
@@ -29,6 +30,7 @@ def installation(settings, tmp_path):
 
 def test_round_trip(installation, tmp_path):
     target = tmp_path / "all.tar"
+    cache.set("beat:turns", "of this home")
     backup(target)
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert {path.name for path in tmp_path.iterdir()} == {"home", "all.tar"}
@@ -46,6 +48,7 @@ def test_round_trip(installation, tmp_path):
 
     restore(target, force=True)
     assert User.objects.get().first_name == "王"
+    assert cache.get("beat:turns") is None
     assert document.read_bytes() == b"%PDF"
     assert not (installation / "files" / "later.pdf").exists()
     assert (installation / "secret.key").read_text() == "the key"

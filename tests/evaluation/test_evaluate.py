@@ -4,6 +4,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
+from evaluation.management.commands.evaluate import spread
 from evaluation.question_sets import Question, QuestionSet, judge
 from knowledge.models import Document, KnowledgeBase
 
@@ -74,6 +75,12 @@ def test_the_base_is_kept_between_runs_until_the_corpus_changes(folder):
     (folder / "corpus.jsonl").write_text(lines(CORPUS[1:]), "utf-8")
     assert evaluate(folder)["documents"] == 1
     assert KnowledgeBase.objects.get().slug != kept
+
+
+def test_a_part_of_the_questions_is_from_all_over():
+    assert spread(list("abcdef"), 3) == ["a", "c", "e"]
+    assert spread(list("abc"), 2) == ["a", "b"]
+    assert spread(list("abc"), None) == spread(list("abc"), 9) == list("abc")
 
 
 def test_an_interrupted_indexing_goes_on(folder):

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from evaluation.question_sets import QuestionSet, Reply, ask, ingest, judge, report
+from evaluation.question_sets import Question, QuestionSet, Reply, ask, ingest, judge, report
 from knowledge.models import KnowledgeBase
 
 
@@ -18,13 +18,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("set", type=Path, help="folder with set.json")
         parser.add_argument("--answers", action="store_true", help="answer each question as well")
-        parser.add_argument("--limit", type=int, metavar="N", help="ask the first N questions only")
+        parser.add_argument("--limit", type=int, metavar="N", help="ask N questions, spread evenly")
         parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             questions = QuestionSet(options["set"])
-            asked = questions.questions[: options["limit"]]
+            asked = spread(questions.questions, options["limit"])
             made = ingest(questions)
         except (OSError, ValueError, KeyError) as error:
             raise CommandError(
@@ -32,17 +32,19 @@ class Command(BaseCommand):
                 % {"folder": options["set"], "error": error}
             ) from error
         found = [ask(question, made.base) for question in asked]
-        replies = self.answer(questions, options["limit"], made.base) if options["answers"] else []
+        replies = self.answer(questions, asked, made.base) if options["answers"] else []
         figures = report(found, replies, made)
         if options["json"]:
             options["json"].write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
         self.show(figures)
 
-    def answer(self, questions: QuestionSet, limit: int | None, base: KnowledgeBase) -> list[Reply]:
+    def answer(
+        self, questions: QuestionSet, asked: list[Question], base: KnowledgeBase
+    ) -> list[Reply]:
         from chat.graph import answer_question  # its imports take seconds
 
         replies = []
-        for question in questions.questions[:limit]:
+        for question in asked:
             given = answer_question(question.text, [base])
             cited = [citation["external_id"] for citation in given.citations]
             replies.append(judge(question, given.outcome, given.text, cited, questions.exact_spans))
@@ -61,3 +63,11 @@ class Command(BaseCommand):
                     else number
                 )
                 self.stdout.write(f"{label:22}{text}")
+
+
+def spread(questions: list[Question], limit: int | None) -> list[Question]:
+    """`limit` of them from all over the set: its file may hold one kind after the other."""
+    count = len(questions)
+    if limit is None or limit >= count:
+        return questions
+    return [questions[number * count // limit] for number in range(limit)]

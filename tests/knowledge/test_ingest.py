@@ -80,3 +80,10 @@ def test_a_folder_that_is_not_there_is_said(tmp_path):
     with pytest.raises(CommandError):
         ingest(tmp_path / "nowhere")
     assert not KnowledgeBase.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_base_gets_a_name_that_the_api_can_say(folder):
+    with pytest.raises(CommandError, match="坏 名"):
+        call_command("ingest", folder, knowledge_base="坏 名")
+    assert not KnowledgeBase.objects.exists()

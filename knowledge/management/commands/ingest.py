@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.files.base import File
 from django.core.management.base import BaseCommand, CommandError
+from django.core.validators import slug_re
 from django.utils.translation import gettext as _
 
 from knowledge import uploading
@@ -25,6 +26,10 @@ class Command(BaseCommand):
         if not folder.is_dir():
             raise CommandError(_("There is no folder %(folder)s.") % {"folder": folder})
         slug = options["knowledge_base"]
+        if not slug_re.fullmatch(slug):
+            raise CommandError(
+                _("%(slug)s cannot be a slug: use letters, digits, - and _.") % {"slug": slug}
+            )
         base, _created = KnowledgeBase.objects.get_or_create(slug=slug, defaults={"name": slug})
         revisions = self._add(base, folder)
         if wait:

@@ -14,8 +14,10 @@ class OpsDeskConfig(AppConfig):
 
         if settings.ROLE == "worker":
             from opsdesk.processes import end_forks_with_parents
+            from opsdesk.queues import outlive_killed_readers
 
             end_forks_with_parents()
+            outlive_killed_readers()
 
 
 class OpsDeskAdminConfig(AdminConfig):

@@ -159,3 +159,24 @@ def test_a_killed_worker_loses_nothing(home, killed):
                 wait_for(lambda: fresh(revision).status == Status.READY, "the new cluster", 30)
     assert fresh(revision).attempts == 2
     assert Chunk.objects.filter(revision=revision).count() == 1
+
+
+def children(pid):
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_idle_workers_that_are_killed_block_nobody(home):
+    base = KnowledgeBase.objects.create(slug="ops", name="Ops")
+
+    def upload(name, text):
+        added = uploading.add(base, file=ContentFile(text), name=name, approved=True)
+        wait_for(lambda: fresh(added.revision).status == Status.READY, name, 30)
+
+    with workers(home) as cluster:
+        upload("a.md", b"# a\n\nb")
+        wait_for(lambda: not OrmQ.objects.exists(), "the cluster to be idle", 30)
+        (sentinel,) = children(cluster.pid)
+        for waiting in children(sentinel):  # one of them with the queue's lock in its hands
+            os.kill(waiting, signal.SIGKILL)
+        upload("b.md", b"# b\n\nc")

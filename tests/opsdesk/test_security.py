@@ -1,4 +1,5 @@
 import asyncio
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,7 @@ from django.db import connection
 from django.http import HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory
 
-from opsdesk.security import security_headers
+from opsdesk.security import FORM_BYTES, BodyLimit, security_headers
 from opsdesk.throttling import Slots
 
 LOGIN = "/admin/login/"
@@ -167,3 +168,46 @@ def test_simultaneous_tries_get_no_more_than_the_slots():
     assert len({key for key in taken if key}) == 4
     assert sum(key is not None for key in taken) == 4
     cache.clear()
+
+
+def exchange(settings, pieces, headers=()):
+    """What a client that sends a body in `pieces` hears, and what of it reached Django."""
+    settings.UPLOAD_MAX_BYTES = 1024**2
+    messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    messages[-1]["more_body"] = False
+    rest, sent, stored = iter(messages), [], []
+
+    async def receive():
+        return next(rest)
+
+    async def send(message):
+        sent.append(message)
+
+    async def django(scope, receive, send):
+        while (message := await receive())["type"] == "http.request":
+            stored.append(message["body"])
+            if not message["more_body"]:
+                return await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    scope = {"type": "http", "method": "POST", "path": "/api/v1/documents/", "query_string": b""}
+    scope["headers"] = [(b"accept-language", b"zh-hans"), *headers]
+    asyncio.run(BodyLimit(django)(scope, receive, send))
+    return sent, b"".join(stored)
+
+
+def test_a_file_of_the_largest_size_passes(settings):
+    body = b"x" * (1024**2 + FORM_BYTES)
+    sent, stored = exchange(settings, [body[:1000], body[1000:]])
+    assert sent[0]["status"] == 200 and stored == body
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("pieces", [3, 200])
+def test_a_body_that_is_too_large_is_refused_unstored(settings, declared, pieces):
+    headers = [(b"content-length", str(pieces * 1024**2).encode())] if declared else []
+    sent, stored = exchange(settings, [b"x" * 1024**2] * pieces, headers)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[0]["status"] == 413
+    assert "1 MB" in json.loads(sent[1]["body"])["detail"]
+    assert len(stored) <= (0 if declared else 1024**2 + FORM_BYTES)
+    assert b"content-security-policy" in {name.lower() for name, _ in sent[0]["headers"]}

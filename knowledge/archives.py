@@ -1,7 +1,6 @@
 """Zip files as a way to bring many documents at once. Nothing is unpacked to a path of its own."""
 
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -11,6 +10,7 @@ from django.conf import settings
 from django.core.files.base import File
 from django.utils.translation import gettext as _
 
+from knowledge.parsing.detection import BROKEN_ZIP
 from opsdesk.errors import ParseError
 
 MAX_FILES = 2000
@@ -18,6 +18,17 @@ MAX_FILES = 2000
 MAX_TIMES_UPLOAD = 10
 ENCRYPTED = 0x1
 UTF8 = 0x800
+
+
+class Packed(File):
+    """A file of an archive, unpacked while it is read; ParseError where it is damaged."""
+
+    def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        try:
+            # ZipFile never reads past the size the archive declares.
+            yield from super().chunks(chunk_size)
+        except BROKEN_ZIP as error:
+            raise _damaged() from error
 
 
 @dataclass(frozen=True)
@@ -37,12 +48,13 @@ def members(archive: File) -> Iterator[Member]:
             _check(infos)
             for info in infos:
                 with opened.open(info) as stream:
-                    # ZipFile never reads past the size the archive declares.
-                    yield Member(_path(info), File(cast("IO[bytes]", stream)))
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
-        raise ParseError(
-            _("This zip file is damaged, or not a zip file."), permanent=True
-        ) from error
+                    yield Member(_path(info), Packed(cast("IO[bytes]", stream)))
+    except BROKEN_ZIP as error:
+        raise _damaged() from error
+
+
+def _damaged() -> ParseError:
+    return ParseError(_("This zip file is damaged, or not a zip file."), permanent=True)
 
 
 def _check(infos: list[zipfile.ZipInfo]) -> None:

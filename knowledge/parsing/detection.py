@@ -1,6 +1,7 @@
 """What a file is, by its bytes. Reads no more of it than it must and runs no parser."""
 
 import codecs
+import lzma
 import re
 import zipfile
 import zlib
@@ -173,7 +174,7 @@ def _ole(path: Path) -> str:
     try:
         with olefile.OleFileIO(path) as ole:
             return _ole_type(ole)
-    except (OSError, ValueError, IndexError) as error:
+    except (OSError, ValueError, IndexError, OverflowError) as error:
         raise Unreadable("broken") from error
 
 
@@ -215,6 +216,16 @@ MAX_UNPACKED = 1024**3
 # Office XML rarely shrinks more than thirtyfold; small files may.
 MAX_RATIO = 150
 FREE_BYTES = 30 * 1024**2
+# What zipfile and its decompressors say of damaged archives; ValueError of names and sizes.
+BROKEN_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+)
 
 
 def _zip(path: Path) -> str:
@@ -222,7 +233,7 @@ def _zip(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             check_expansion(archive, path.stat().st_size)
             return _zip_type(archive)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
+    except BROKEN_ZIP as error:
         raise Unreadable("broken") from error
     except RuntimeError as error:  # zipfile: a member is encrypted
         raise Unreadable("password") from error

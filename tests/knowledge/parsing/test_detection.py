@@ -1,3 +1,6 @@
+import io
+import zipfile
+
 import pytest
 
 from knowledge.parsing import detection, media_type
@@ -11,6 +14,29 @@ def reason(path, name=None):
     with pytest.raises(detection.Unreadable) as refusal:
         detection.detect(path, name or path.name)
     return refusal.value.reason
+
+
+def damaged(compression, old, new):
+    """A Word file with `new` instead of `old` somewhere in it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.writestr("word/document.xml", "<w:document/>" * 50)
+        archive.writestr("图.xml", "")
+    assert old in buffer.getvalue()
+    return buffer.getvalue().replace(old, new)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        damaged(zipfile.ZIP_LZMA, b"\x5d\x00", b"\xff\x00"),
+        damaged(zipfile.ZIP_STORED, "图".encode(), b"\xff\xfe\xfd"),
+    ],
+)
+def test_whatever_is_damaged_in_an_archive_is_called_so(tmp_path, data):
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    assert reason(path, "坏.docx") == "broken"
 
 
 @pytest.mark.parametrize(

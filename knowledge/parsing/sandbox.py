@@ -26,7 +26,8 @@ from knowledge.parsing.unreadable import Reason, Unreadable
 
 logger = logging.getLogger(__name__)
 
-NOBODY = 65534
+# A user of nothing else: as `nobody` a parser would be the one who runs the embedded PostgreSQL.
+STRANGER = 65533
 # Arenas and thread stacks of onnxruntime reserve far more address space than they fill.
 MEMORY = 3 * 1024**3
 MEMORY_WITH_OCR = 6 * 1024**3
@@ -57,7 +58,7 @@ def _sweep() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(FileNotFoundError):
             found = folder.lstat()
-            if found.st_mtime < oldest and found.st_uid in (os.geteuid(), NOBODY):
+            if found.st_mtime < oldest and found.st_uid in (os.geteuid(), STRANGER):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -132,7 +133,7 @@ def unprivileged() -> int | None:
     if os.geteuid() != 0:
         return None
     needed = (Path(sys.executable).resolve(), Path(sys.prefix), Path(sys.base_prefix))
-    return NOBODY if all(map(_open_to_all, (*needed, Path(settings.BASE_DIR)))) else None
+    return STRANGER if all(map(_open_to_all, (*needed, Path(settings.BASE_DIR)))) else None
 
 
 def _open_to_all(path: Path) -> bool:

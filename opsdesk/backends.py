@@ -1,4 +1,4 @@
-"""Backends named in `settings.BACKENDS` the way Django names `STORAGES`, made lazily once a process."""
+"""Backends named in `settings.BACKENDS` the way Django names `STORAGES`, made once a process."""
 
 from functools import cache
 from typing import Any
@@ -11,7 +11,8 @@ from django.utils.module_loading import import_string
 @cache
 def backend(alias: str) -> Any:
     """The backend called `alias` ("embedder", "llm", …), or None when it is not configured."""
-    config = settings.BACKENDS.get(alias)
+    backends: dict[str, dict[str, Any] | None] = settings.BACKENDS
+    config = backends.get(alias)
     if config is None:
         return None
     return import_string(config["BACKEND"])(**config.get("OPTIONS", {}))

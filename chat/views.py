@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from chat import visitors
 from chat.asking import MESSAGE_LENGTH
+from chat.limits import allow
 from chat.models import Message
 from knowledge.models import Chunk, KnowledgeBase
 from opsdesk.errors import BoundaryError
@@ -20,6 +21,7 @@ from opsdesk.errors import BoundaryError
 if TYPE_CHECKING:
     from chat.exports.answer import Answer
 
+EXPORTS_A_MINUTE = 10  # of one person: setting a long table takes seconds
 EXAMPLES = 4
 EXAMPLE_LENGTH = 40  # characters: longer questions do not read well on a button
 
@@ -110,6 +112,10 @@ def _export(suffix: str, media_type: str) -> Any:
     @require_safe
     def view(request: HttpRequest, pk: int) -> HttpResponse:
         answer = _answer(request, pk)
+        who = request.user.pk or visitors.visitor(request.COOKIES)
+        if not allow(f"export:{who}", EXPORTS_A_MINUTE):
+            sentence = _("Too many exports. Please wait a minute.")
+            return HttpResponse(sentence, status=429, content_type="text/plain; charset=utf-8")
         try:
             content = import_string(f"chat.exports.{suffix}.export")(answer)
         except BoundaryError as error:

@@ -89,13 +89,14 @@ def _table(document: Document, table: Table) -> None:
     if not table.cells:
         return
     grid = document.add_table(table.rows, table.columns, "Table Grid")
+    places = [row.cells for row in grid.rows]  # grid.cell() would lay out the table each time
     for cell in table.cells:
-        place = grid.cell(cell.row, cell.column)
+        place = places[cell.row][cell.column]
         if cell.rows > 1 or cell.columns > 1:
-            last = grid.cell(cell.row + cell.rows - 1, cell.column + cell.columns - 1)
+            last = places[cell.row + cell.rows - 1][cell.column + cell.columns - 1]
             place = place.merge(last)
         spans = [Span(s.text, bold=True) for s in cell.spans] if cell.header else cell.spans
-        place.paragraphs[0].style = "Cell"
+        place.paragraphs[0]._p.style = "Cell"  # by its id: looking the name up takes milliseconds
         _write(place.paragraphs[0], spans)
     for row in grid.rows[: table.header_rows]:
         row._tr.get_or_add_trPr().append(OxmlElement("w:tblHeader"))

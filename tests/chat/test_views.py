@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.signing import Signer
 
-from chat import transcript, visitors
+from chat import transcript, views, visitors
 from chat.models import Conversation
 from chat.views import examples
 from knowledge.models import Chunk, KnowledgeBase
@@ -117,6 +117,18 @@ def test_an_answer_is_exported_to_its_visitor_and_to_staff(client, answered, suf
     assert client.get(address).status_code == 404
     staff.user_permissions.add(permission("chat.view_conversation"))
     assert client.get(address).status_code == 200
+
+
+def test_exports_are_limited(client, answered, monkeypatch):
+    monkeypatch.setattr(views, "EXPORTS_A_MINUTE", 1)
+    Conversation.objects.update(visitor=visitor(client))
+    address = f"/messages/{answered.pk}/export.docx"
+    assert client.get(address).status_code == 200
+    refused = client.get(address)
+    assert (refused.status_code, refused.content.decode()) == (
+        429,
+        "导出过于频繁，请一分钟后再试。",
+    )
 
 
 def test_only_public_answers_are_exported(client, answered):

@@ -65,11 +65,16 @@ def add(
         document = _find(base, external_id, received.sha256)
         if document and (known := _known(document, received.sha256, problem)):
             _claim_external_id(document, external_id)
+            if approved:
+                approve(Document.objects.filter(pk=document.pk), user)
             return Added(document, known, created=False)
         if document is None:
             document = Document(
                 knowledge_base=base, external_id=external_id, origin=origin, created_by=user
             )
+        if document.current_id and approved and not document.approved_at:
+            indexing.remove(document)  # nobody approved what it held so far
+            document.current = None
         document.title = (title or document.title or Path(name).stem)[:500]
         document.approved_by = user if approved else None
         document.approved_at = timezone.now() if approved else None
@@ -134,7 +139,7 @@ def retry(document: Document) -> bool:
     return True
 
 
-def approve(documents: QuerySet[Document], user: User) -> int:
+def approve(documents: QuerySet[Document], user: User | None) -> int:
     """Let those that were only collected answer; how many."""
     with transaction.atomic():
         waiting = documents.filter(approved_at=None)

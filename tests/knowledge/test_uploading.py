@@ -197,6 +197,21 @@ def test_two_simultaneous_uploads_of_the_same_bytes_make_one_document(base):
     assert Document.objects.count() == Revision.objects.count() == OrmQ.objects.count() == 1
 
 
+def test_what_nobody_approved_does_not_answer_for_its_approved_replacement(base):
+    collected = add(base, b"# a\n\nsecret", external_id="x", approved=False)
+    tasks.process(collected.revision.pk)
+    assert Chunk.objects.filter(document=collected.document).exists()
+    add(base, b"# a\n\nopen", external_id="x")
+    assert not Chunk.objects.filter(document=collected.document).exists()
+
+
+def test_a_curator_who_uploads_what_was_collected_approves_it(base):
+    collected = add(base, approved=False)
+    again = add(base, user=User.objects.create(username="curator"))
+    assert not again.created
+    assert Document.objects.get(pk=collected.document.pk).approved_by.username == "curator"
+
+
 def zipped(members, flag=0):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -248,6 +263,15 @@ def test_bad_archives_are_refused_with_a_sentence(base, archive):
         list(uploading.add_archive(base, archive, approved=True))
     assert len(str(caught.value)) > 5
     assert not Document.objects.exists()
+
+
+def test_a_damaged_file_in_an_archive_keeps_those_before_it(base):
+    whole = zipped({"a.md": "# 好", "b.md": "# 坏" * 50}).read()
+    place = whole.index(b"b.md") + 10  # in the compressed bytes
+    archive = ContentFile(whole[:place] + b"\xff\xff" + whole[place + 2 :])
+    with pytest.raises(ParseError):
+        list(uploading.add_archive(base, archive, approved=True))
+    assert [document.title for document in Document.objects.all()] == ["a"]
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused_unread(base, settings):

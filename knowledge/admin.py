@@ -127,7 +127,8 @@ class DocumentAdmin(admin.ModelAdmin):
     change_form_template = "admin/knowledge/document/change_form.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Document]:
-        return super().get_queryset(request).annotate(chunk_count=Count("chunks"))
+        documents = super().get_queryset(request).defer("latest__parsed")
+        return documents.annotate(chunk_count=Count("chunks"))
 
     def get_urls(self) -> list[URLPattern]:
         states = self.admin_site.admin_view(self.states_view)
@@ -229,7 +230,7 @@ class DocumentAdmin(admin.ModelAdmin):
                 "document": document,
                 "state": self.state(document),
                 "chunks": self.passages(document),
-                "revisions": document.revisions.all(),
+                "revisions": document.revisions.defer("parsed"),
                 "has_file": document.latest and bool(document.latest.file),
                 "has_pages": document.latest and pages.has_pictures(document.latest),
                 **(extra_context or {}),

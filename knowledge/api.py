@@ -104,6 +104,7 @@ class DocumentViewSet(
         documents = (
             Document.objects.filter(knowledge_base__in=readable(self.request))
             .select_related("knowledge_base", "latest")
+            .defer("latest__parsed")
             .annotate(chunk_count=Count("chunks"))
         )
         user = self.request.user

@@ -255,7 +255,7 @@ class Attachment(models.Model):
 
 
 class Chunk(models.Model):
-    """A passage: what is found, cited and shown. Only the current revision of a document has chunks."""
+    """A passage: found, cited, shown. Only the current revision of a document has chunks."""
 
     class Kind(models.TextChoices):
         TEXT = "text", _("text")
@@ -344,9 +344,12 @@ class Embedding(models.Model):
             models.UniqueConstraint(fields=["index", "chunk"], name="embedding_once"),
         ]
 
+    def __str__(self) -> str:
+        return f"chunk {self.chunk_id} in {self.index_id}"
+
 
 class Lexicon(models.Model):
-    """What ranking by words needs to know of a knowledge base as a whole; written by `lexical` only."""
+    """What ranking by words needs to know of a whole knowledge base; written by `lexical` only."""
 
     knowledge_base = models.OneToOneField(
         KnowledgeBase, models.CASCADE, primary_key=True, related_name="lexicon"

@@ -27,7 +27,9 @@ def _readable(request: HttpRequest) -> Q:
 
 
 def _revision(request: HttpRequest, pk: int) -> Revision:
-    revisions = Revision.objects.filter(_readable(request)).select_related("document")
+    # What was parsed is large, and pictures of pages do without it.
+    revisions = Revision.objects.defer("parsed").filter(_readable(request))
+    revisions = revisions.select_related("document")
     return get_object_or_404(revisions, pk=pk)
 
 

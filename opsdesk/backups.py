@@ -28,8 +28,15 @@ from opsdesk import postgres
 
 FORMAT = 1
 MANIFEST, DUMP, FILES, SECRET = "manifest.json", "database.dump", "files", "secret.key"
-# Everything in the dump is made anew, whatever was there before.
-EMPTY_SCHEMA = b"DROP SCHEMA IF EXISTS public CASCADE;\nCREATE SCHEMA public;\n"
+# Everything in the dump is made anew, whatever was there before. Not the extension: the role of
+# an external database may not be allowed to make it.
+EMPTY_SCHEMA = b"""
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' LOOP
+        EXECUTE 'DROP TABLE public.' || name || ' CASCADE';
+    END LOOP;
+END $$;
+"""
 
 
 class BackupError(Exception):
@@ -153,7 +160,8 @@ def _load(dump: Path) -> None:
     with script.open("wb") as file:
         file.write(EMPTY_SCHEMA)
     with script.open("ab") as file:
-        _tool("pg_restore", "--no-owner", "--no-privileges", "--file=-", str(dump), stdout=file)
+        words = "--no-owner", "--no-privileges", "--no-comments", "--file=-", str(dump)
+        _tool("pg_restore", *words, stdout=file)
     connection.close()
     _tool(
         "psql",

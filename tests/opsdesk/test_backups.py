@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from opsdesk.backups import BackupError, backup, restore
 
@@ -53,6 +54,19 @@ def test_round_trip(installation, tmp_path):
     assert not (installation / "files" / "later.pdf").exists()
     assert (installation / "secret.key").read_text() == "the key"
     assert sorted(path.name for path in installation.iterdir()) == ["files", "secret.key"]
+
+
+def test_the_extension_stays(installation, tmp_path):
+    """The role of an external server could drop it with the schema, but not make it again."""
+    asked = "SELECT oid FROM pg_extension WHERE extname = 'vector'"
+    with connection.cursor() as cursor:
+        cursor.execute(asked)
+        before = cursor.fetchone()
+    backup(tmp_path / "all.tar")
+    restore(tmp_path / "all.tar", force=True)
+    with connection.cursor() as cursor:
+        cursor.execute(asked)
+        assert cursor.fetchone() == before is not None
 
 
 def test_an_installation_without_accounts_is_free(installation, tmp_path):

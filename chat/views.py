@@ -38,6 +38,8 @@ STRINGS = {
     "pages": _("%(page)s / %(pages)s"),
     "source": _("Source %(n)s: %(title)s"),
     "left": _("%(left)s characters left"),
+    "over": _("%(over)s characters too many"),
+    "state.nobody": _("Nobody is on duty now. Your questions are kept for them."),
     "state.queued": _("Called. Waiting for a person…"),
     "state.ahead": _("Called. %(waiting)s ahead of you."),
     "state.human": _("%(agent)s is with you."),
@@ -64,7 +66,6 @@ def page(request: HttpRequest) -> HttpResponse:
             "examples": examples(bases),
             "knows": Chunk.objects.filter(knowledge_base__in=bases, enabled=True).exists(),
             "config": {"strings": STRINGS, "length": MESSAGE_LENGTH},
-            "message_length": MESSAGE_LENGTH,
         },
     )
     visitors.remember(request, response)

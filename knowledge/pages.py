@@ -201,7 +201,7 @@ def _table(block: Block, parsed: ParsedDocument, row: int) -> dict[str, Any]:
 @cache
 def _parser() -> MarkdownIt:
     return (
-        MarkdownIt("commonmark", {"html": False})
+        MarkdownIt("commonmark", {"html": False, "breaks": True})
         .enable(["table", "strikethrough"])
         .disable("image")
     )

@@ -1,6 +1,7 @@
 """An answer as a document has it: the question, the text, what it shows and where it is from."""
 
 import io
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,6 +16,8 @@ from knowledge.models import Attachment
 
 PICTURE_SIDE = 1600  # pixels: more does not show on paper
 NAME_LENGTH = 40
+CELLS = re.compile(r"![A-Z]+\d+:[A-Z]+\d+$")  # of a named sheet, whose number adds nothing
+HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
 
 
 @dataclass
@@ -55,7 +58,7 @@ class Answer:
             text=message.text,
             at=timezone.localtime(message.created_at),
             figures=[_shown(figure.attachment, figure.citation) for figure in figures],
-            sources=[(_source(source), plain(source.quote)) for source in message.citations.all()],
+            sources=[(_source(source), _quote(source)) for source in message.citations.all()],
         )
 
     @property
@@ -83,12 +86,18 @@ def page_label(page: int | None) -> str:
 
 
 def _source(citation: Citation) -> str:
-    parts = (citation.title, page_label(citation.page), citation.locator)
+    page = "" if CELLS.search(citation.locator) else page_label(citation.page)
+    parts = (citation.title, page, citation.locator)
     return plain(f"[{citation.n}] " + " · ".join(part for part in parts if part))
 
 
+def _quote(citation: Citation) -> str:
+    return HEADING.sub("", plain(citation.quote))
+
+
 def _shown(attachment: Attachment, citation: Citation) -> ShownFigure:
-    parts = (attachment.number, attachment.caption, page_label(attachment.page), citation.title)
+    number = "" if attachment.caption.startswith(attachment.number) else attachment.number
+    parts = (number, attachment.caption, page_label(attachment.page), citation.title)
     label = plain(" · ".join(part for part in parts if part))
     if attachment.kind == Attachment.Kind.TABLE:
         return ShownFigure(label, table=html_table(attachment.html))

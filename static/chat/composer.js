@@ -30,7 +30,7 @@ export class Composer {
 
   #send() {
     const text = this.text.value.trim();
-    if (!text) return;
+    if (!text || text.length > config.length) return;
     this.text.value = "";
     this.#changed();
     this.onSend(text);
@@ -42,7 +42,10 @@ export class Composer {
     localStorage.setItem(DRAFT, text.value);
     text.style.height = "auto";
     text.style.height = `${text.scrollHeight + 2}px`;
-    const left = config.length - text.value.length;
-    this.left.textContent = left < SHOW_LEFT ? say("left", { left }) : "";
+    const left = config.length - text.value.trim().length;
+    const sentence = left < 0 ? say("over", { over: -left }) : say("left", { left });
+    this.left.textContent = left < SHOW_LEFT ? sentence : "";
+    text.ariaInvalid = left < 0;
+    this.form.querySelector("[type=submit]").disabled = left < 0;
   }
 }

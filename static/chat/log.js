@@ -2,6 +2,8 @@
 import { clone, say, time } from "./strings.js";
 
 const HEADINGS = "h1, h2, h3, h4, h5, h6";
+const ALONE = ["nobody_on_duty", "contact_saved"]; // no answer comes here for a while
+const CELLS = /![A-Z]+\d+:[A-Z]+\d+$/; // of a named sheet, whose number adds nothing
 
 export class Log {
   #messages = new Map(); // seq → element
@@ -97,8 +99,8 @@ export class Log {
       part.hidden = !newest.contains(part);
     }
     const asks = [...this.element.querySelectorAll("[data-event]")].at(-1);
-    for (const form of this.element.querySelectorAll(".contact")) {
-      form.hidden = !asks.contains(form);
+    for (const part of this.element.querySelectorAll(".contact, .another")) {
+      part.hidden = !asks.contains(part);
     }
   }
 }
@@ -121,9 +123,11 @@ function draw(message) {
     who.textContent = message.author || say("person");
   }
   if (message.event === "nobody_on_duty") element.append(clone("t-contact"));
-  if (message.options?.length) element.append(options(message.options));
-  if (message.figures?.length) element.append(figures(message.figures));
+  if (ALONE.includes(message.event)) element.append(clone("t-another"));
+  const shown = message.figures?.map(figure).filter((one) => !repeats(one, prose));
+  if (shown?.length) element.append(figures(shown));
   if (message.citations?.length) element.append(sources(message.citations));
+  if (message.options?.length) element.append(options(message.options));
   if (message.exports) element.append(actions(message));
   element.message = message;
   return element;
@@ -192,7 +196,7 @@ function options(labels) {
 }
 
 export function place({ page, locator }) {
-  return [page && say("page", { page }), locator].filter(Boolean).join(" · ");
+  return [page && !CELLS.test(locator) && say("page", { page }), locator].filter(Boolean).join(" · ");
 }
 
 function sources(citations) {
@@ -209,18 +213,27 @@ function sources(citations) {
   return section;
 }
 
-function figures(all) {
+function figures(elements) {
   const section = clone("t-figures");
-  for (const figure of all) {
-    const element = clone("t-figure");
-    const caption = [figure.number, figure.caption, place(figure), `[${figure.n}]`].filter(Boolean).join(" · ");
-    element.querySelector("figcaption").textContent = caption;
-    element.querySelector(".body").append(
-      figure.kind === "picture" ? picture(figure, caption) : table(figure, caption),
-    );
-    section.append(element);
-  }
+  section.append(...elements);
   return section;
+}
+
+function figure({ n, kind, number, caption, ...rest }) {
+  const element = clone("t-figure");
+  const name = caption.startsWith(number) ? [caption] : [number, caption];
+  const label = [...name, place(rest), `[${n}]`].filter(Boolean).join(" · ");
+  element.querySelector("figcaption").textContent = label;
+  const shown = kind === "picture" ? picture(rest, label) : table(rest, label);
+  element.querySelector(".body").append(shown);
+  return element;
+}
+
+// A table that the answer itself holds whole.
+function repeats(element, prose) {
+  const cells = (table) => [...table.querySelectorAll("th, td")].map((cell) => cell.innerText.trim());
+  const wanted = String(element.querySelector("table") && cells(element));
+  return [...prose.querySelectorAll("table")].some((table) => String(cells(table)) === wanted);
 }
 
 function picture({ url, width, height }, caption) {

@@ -98,8 +98,9 @@ const receive = {
     at("live").firstElementChild.append(text);
     scroll.follow();
   },
-  state({ state, agent, waiting }) {
-    const key = { queued: waiting > 0 ? "state.ahead" : "state.queued", offered: "state.queued",
+  state({ state, agent, waiting, staffed }) {
+    const called = waiting > 0 ? "state.ahead" : "state.queued";
+    const key = { queued: staffed ? called : "state.nobody", offered: "state.queued",
       human: agent ? "state.human" : "state.human.unnamed", resolved: "state.resolved" }[state];
     at("state").hidden = !key;
     at("state").textContent = key ? say(key, { agent, waiting }) : "";
@@ -150,6 +151,7 @@ const clicks = {
     if (citation) drawer.open(citation);
   },
   ".option, .example": (hit) => send(hit.textContent),
+  ".another button": restart,
   ".figures .picture": (hit) => zoom.open(hit.querySelector("img")),
   ".copy": (hit) => copy(hit, hit.closest(".message").message.text),
   ".copy-code": (hit) => copy(hit, hit.previousElementSibling.textContent),
@@ -167,10 +169,12 @@ at("log").addEventListener("submit", (event) => {
   socket.send({ type: "contact", text: event.target.elements.contact.value });
 });
 at("person").addEventListener("click", () => socket.send({ type: "person" }));
-at("new").addEventListener("click", () => {
+at("new").addEventListener("click", restart);
+
+function restart() {
   outbox.clear();
   socket.send({ type: "new" });
-});
+}
 
 async function copy(button, text) {
   await navigator.clipboard.writeText(text);

@@ -9,10 +9,13 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from chat import presenting
 from chat.models import Conversation, Turn
+
+EXCERPT = 80  # characters of a question in a list
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -28,7 +31,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 @admin.register(Conversation)
 class ConversationAdmin(ReadOnlyAdmin):
-    list_display = ["__str__", "state", "owner", "channel", "who", "last_seq", "updated_at"]
+    list_display = ["__str__", "state", "owner", "channel", "who", "updated_at"]
     list_filter = ["state", "channel", "knowledge_base", "updated_at"]
     search_fields = ["title", "messages__text", "user__username"]
     date_hierarchy = "created_at"
@@ -63,22 +66,30 @@ def transcript_html(conversation: Conversation, after: int = 0) -> SafeString:
 @admin.register(Turn)
 class TurnAdmin(ReadOnlyAdmin):
     list_display = [
-        "pk", "question", "outcome", "confidence", "status", "attempt", "seconds", "created_at",
+        "asked", "outcome", "sureness", "status", "attempt", "seconds", "created_at",
     ]  # fmt: skip
     list_filter = ["outcome", "status", "created_at"]
     search_fields = ["message__text", "reply__text"]
     date_hierarchy = "created_at"
     fields = [
-        "conversation_link", "question", "answer", "outcome", "confidence", "status", "attempt",
+        "conversation_link", "question", "answer", "outcome", "sureness", "status", "attempt",
         "pending", "created_at", "started_at", "finished_at", "seconds", "how",
     ]  # fmt: skip
-    readonly_fields = ["conversation_link", "question", "answer", "seconds", "how"]
+    readonly_fields = ["conversation_link", "question", "answer", "sureness", "seconds", "how"]
 
     class Media:
         css = {"all": ["chat/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Turn]:
         return super().get_queryset(request).select_related("message", "reply", "conversation")
+
+    @admin.display(description=_("question"))
+    def asked(self, turn: Turn) -> str:
+        return Truncator(turn.message.text).chars(EXCERPT)
+
+    @admin.display(description=_("confidence"), ordering="confidence")
+    def sureness(self, turn: Turn) -> str:
+        return "" if turn.confidence is None else f"{turn.confidence:.2f}"
 
     @admin.display(description=_("question"))
     def question(self, turn: Turn) -> str:

@@ -29,7 +29,7 @@ class KnowledgeBaseAdmin(admin.ModelAdmin):
     list_display = ["name", "slug", "audience", "documents", "chunks", "failed", "trial"]
     search_fields = ["name", "slug"]
     prepopulated_fields = {"slug": ["name"]}
-    filter_horizontal = ["groups"]
+    autocomplete_fields = ["groups"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[KnowledgeBase]:
         failed = Q(documents__latest__status=Status.FAILED)
@@ -256,19 +256,24 @@ class DocumentAdmin(admin.ModelAdmin):
 
 
 class ChunkAdmin(admin.ModelAdmin):
-    list_display = ["excerpt", "document", "place", "kind", "enabled"]
+    list_display = ["excerpt", "source", "place", "kind", "enabled"]
     list_editable = ["enabled"]
     list_display_links = ["excerpt"]
     list_filter = ["knowledge_base", "kind", "enabled"]
     list_select_related = ["document"]
     search_fields = ["text", "question", "document__title"]
-    fields = ["document", "headings", "place", "kind", "question", "text", "enabled"]
-    readonly_fields = ["document", "headings", "place", "kind"]
+    fields = ["source", "headings", "place", "kind", "question", "text", "enabled"]
+    readonly_fields = ["source", "headings", "place", "kind"]
     show_full_result_count = False
 
     @admin.display(description=gettext_lazy("text"))
     def excerpt(self, chunk: Chunk) -> str:
         return Truncator(chunk.question or chunk.text).chars(120)
+
+    @admin.display(description=gettext_lazy("document"), ordering="document")
+    def source(self, chunk: Chunk) -> SafeString:
+        url = reverse("admin:knowledge_document_change", args=[chunk.document_id])
+        return format_html('<a href="{}">{}</a>', url, chunk.document)
 
     @admin.display(description=gettext_lazy("headings"))
     def headings(self, chunk: Chunk) -> str:

@@ -64,8 +64,12 @@ def test_a_curator_uploads_watches_retries_and_deletes(tmp_path, files):
         page.click("button[name=index]")
         page.wait_for_selector(".upload-state .state-ready", timeout=60_000)
 
-        # And delete all that is there.
+        # All columns are in sight, none squeezed to a character.
         page.goto(f"{url}/admin/knowledge/document/")
+        assert page.locator(".results").evaluate("e => e.scrollWidth - e.clientWidth") == 0
+        assert page.locator("#result_list tbody th").first.bounding_box()["width"] > 100
+
+        # And delete all that is there.
         page.check("#action-toggle")
         page.select_option("select[name=action]", "delete_selected")
         page.click("button[name=index]")

@@ -46,7 +46,7 @@ def export(answer: Answer) -> bytes:
 
 def _print(answer: Answer, grid: bool) -> bytes:
     html = render_to_string(
-        "chat/export.html",
+        "chat/exports/answer.html",
         {
             "answer": answer,
             "text": _markdown().render(plain(answer.text)),

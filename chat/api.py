@@ -35,6 +35,7 @@ QUESTION = OpenApiExample(
     value={"knowledge_base": "ops", "question": "How do I restart nginx?"},
     request_only=True,
 )
+from opsdesk.realtime import RECONNECTED
 
 
 class NoRunner(APIException):
@@ -198,14 +199,20 @@ async def _stream(conversation: Conversation, question: str) -> AsyncIterator[by
     try:
         message, turn = await _db(asking.ask, conversation, question)
         deadline = time.monotonic() + settings.TURN_SECONDS
-        while turn and not await _db(_ended, turn) and time.monotonic() < deadline:
-            await asyncio.wait({heard}, timeout=KEEP_ALIVE if not heard.done() else 0)
+        ended = turn is None
+        while turn and not ended and time.monotonic() < deadline:
+            await asyncio.wait({heard}, timeout=KEEP_ALIVE)
             if not heard.done():
                 yield b": still here\n\n"
+                ended = await _db(_ended, turn)  # the hint of its end may be lost
                 continue
             hint, heard = heard.result(), asyncio.create_task(layer.receive(channel))
-            if hint.get("turn") == turn.pk and (told := _told(hint)):
-                yield told
+            if hint == RECONNECTED:
+                ended = await _db(_ended, turn)
+            elif hint.get("turn") == turn.pk:
+                if told := _told(hint):
+                    yield told
+                ended = hint["type"] == "conversation.turn"
         yield event("answer", await _db(_encoded, message))
     finally:
         heard.cancel()

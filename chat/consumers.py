@@ -303,7 +303,7 @@ def _messages(conversation_id: uuid.UUID | None, after: int) -> list[dict[str, A
 def _state(conversation_id: uuid.UUID | None) -> dict[str, Any]:
     conversation = Conversation.objects.filter(pk=conversation_id or uuid.UUID(int=0)).first()
     if conversation is None:
-        return {"state": Conversation.State.BOT, "agent": None, "waiting": 0}
+        return {"state": Conversation.State.BOT, "agent": None, "waiting": 0, "staffed": False}
     return {"state": conversation.state, **asking.desk("standing")(conversation)}
 
 

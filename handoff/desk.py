@@ -212,11 +212,12 @@ def leave_contact(conversation: Conversation, text: str) -> None:
 
 
 def standing(conversation: Conversation) -> dict[str, Any]:
-    """What the customer is told about it: {"agent": name or None, "waiting": handoffs ahead}."""
+    """What the customer is told about it: {"agent": name or None, "waiting": handoffs ahead,
+    "staffed": whether somebody is on duty}."""
+    told = {"agent": None, "waiting": 0, "staffed": Agent.objects.available().exists()}
     handoff = Handoff.objects.unfinished().filter(conversation=conversation).first()
     if handoff is None:
-        return {"agent": None, "waiting": 0}
+        return told
     if handoff.taken_by:
-        return {"agent": str(getattr(handoff.taken_by, "agent", handoff.taken_by)), "waiting": 0}
-    ahead = Handoff.objects.waiting().filter(pk__lt=handoff.pk).count()
-    return {"agent": None, "waiting": ahead}
+        return told | {"agent": str(getattr(handoff.taken_by, "agent", handoff.taken_by))}
+    return told | {"waiting": Handoff.objects.waiting().filter(pk__lt=handoff.pk).count()}

@@ -15,7 +15,8 @@ PASSAGES = 5  # looked at, however many were asked for
 # Fitted on three sets with unanswerable questions; docs/retrieval.md says how well it carries
 # over to a set that it has not seen.
 INTERCEPT = -4.8
-COEFFICIENTS = {"strength": 2.2, "coverage": 2.2, "ascii": 1.5}
+COEFFICIENTS = {"strength": 2.2, "coverage": 2.2, "ascii": 1.5, "small": 1.6}
+SMALL = 400  # chunks: the sets that the others were fitted on have more
 
 
 class Found(Protocol):
@@ -37,7 +38,10 @@ def confidence(asked: lexical.Query, passages: Sequence[Found]) -> float:
 def features(asked: lexical.Query, passages: Sequence[Found]) -> dict[str, float]:
     """`strength`: the best passage's score by words ÷ what one mention of every term gives;
     `coverage`: idf share of the words that stand in any of the first passages;
-    `ascii`: share of the question's ASCII words that stand in the best one, 1 without such."""
+    `ascii`: share of the question's ASCII words that stand in the best one, 1 without such;
+    `small`: 1 in a base of a tenth of SMALL chunks or less, 0 from SMALL on. There most words
+    of a question stand nowhere and weigh the most, so that strength and coverage run low
+    whether or not the answer is there."""
     held = [passage.words for passage in passages[:PASSAGES]]
     worth = asked.words()
     total = sum(worth.values())
@@ -49,4 +53,9 @@ def features(asked: lexical.Query, passages: Sequence[Found]) -> dict[str, float
         else 0.0,
         "coverage": covered / total if total else 0.0,
         "ascii": sum(word in held[0] for word in written) / len(written) if written else 1.0,
+        "small": _small(asked.chunks),
     }
+
+
+def _small(chunks: int) -> float:
+    return min(1.0, max(0.0, math.log10(SMALL / max(1, chunks))))

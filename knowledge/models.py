@@ -19,7 +19,7 @@ class KnowledgeBaseQuerySet(models.QuerySet["KnowledgeBase"]):
         if user.is_active and user.is_superuser:
             return self
         readable = Q(audience=KnowledgeBase.Audience.VISITORS)
-        if user.is_authenticated:
+        if user.is_authenticated and user.is_active:
             readable |= Q(audience=KnowledgeBase.Audience.SIGNED_IN)
             readable |= Q(audience=KnowledgeBase.Audience.GROUPS, groups__user=user)
         return self.filter(readable).distinct()

@@ -96,12 +96,18 @@ class Listener:
                     for name in self.channels:  # they were there while nobody listened
                         self.put(name, RECONNECTED)
                     async for notice in listening.notifies():
-                        self.deliver(json.loads(notice.payload))
+                        self._deliver(notice.payload)
             except (psycopg.Error, PostgresError, OSError) as error:
                 logger.warning("Realtime connection lost: %s", str(error).strip())
             self.connected.clear()
             await asyncio.sleep(pause)
             pause = min(pause * 2, RECONNECT_SECONDS[1])
+
+    def _deliver(self, payload: str) -> None:
+        try:
+            self.deliver(json.loads(payload))
+        except (ValueError, KeyError, TypeError):
+            logger.warning("A notification that is not ours on channel %s", NOTIFY_CHANNEL)
 
     def deliver(self, envelope: dict[str, Any]) -> None:
         if "group" in envelope:

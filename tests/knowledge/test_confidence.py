@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from knowledge import confidence, lexical, retrieval
@@ -52,3 +54,13 @@ def test_the_share_of_ascii_words_is_taken_in_the_best_passage(base):
 
 def test_without_passages_there_is_no_confidence(base):
     assert confidence.confidence(lexical.query("备份", [base.pk]), []) == 0.0
+
+
+def test_a_small_base_is_made_up_for_and_never_beyond_bounds(base):
+    asked = lexical.query("nginx 重启", [base.pk])
+    passages = retrieval.search("nginx 重启", [base]).passages
+    sizes = {n: confidence.features(replace(asked, chunks=n), passages)["small"]
+             for n in (0, 3, 40, 200, 400, 10_000)}  # fmt: skip
+    assert sizes[0] == sizes[3] == sizes[40] == 1
+    assert 0 < sizes[200] < 1
+    assert sizes[400] == sizes[10_000] == 0

@@ -27,6 +27,7 @@ from chat import asking, presenting, runner, transcript
 from chat.models import Conversation, Message, Turn
 from chat.serializers import AnswerSerializer, AskSerializer, ConversationSerializer
 from knowledge.models import KnowledgeBase
+from opsdesk.realtime import RECONNECTED
 
 POLL = 0.05, 0.5  # seconds between looks at a turn: first and longest
 KEEP_ALIVE = 10.0  # seconds of silence in a stream before a comment is sent
@@ -35,7 +36,6 @@ QUESTION = OpenApiExample(
     value={"knowledge_base": "ops", "question": "How do I restart nginx?"},
     request_only=True,
 )
-from opsdesk.realtime import RECONNECTED
 
 
 class NoRunner(APIException):

@@ -220,3 +220,14 @@ def test_the_schema_is_complete(tmp_path):
     search = schema["paths"]["/api/v1/search/"]["post"]
     assert search["requestBody"]["content"]["application/json"]["examples"]
     assert search["responses"]["200"]["content"]["application/json"]["examples"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_nul_is_the_callers_mistake(writer):
+    search = {"knowledge_base": "op\0s", "query": "nginx"}
+    answers = [
+        writer.get(DOCUMENTS, {"external_id": "\0"}),
+        writer.get("/api/v1/knowledge-bases/%00/"),
+        writer.post("/api/v1/search/", search, format="json"),
+    ]
+    assert {answer.status_code for answer in answers} <= {400, 404}

@@ -95,7 +95,7 @@ def test_what_nobody_wrote_down_goes_to_a_person(page, agent):
     reply = ask(page, "周末去海南旅游住哪家酒店便宜？")
     page.wait_for_selector(".system[data-event=handoff_requested]")
     assert Handoff.objects.get(conversation=conversation_of(page)).status == Handoff.Status.WAITING
-    assert page.is_disabled("#person")
+    page.wait_for_selector("#person:disabled")
     assert reply.is_visible()
 
 
@@ -112,7 +112,7 @@ def test_with_nobody_on_duty_a_way_to_be_reached_is_left(page):
     form.locator("input").fill("13800000000")
     form.locator("button").click()
     page.wait_for_selector(".system[data-event=contact_saved]")
-    assert not form.is_visible()
+    form.wait_for(state="hidden")
     assert Handoff.objects.get(conversation=conversation_of(page)).contact == "13800000000"
 
 

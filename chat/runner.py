@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.utils import translation
+from structlog.contextvars import bound_contextvars
 
 from chat import graph, transcript, turns
 from chat.asking import WAKE_CHANNEL
@@ -53,7 +54,7 @@ def run_waiting() -> int:
 def make(turn: Turn, cancelled: threading.Event) -> None:
     """Answer one claimed turn. Errors leave it claimed: its lease runs out."""
     conversation = Conversation.objects.get(pk=turn.conversation_id)
-    with translation.override(conversation.language):
+    with bound_contextvars(turn=turn.pk), translation.override(conversation.language):
         state = turns.load(turn)
         if turn.attempt > turns.ATTEMPTS:
             state.reason = "failed"
@@ -62,7 +63,7 @@ def make(turn: Turn, cancelled: threading.Event) -> None:
             state.emit, state.cancelled = _emitter(turn), cancelled.is_set
             state = graph.run(state)
         outcome = turns.finish(turn, state)
-    logger.info("Turn %s ended: %s", turn.pk, outcome or "lease lost")
+        logger.info("Turn %s ended: %s", turn.pk, outcome or "lease lost")
 
 
 def _emitter(turn: Turn) -> Any:

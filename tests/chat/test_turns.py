@@ -1,7 +1,9 @@
+import logging
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from structlog.contextvars import get_contextvars
 
 from chat import asking, runner, turns
 from chat.models import Turn
@@ -37,6 +39,24 @@ def test_a_question_is_answered_with_its_source(base, conversation):
     assert reply.data["mode"] == "extractive"
     assert turn.trace["passages"][0]["title"] == "磁盘空间"
     assert set(turn.trace["steps"]) == {"clarify", "recall", "answer"}
+
+
+def test_what_is_logged_of_a_turn_names_it(base, conversation):
+    _message, turn = asking.ask(conversation, "我要转人工")
+    named = []
+
+    class Reader(logging.Handler):
+        def emit(self, record):
+            named.append((record.name, get_contextvars().get("turn")))
+
+    reader = Reader()
+    logging.getLogger().addHandler(reader)
+    try:
+        runner.run_waiting()
+    finally:
+        logging.getLogger().removeHandler(reader)
+    assert ("chat.runner", turn.pk) in named
+    assert ("handoff.desk", turn.pk) in named
 
 
 def test_what_is_not_known_goes_to_a_person(base, conversation):

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from knowledge.retrieval import Passage, Retrieval
-
 from chat.models import Turn
 from knowledge.models import KnowledgeBase
+from knowledge.retrieval import Passage, Retrieval
 
 Reason = Literal["asked", "unhappy", "no_answer", "failed"]
 

@@ -1,4 +1,4 @@
-"""Makes the demo's PDF, Word and Excel files from `source/`: python -m knowledge.demo.make
+"""Makes the demo's PDF, Word and Excel files from `source/`: python knowledge/demo/make.py
 
 For development only: the files are committed, nothing is made when OpsDesk runs.
 """
@@ -18,12 +18,17 @@ from docx.shared import Pt
 from openpyxl import Workbook
 from openpyxl.styles import Alignment, Font, PatternFill
 from PIL import Image, ImageDraw, ImageFont
-from xhtml2pdf import pisa
+from reportlab.platypus import paragraph
+from xhtml2pdf import pisa, reportlab_paragraph
+from xhtml2pdf.config.resources import ResourceAccessPolicy
 
 HERE = Path(__file__).parent
 SOURCE, FILES = HERE / "source", HERE / "files"
 FONT = Path(docvortex.__file__).parent / "resources" / "fonts" / "DroidSansFallbackFull.ttf"
 INK, QUIET, LINE, PAPER = "#1f2933", "#7b8794", "#d5dde5", "#ffffff"
+# xhtml2pdf carries an old copy of this function, which cuts Latin words in two.
+reportlab_paragraph.cjkFragSplit = paragraph.cjkFragSplit
+
 BLUE, RED, AMBER, GREEN = "#1d5b8f", "#c0392b", "#b9770e", "#1e8449"
 
 
@@ -41,7 +46,8 @@ def make_pdf() -> None:
     html = (SOURCE / "database_manual.html").read_text("utf-8")
     html = html.replace("{{font}}", str(FONT)).replace("{{screenshot}}", screenshot)
     made = io.BytesIO()
-    if pisa.CreatePDF(html, dest=made).err:
+    policy = ResourceAccessPolicy(allow_remote=False, base_dir=FONT.parent)
+    if pisa.CreatePDF(html, dest=made, resource_policy=policy).err:
         raise SystemExit("the PDF could not be made")
     (FILES / "database-manual.pdf").write_bytes(made.getvalue())
 

@@ -7,7 +7,8 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 # uv reads no pip settings: hand on where pip finds its files.
 FROM := $(addprefix --find-links=,$(PIP_FIND_LINKS)) \
 	$(addprefix --index=,$(PIP_EXTRA_INDEX_URL)) $(addprefix --default-index=,$(PIP_INDEX_URL))
-INSTALL := $(UV) pip install --quiet --python $(BIN)/python $(FROM)
+# Compiled now, or every start would compile again where Python may not write.
+INSTALL := $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python $(FROM)
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 

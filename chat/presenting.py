@@ -73,7 +73,7 @@ def shown(messages: QuerySet[Message]) -> QuerySet[Message]:
     )
 
 
-def message_json(message: Message, viewer: Any = None) -> dict[str, Any]:
+def message_json(message: Message) -> dict[str, Any]:
     """The public shape of a message; a system message and a customer's are plain text."""
     citations = list(message.citations.all())
     formatted = message.role in (Message.Role.ASSISTANT, Message.Role.AGENT)

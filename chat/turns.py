@@ -11,10 +11,9 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from chat import transcript
-from chat.asking import wake_runner
+from chat.asking import call_human, wake_runner
 from chat.models import Citation, Conversation, Figure, Message, Turn
 from chat.state import Said, TurnState
-from chat.steps.escalate import call_human
 from knowledge.models import Attachment, KnowledgeBase
 from opsdesk.realtime import notify
 

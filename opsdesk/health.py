@@ -6,13 +6,13 @@ from collections.abc import Callable
 from django.conf import settings
 from django.core.cache import cache
 from django.db import Error, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.utils.module_loading import import_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django_q.status import Stat
 
+from opsdesk.installing import unapplied
 from opsdesk.postgres import PostgresError
 
 Check = Callable[[], str]  # "ok", or what is wrong
@@ -36,8 +36,7 @@ def database() -> str:
 
 
 def migrations() -> str:
-    executor = MigrationExecutor(connection)
-    waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    waiting = unapplied()
     return f"{len(waiting)} not applied" if waiting else "ok"
 
 

@@ -1,12 +1,9 @@
-"""Last step, when a person is needed: say why. `call_human` runs in the turn's transaction."""
+"""Last step, when a person is needed: say why. `chat.turns.finish` calls that one."""
 
 from django.utils.translation import gettext as _
 
-from chat.asking import call_human
 from chat.models import Turn
 from chat.state import TurnState
-
-__all__ = ["call_human", "escalate"]
 
 
 def escalate(turn: TurnState) -> TurnState:

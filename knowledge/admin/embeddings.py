@@ -22,6 +22,7 @@ from opsdesk.errors import Conflict
 CHANGELIST = "admin:knowledge_embeddingindex_changelist"
 
 
+@admin.register(EmbeddingIndex)
 class EmbeddingIndexAdmin(admin.ModelAdmin):
     list_display = ["model", "embedder", "dimensions", "progress", "created_at", "activated_at"]
     list_display_links = None

@@ -1,98 +1,28 @@
-"""Curators' pages: bases, documents and how far they are, passages."""
+"""Curators' pages of documents: upload, how far they are, the read original."""
 
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from knowledge import indexing, pages, retrieval, uploading
-from knowledge.admin_embedding import EmbeddingIndexAdmin
+from knowledge import indexing, pages, uploading
+from knowledge.admin.parts import chunks_link, deleted
 from knowledge.forms import UploadForm
-from knowledge.models import Chunk, Document, EmbeddingIndex, KnowledgeBase, Status
+from knowledge.models import Document, KnowledgeBase, Status
+from knowledge.permissions import ByBase
 from opsdesk.errors import ParseError
 
 SHOWN_AT_ONCE = 200  # documents whose state a list may ask for
-
-
-class KnowledgeBaseAdmin(admin.ModelAdmin):
-    list_display = ["name", "slug", "audience", "documents", "chunks", "failed", "trial"]
-    search_fields = ["name", "slug"]
-    prepopulated_fields = {"slug": ["name"]}
-    autocomplete_fields = ["groups"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[KnowledgeBase]:
-        failed = Q(documents__latest__status=Status.FAILED)
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                document_count=Count("documents", distinct=True),
-                failed_count=Count("documents", filter=failed, distinct=True),
-            )
-        )
-
-    def get_urls(self) -> list[URLPattern]:
-        page = self.admin_site.admin_view(self.try_view)
-        return [
-            path("<int:pk>/try/", page, name="knowledge_knowledgebase_try"),
-            *super().get_urls(),
-        ]
-
-    @admin.display(description=gettext_lazy("documents"), ordering="document_count")
-    def documents(self, base: Any) -> SafeString:
-        return _documents_link(base, str(base.document_count))
-
-    @admin.display(description=gettext_lazy("chunks"))
-    def chunks(self, base: KnowledgeBase) -> int:
-        return base.chunks.count()
-
-    @admin.display(description=gettext_lazy("failed"), ordering="failed_count")
-    def failed(self, base: Any) -> SafeString | str:
-        if not base.failed_count:
-            return ""
-        return _documents_link(base, str(base.failed_count), "&latest__status__exact=failed")
-
-    @admin.display(description=gettext_lazy("try"))
-    def trial(self, base: KnowledgeBase) -> SafeString:
-        url = reverse("admin:knowledge_knowledgebase_try", args=[base.pk])
-        return format_html('<a href="{}">{}</a>', url, _("Try out"))
-
-    def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """What a question finds: the passages with their scores by stage and the words that hit."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        base = get_object_or_404(KnowledgeBase, pk=pk)
-        query = request.GET.get("q", "").strip()[:2000]
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Try out: %(base)s") % {"base": base},
-            "opts": self.opts,
-            "query": query,
-            "found": retrieval.search(query, [base], 10) if query else None,
-        }
-        return TemplateResponse(request, "admin/knowledge/knowledgebase/try.html", context)
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        return _deleted(objs)
-
-    def delete_model(self, request: HttpRequest, obj: KnowledgeBase) -> None:
-        uploading.delete(obj.documents.all())
-        obj.delete()
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[KnowledgeBase]) -> None:
-        for base in queryset:
-            self.delete_model(request, base)
 
 
 class ApprovedFilter(admin.SimpleListFilter):
@@ -108,7 +38,8 @@ class ApprovedFilter(admin.SimpleListFilter):
         return queryset.filter(approved_at__isnull=self.value() == "no")
 
 
-class DocumentAdmin(admin.ModelAdmin):
+@admin.register(Document)
+class DocumentAdmin(ByBase):
     list_display = [
         "title",
         "state",
@@ -146,7 +77,7 @@ class DocumentAdmin(admin.ModelAdmin):
 
     @admin.display(description=gettext_lazy("chunks"), ordering="chunk_count")
     def passages(self, document: Any) -> SafeString:
-        return _chunks_link(document, str(document.chunk_count))
+        return chunks_link(document, str(document.chunk_count))
 
     @admin.action(description=gettext_lazy("Process again"), permissions=["change"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Document]) -> None:
@@ -176,7 +107,7 @@ class DocumentAdmin(admin.ModelAdmin):
             indexing.update_chunks(obj.chunks.all())
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        return _deleted(objs)
+        return deleted(objs)
 
     def delete_model(self, request: HttpRequest, obj: Document) -> None:
         uploading.delete([obj])
@@ -255,52 +186,6 @@ class DocumentAdmin(admin.ModelAdmin):
         return JsonResponse({"documents": states})
 
 
-class ChunkAdmin(admin.ModelAdmin):
-    list_display = ["excerpt", "source", "place", "kind", "enabled"]
-    list_editable = ["enabled"]
-    list_display_links = ["excerpt"]
-    list_filter = ["knowledge_base", "kind", "enabled"]
-    list_select_related = ["document"]
-    search_fields = ["text", "question", "document__title"]
-    fields = ["source", "headings", "place", "kind", "question", "text", "enabled"]
-    readonly_fields = ["source", "headings", "place", "kind"]
-    show_full_result_count = False
-
-    @admin.display(description=gettext_lazy("text"))
-    def excerpt(self, chunk: Chunk) -> str:
-        return Truncator(chunk.question or chunk.text).chars(120)
-
-    @admin.display(description=gettext_lazy("document"), ordering="document")
-    def source(self, chunk: Chunk) -> SafeString:
-        url = reverse("admin:knowledge_document_change", args=[chunk.document_id])
-        return format_html('<a href="{}">{}</a>', url, chunk.document)
-
-    @admin.display(description=gettext_lazy("headings"))
-    def headings(self, chunk: Chunk) -> str:
-        return " › ".join(chunk.heading_path)
-
-    @admin.display(description=gettext_lazy("place"))
-    def place(self, chunk: Chunk) -> str:
-        parts = [_("page %(n)d") % {"n": chunk.page} if chunk.page else "", chunk.locator]
-        return " · ".join(filter(None, parts))
-
-    def save_model(self, request: HttpRequest, obj: Chunk, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        indexing.update_chunks(Chunk.objects.filter(pk=obj.pk))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False  # passages come from documents
-
-    def has_delete_permission(self, request: HttpRequest, obj: Chunk | None = None) -> bool:
-        return False  # disabled instead: the next revision would bring it back
-
-
-admin.site.register(KnowledgeBase, KnowledgeBaseAdmin)
-admin.site.register(Document, DocumentAdmin)
-admin.site.register(Chunk, ChunkAdmin)
-admin.site.register(EmbeddingIndex, EmbeddingIndexAdmin)
-
-
 def _add(request: HttpRequest, base: KnowledgeBase, file: Any) -> list[dict[str, Any]]:
     """Take in one uploaded file, or each file of an uploaded zip; a result a file."""
     options: dict[str, Any] = {"user": request.user, "approved": True}
@@ -315,11 +200,6 @@ def _add(request: HttpRequest, base: KnowledgeBase, file: Any) -> list[dict[str,
     except ParseError as error:
         results.append({"name": file.name, "failed": True, "text": str(error)})
     return results
-
-
-def _deleted(objs: Any) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-    """What the admin lists before it deletes: not each of thousands of passages."""
-    return [str(row) for row in objs], {}, set(), []
 
 
 def _result(name: str, added: uploading.Added) -> dict[str, Any]:
@@ -344,21 +224,3 @@ def _result(name: str, added: uploading.Added) -> dict[str, Any]:
 def _state(document: Document) -> SafeString:
     context = {"document": document, "revision": document.latest}
     return render_to_string("admin/knowledge/document/state.html", context)
-
-
-def _documents_link(base: KnowledgeBase, text: str, more: str = "") -> SafeString:
-    url = reverse("admin:knowledge_document_changelist")
-    return format_html(
-        '<a href="{}?knowledge_base__id__exact={}{}">{}</a>', url, base.pk, more, text
-    )
-
-
-def _chunks_link(document: Document, text: str) -> SafeString:
-    url = reverse("admin:knowledge_chunk_changelist")
-    return format_html(
-        '<a href="{}?document__id__exact={}" data-chunks="{}">{}</a>',
-        url,
-        document.pk,
-        document.pk,
-        text,
-    )

@@ -1,0 +1,5 @@
+"""The curators' pages, a module a subject."""
+
+from knowledge.admin import bases, chunks, documents, embeddings
+
+__all__ = ["bases", "chunks", "documents", "embeddings"]

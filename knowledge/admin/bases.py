@@ -1,0 +1,90 @@
+"""Curators' pages of knowledge bases."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from knowledge import retrieval, uploading
+from knowledge.admin.parts import deleted, documents_link
+from knowledge.models import KnowledgeBase, Status
+
+
+@admin.register(KnowledgeBase)
+class KnowledgeBaseAdmin(admin.ModelAdmin):
+    list_display = ["name", "slug", "audience", "documents", "chunks", "failed", "trial"]
+    search_fields = ["name", "slug"]
+    prepopulated_fields = {"slug": ["name"]}
+    autocomplete_fields = ["groups"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[KnowledgeBase]:
+        failed = Q(documents__latest__status=Status.FAILED)
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                document_count=Count("documents", distinct=True),
+                failed_count=Count("documents", filter=failed, distinct=True),
+            )
+        )
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.try_view)
+        return [
+            path("<int:pk>/try/", page, name="knowledge_knowledgebase_try"),
+            *super().get_urls(),
+        ]
+
+    @admin.display(description=gettext_lazy("documents"), ordering="document_count")
+    def documents(self, base: Any) -> SafeString:
+        return documents_link(base, str(base.document_count))
+
+    @admin.display(description=gettext_lazy("chunks"))
+    def chunks(self, base: KnowledgeBase) -> int:
+        return base.chunks.count()
+
+    @admin.display(description=gettext_lazy("failed"), ordering="failed_count")
+    def failed(self, base: Any) -> SafeString | str:
+        if not base.failed_count:
+            return ""
+        return documents_link(base, str(base.failed_count), "&latest__status__exact=failed")
+
+    @admin.display(description=gettext_lazy("try"))
+    def trial(self, base: KnowledgeBase) -> SafeString:
+        url = reverse("admin:knowledge_knowledgebase_try", args=[base.pk])
+        return format_html('<a href="{}">{}</a>', url, _("Try out"))
+
+    def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What a question finds: the passages with their scores by stage and the words that hit."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        base = get_object_or_404(KnowledgeBase, pk=pk)
+        query = request.GET.get("q", "").strip()[:2000]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Try out: %(base)s") % {"base": base},
+            "opts": self.opts,
+            "query": query,
+            "found": retrieval.search(query, [base], 10) if query else None,
+        }
+        return TemplateResponse(request, "admin/knowledge/knowledgebase/try.html", context)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        return deleted(objs)
+
+    def delete_model(self, request: HttpRequest, obj: KnowledgeBase) -> None:
+        uploading.delete(obj.documents.all())
+        obj.delete()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[KnowledgeBase]) -> None:
+        for base in queryset:
+            self.delete_model(request, base)

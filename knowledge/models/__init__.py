@@ -1,0 +1,50 @@
+"""What the team knows: bases, documents and their revisions, chunks, and the indexes over them."""
+
+from knowledge.models.bases import KnowledgeBase, KnowledgeBaseQuerySet, Role, Term, Tier
+from knowledge.models.chunks import Attachment, Chunk, ChunkEdit, attachment_path
+from knowledge.models.documents import (
+    Document,
+    Revision,
+    RevisionQuerySet,
+    Similarity,
+    Status,
+    revision_path,
+)
+from knowledge.models.entries import Entry, Import, import_path
+from knowledge.models.indexes import (
+    ChunkTerms,
+    Embedding,
+    EmbeddingIndex,
+    Lexicon,
+    TermCount,
+)
+from knowledge.models.sources import Source, SourceItem, SourceRun
+
+__all__ = [
+    "Attachment",
+    "Chunk",
+    "ChunkEdit",
+    "ChunkTerms",
+    "Document",
+    "Embedding",
+    "EmbeddingIndex",
+    "Entry",
+    "Import",
+    "KnowledgeBase",
+    "KnowledgeBaseQuerySet",
+    "Lexicon",
+    "Revision",
+    "RevisionQuerySet",
+    "Role",
+    "Similarity",
+    "Source",
+    "SourceItem",
+    "SourceRun",
+    "Status",
+    "Term",
+    "TermCount",
+    "Tier",
+    "attachment_path",
+    "import_path",
+    "revision_path",
+]

@@ -1,0 +1,124 @@
+"""Knowledge bases, who may do what with them, and their words."""
+
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+
+class Tier(models.TextChoices):
+    """How much effort reading a file takes: our own parsers, or MinerU with its models."""
+
+    NATIVE = "native", _("native, without models")
+    BASIC = "basic", _("MinerU basic")
+    STANDARD = "standard", _("MinerU standard")
+    ADVANCED = "advanced", _("MinerU advanced")
+
+
+class KnowledgeBaseQuerySet(models.QuerySet["KnowledgeBase"]):
+    def readable_by(self, user: Any) -> "KnowledgeBaseQuerySet":
+        """Those that `user` (a User or AnonymousUser) may be answered from."""
+        if user.is_active and user.is_superuser:
+            return self
+        readable = Q(audience=KnowledgeBase.Audience.VISITORS)
+        if user.is_authenticated and user.is_active:
+            readable |= Q(audience=KnowledgeBase.Audience.SIGNED_IN)
+            readable |= Q(audience=KnowledgeBase.Audience.GROUPS, groups__user=user)
+        return self.filter(readable).distinct()
+
+
+class KnowledgeBase(models.Model):
+    class Audience(models.TextChoices):
+        VISITORS = "visitors", _("Every visitor")
+        SIGNED_IN = "signed_in", _("Signed-in users")
+        GROUPS = "groups", _("Members of the groups below")
+
+    slug = models.SlugField(_("slug"), unique=True)
+    name = models.CharField(_("name"), max_length=200)
+    description = models.TextField(_("description"), blank=True)
+    audience = models.CharField(
+        _("who may read"), max_length=20, choices=Audience, default=Audience.SIGNED_IN
+    )
+    groups = models.ManyToManyField(Group, verbose_name=_("groups"), blank=True)
+    tier = models.CharField(
+        _("reading"),
+        max_length=20,
+        choices=Tier,
+        blank=True,
+        help_text=_("How its documents are read, unless a document says otherwise."),
+    )
+    # Raised by every change of what the base answers; caches are keyed by it.
+    version = models.PositiveBigIntegerField(_("version"), default=0, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = KnowledgeBaseQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("knowledge base")
+        verbose_name_plural = _("knowledge bases")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.Model):
+    """What the members of a group may do in the administration with one base.
+
+    Who has Django's own permissions on knowledge has them on every base; roles are for
+    those who have not. See `knowledge.permissions`.
+    """
+
+    class Kind(models.TextChoices):
+        VIEWER = "viewer", _("viewer: sees everything of it")
+        CURATOR = "curator", _("curator: uploads, edits, approves and deletes")
+
+    knowledge_base = models.ForeignKey(
+        KnowledgeBase, models.CASCADE, related_name="roles", verbose_name=_("knowledge base")
+    )
+    group = models.ForeignKey(
+        Group, models.CASCADE, related_name="knowledge_roles", verbose_name=_("group")
+    )
+    kind = models.CharField(_("role"), max_length=20, choices=Kind, default=Kind.CURATOR)
+
+    class Meta:
+        verbose_name = _("role")
+        verbose_name_plural = _("roles")
+        constraints = [
+            models.UniqueConstraint(fields=["knowledge_base", "group"], name="role_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.group}: {self.get_kind_display()}"
+
+
+class Term(models.Model):
+    """A word of a base and the other words that mean it; each finds what the others find."""
+
+    knowledge_base = models.ForeignKey(
+        KnowledgeBase,
+        models.CASCADE,
+        related_name="synonyms",
+        verbose_name=_("knowledge base"),
+    )
+    canonical = models.CharField(_("term"), max_length=100)
+    variants = ArrayField(
+        models.CharField(max_length=100), verbose_name=_("also called"), default=list, blank=True
+    )
+    note = models.CharField(_("note"), max_length=300, blank=True)
+    enabled = models.BooleanField(_("enabled"), default=True)
+    updated_at = models.DateTimeField(_("updated"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("term")
+        verbose_name_plural = _("terms")
+        ordering = ["canonical"]
+        constraints = [
+            models.UniqueConstraint(fields=["knowledge_base", "canonical"], name="term_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.canonical

@@ -1,0 +1,107 @@
+"""What search reads: words and vectors of every chunk. Written by `indexing` only."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+from pgvector.django import HalfVectorField, SparseVectorField
+
+from knowledge.models.bases import KnowledgeBase
+from knowledge.models.chunks import Chunk
+
+
+class EmbeddingIndex(models.Model):
+    """The vectors of one model over all chunks. A new one is built beside the one that answers."""
+
+    class State(models.TextChoices):
+        BUILDING = "building", _("building")
+        READY = "ready", _("ready")  # complete, kept for going back
+        ACTIVE = "active", _("answering")
+        FAILED = "failed", _("failed")
+
+    embedder = models.CharField(_("embedder"), max_length=100)  # name in the settings
+    model = models.CharField(_("model"), max_length=300)
+    dimensions = models.PositiveIntegerField(_("dimensions"))
+    state = models.CharField(_("state"), max_length=20, choices=State, default=State.BUILDING)
+    total = models.PositiveIntegerField(_("chunks"), default=0)
+    done = models.PositiveIntegerField(_("embedded"), default=0)
+    error = models.TextField(_("error"), blank=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    activated_at = models.DateTimeField(_("activated"), null=True)
+
+    class Meta:
+        verbose_name = _("embedding index")
+        verbose_name_plural = _("embedding indexes")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["state"], condition=Q(state="active"), name="embedding_index_one_active"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.model
+
+
+class Embedding(models.Model):
+    index = models.ForeignKey(EmbeddingIndex, models.CASCADE, related_name="embeddings")
+    chunk = models.ForeignKey(Chunk, models.CASCADE, related_name="embeddings")
+    knowledge_base = models.ForeignKey(KnowledgeBase, models.CASCADE, related_name="+")
+    # Of the index's dimensions; the HNSW index is partial, one for each EmbeddingIndex.
+    vector = HalfVectorField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["index", "chunk"], name="embedding_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"chunk {self.chunk_id} in {self.index_id}"
+
+
+class Lexicon(models.Model):
+    """What ranking by words needs to know of a whole knowledge base; written by `lexical` only."""
+
+    knowledge_base = models.OneToOneField(
+        KnowledgeBase, models.CASCADE, primary_key=True, related_name="lexicon"
+    )
+    chunks = models.PositiveBigIntegerField(default=0)
+    # Terms in all chunks by view, in the order of terms.VIEWS.
+    lengths = ArrayField(models.BigIntegerField(), size=3)
+    # The mean lengths that the weights of the chunks were reckoned with: renewed by
+    # `indexing.reindex` when the true means have moved away from them.
+    means = ArrayField(models.FloatField(), size=3)
+
+    def __str__(self) -> str:
+        return str(self.knowledge_base)
+
+
+class TermCount(models.Model):
+    """In how many chunks of a knowledge base a term stands."""
+
+    pk = models.CompositePrimaryKey("knowledge_base_id", "term")
+    knowledge_base = models.ForeignKey(
+        KnowledgeBase, models.CASCADE, related_name="+", db_index=False
+    )
+    term = models.IntegerField()  # lexical.key
+    chunks = models.IntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.term}: {self.chunks}"
+
+
+class ChunkTerms(models.Model):
+    """The terms of a chunk, weighed: score of a question = inner product with its terms' idf."""
+
+    chunk = models.OneToOneField(Chunk, models.CASCADE, primary_key=True, related_name="terms")
+    knowledge_base = models.ForeignKey(KnowledgeBase, models.CASCADE, related_name="+")
+    weights = SparseVectorField(dimensions=1_000_000_000)
+    words = ArrayField(models.IntegerField())  # keys of the word view, to find candidates by
+    lengths = ArrayField(models.IntegerField(), size=3)  # terms by view
+
+    class Meta:
+        indexes = [GinIndex(fields=["words"], name="chunkterms_words")]
+
+    def __str__(self) -> str:
+        return f"terms of chunk {self.chunk_id}"

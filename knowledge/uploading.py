@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -18,7 +19,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from knowledge import archives, indexing, pages, parsing, tasks
-from knowledge.models import Attachment, Document, KnowledgeBase, Revision, Status
+from knowledge.models import Attachment, Document, KnowledgeBase, Revision, Source, Status
 from opsdesk.errors import ParseError
 
 
@@ -52,19 +53,38 @@ def add(
     user: User | None = None,
     origin: str = Document.Origin.UPLOAD,
     approved: bool,
+    source: Source | None = None,
+    url: str = "",
+    product: str = "",
+    version: str = "",
+    environment: str = "",
+    tags: list[str] | None = None,
+    expires_on: date | None = None,
 ) -> Added:
     """Store one file and queue it.
 
     The same `external_id` replaces: the old revision answers until the new one is ready.
-    Without one, a document of the base with the same bytes is the same document.
+    Without one, a document of the base with the same bytes is the same document. Of what is
+    known about it already only what is given changes; a retired document is back.
     """
     name = clean_name(name)
+    facts = _given(
+        source=source,
+        url=url,
+        product=product,
+        version=version,
+        environment=environment,
+        tags=tags,
+        expires_on=expires_on,
+    )
     with _received(file) as received, ExitStack() as undo, transaction.atomic():
         media_type, problem = _look(received.path, name)
         _lock(base)
         document = _find(base, external_id, received.sha256)
         if document and (known := _known(document, received.sha256, problem)):
             _claim_external_id(document, external_id)
+            _learn(document, facts)
+            restore(Document.objects.filter(pk=document.pk))
             if approved:
                 approve(Document.objects.filter(pk=document.pk), user)
             return Added(document, known, created=False)
@@ -78,6 +98,9 @@ def add(
         document.title = (title or document.title or Path(name).stem)[:500]
         document.approved_by = user if approved else None
         document.approved_at = timezone.now() if approved else None
+        document.retired_at, document.retired_reason = None, ""
+        for field, value in facts.items():
+            setattr(document, field, value)
         document.save()
         revision = Revision(
             document=document,
@@ -141,12 +164,18 @@ def retry(document: Document) -> bool:
 
 def approve(documents: QuerySet[Document], user: User | None) -> int:
     """Let those that were only collected answer; how many."""
-    with transaction.atomic():
-        waiting = documents.filter(approved_at=None)
-        bases = set(waiting.values_list("knowledge_base_id", flat=True))
-        approved = waiting.update(approved_at=timezone.now(), approved_by=user)
-        _changed(bases)
-    return approved
+    return _set(documents.filter(approved_at=None), approved_at=timezone.now(), approved_by=user)
+
+
+def retire(documents: QuerySet[Document], reason: str) -> int:
+    """Let documents answer no more that their source no longer has; how many. They are kept."""
+    values = {"retired_at": timezone.now(), "retired_reason": reason[:300]}
+    return _set(documents.filter(retired_at=None), **values)
+
+
+def restore(documents: QuerySet[Document]) -> int:
+    """Let retired documents answer again; how many."""
+    return _set(documents.exclude(retired_at=None), retired_at=None, retired_reason="")
 
 
 def delete(documents: Iterable[Document]) -> None:
@@ -243,6 +272,28 @@ def _claim_external_id(document: Document, external_id: str) -> None:
     if external_id and not document.external_id:
         document.external_id = external_id
         document.save(update_fields=["external_id"])
+
+
+def _given(**facts: Any) -> dict[str, Any]:
+    return {field: value for field, value in facts.items() if value not in (None, "")}
+
+
+def _learn(document: Document, facts: dict[str, Any]) -> None:
+    """Take over what is now said about a document whose bytes are the same."""
+    new = {field: value for field, value in facts.items() if getattr(document, field) != value}
+    if new:
+        _set(Document.objects.filter(pk=document.pk), **new)
+        document.refresh_from_db(fields=list(new))
+
+
+def _set(documents: QuerySet[Document], **values: Any) -> int:
+    """Change what decides whether documents answer, locked in the order of a swap."""
+    with transaction.atomic():
+        locked = documents.select_for_update(of=("self",)).order_by("pk")
+        rows = dict(locked.values_list("pk", "knowledge_base_id"))
+        Document.objects.filter(pk__in=rows).update(updated_at=timezone.now(), **values)
+        _changed(set(rows.values()))
+    return len(rows)
 
 
 def _changed(bases: Iterable[int]) -> None:

@@ -1,6 +1,7 @@
 import io
 import threading
 import zipfile
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from django.db import connection
 from django_q.models import OrmQ
 
 from knowledge import archives, tasks, uploading
-from knowledge.models import Chunk, Document, KnowledgeBase, Revision, Status
+from knowledge.models import Chunk, Document, KnowledgeBase, Revision, Source, Status
 from opsdesk.errors import ParseError
 
 pytestmark = pytest.mark.django_db
@@ -284,3 +285,36 @@ def test_files_are_stored_by_content_not_by_name(base):
     added = add(base, name="../../evil.md")
     path = Path(added.revision.file.name)
     assert path.name.startswith(added.revision.sha256)
+
+
+def test_a_retired_document_answers_no_more_until_it_comes_back(base):
+    document = finish(add(base, external_id="a", product="网关")).document
+    base.refresh_from_db()
+    documents, before = Document.objects.filter(pk=document.pk), base.version
+    assert uploading.retire(documents, "gone from its folder") == 1
+    assert uploading.retire(documents, "again") == 0
+    document.refresh_from_db()
+    base.refresh_from_db()
+    assert (bool(document.retired_at), document.retired_reason) == (True, "gone from its folder")
+    assert base.version == before + 1
+
+    assert not add(base, external_id="a").created
+    document.refresh_from_db()
+    assert document.retired_at is None and not document.retired_reason
+    uploading.retire(documents, "gone")
+    assert add(base, "# 新的\n\n内容", external_id="a").document.retired_at is None
+    uploading.retire(documents, "gone")
+    assert uploading.restore(documents) == 1
+
+
+def test_only_what_is_given_of_a_document_changes(base):
+    source = Source.objects.create(knowledge_base=base, kind="folder", name="Share")
+    add(base, external_id="a", product="网关", tags=["网络"], url="https://wiki/a", source=source)
+    again = add(base, external_id="a", version="2.1", expires_on=date(2030, 1, 1))
+    document = Document.objects.get()
+    assert again.document == document and not again.created
+    assert (document.product, document.version, document.tags) == ("网关", "2.1", ["网络"])
+    assert (document.source, document.url) == (source, "https://wiki/a")
+    add(base, "# 另一份\n\n内容", external_id="a", tags=[])
+    document.refresh_from_db()
+    assert document.tags == [] and document.expires_on == date(2030, 1, 1)

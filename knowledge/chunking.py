@@ -36,6 +36,7 @@ class ChunkDraft:
     # blocks, "rows": [first, last] of that table from 0 | None}
     regions: list[dict[str, Any]]
     assets: list[int]  # indexes into the document's assets
+    questions: list[str] = field(default_factory=list)  # asked in other words
 
 
 @dataclass

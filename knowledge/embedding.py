@@ -235,10 +235,7 @@ def _fill(index: EmbeddingIndex, deadline: float) -> bool:
     last = 0
     rest = missing(index).select_related("document")
     while chunks := list(rest.filter(pk__gt=last)[: embedder.batch_size]):
-        texts = [
-            passage_text(chunk.document.title, chunk.heading_path, chunk.question, chunk.text)
-            for chunk in chunks
-        ]
+        texts = [passage_text(chunk.document.title, chunk) for chunk in chunks]
         _store(index, chunks, list(embedder.passages(texts)))
         last = chunks[-1].pk
         if time.monotonic() > deadline:

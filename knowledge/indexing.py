@@ -59,10 +59,7 @@ def put(revision: Revision, parsed: ParsedDocument) -> None:
 def prepare(title: str, parsed: ParsedDocument) -> Prepared:
     """Chunks and their terms. Needs no database, so it may run in another process."""
     drafts = [_clean_draft(draft) for draft in chunking.chunk(parsed)]
-    texts = [
-        lexical.passage_text(title, draft.heading_path, draft.question, draft.text)
-        for draft in drafts
-    ]
+    texts = [lexical.passage_text(title, draft) for draft in drafts]
     bags = [lexical.bag(text) for text in texts]
     return Prepared(_clean(parsed.to_json()), parsed.assets, drafts, texts, bags)
 
@@ -243,6 +240,7 @@ def _chunk(revision: Revision, position: int, draft: chunking.ChunkDraft) -> Chu
         heading_path=draft.heading_path,
         question=draft.question,
         text=draft.text,
+        questions=draft.questions,
         page=draft.page,
         page_end=draft.page_end,
         locator=draft.locator,
@@ -251,10 +249,7 @@ def _chunk(revision: Revision, position: int, draft: chunking.ChunkDraft) -> Chu
 
 
 def _row(chunk: Chunk) -> lexical.Row:
-    text = lexical.passage_text(
-        chunk.document.title, chunk.heading_path, chunk.question, chunk.text
-    )
-    return lexical.Row(chunk.pk, lexical.bag(text))
+    return lexical.Row(chunk.pk, lexical.bag(lexical.passage_text(chunk.document.title, chunk)))
 
 
 def _finish(incoming: Sequence[Incoming]) -> None:
@@ -319,7 +314,7 @@ def _save_attachments(revision: Revision, assets: Sequence[Asset]) -> list[Attac
 def _clean_draft(draft: chunking.ChunkDraft) -> chunking.ChunkDraft:
     draft.heading_path = _clean(draft.heading_path)
     draft.question, draft.text = _clean(draft.question), _clean(draft.text)
-    draft.locator = _clean(draft.locator)
+    draft.questions, draft.locator = _clean(draft.questions), _clean(draft.locator)
     return draft
 
 

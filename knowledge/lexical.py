@@ -9,7 +9,7 @@ import math
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from django.db import connection
@@ -61,10 +61,25 @@ def bag(text: str) -> Bag:
     return Bag(distinct, counts[first], views[first], lengths)
 
 
-def passage_text(title: str, heading_path: Sequence[str], question: str, text: str) -> str:
-    """What is indexed of a chunk. Title and headings count like its other words, not more."""
-    trail = heading_path if heading_path and heading_path[0] == title else (title, *heading_path)
-    return "\n".join((*trail, question, text))
+class Indexed(Protocol):
+    """A chunk, before it is a row, as a row, or found."""
+
+    @property
+    def heading_path(self) -> list[str]: ...
+    @property
+    def question(self) -> str: ...
+    @property
+    def questions(self) -> list[str]: ...
+    @property
+    def text(self) -> str: ...
+
+
+def passage_text(title: str, chunk: Indexed) -> str:
+    """What is indexed of a chunk, by words and by meaning. Title, headings and attached
+    questions count like its other words, not more."""
+    path = chunk.heading_path
+    trail = path if path and path[0] == title else (title, *path)
+    return "\n".join((*trail, chunk.question, *chunk.questions, chunk.text))
 
 
 def weights(chunk: Bag, means: Sequence[float]) -> NDArray[np.float32]:

@@ -38,6 +38,7 @@ class Passage:
     kind: str
     heading_path: list[str]
     question: str
+    questions: list[str]  # asked in other words
     text: str
     page: int | None
     page_end: int | None
@@ -56,8 +57,7 @@ class Passage:
     @cached_property
     def words(self) -> frozenset[str]:
         """All its words, as they are indexed."""
-        text = lexical.passage_text(self.title, self.heading_path, self.question, self.text)
-        return frozenset(terms.views(text)[terms.WORDS])
+        return frozenset(terms.views(lexical.passage_text(self.title, self))[terms.WORDS])
 
 
 @dataclass
@@ -171,6 +171,7 @@ def _passage(chunk: Chunk, score: float, scores: dict[str, float], asked: lexica
         kind=chunk.kind,
         heading_path=chunk.heading_path,
         question=chunk.question,
+        questions=chunk.questions,
         text=chunk.text,
         page=chunk.page,
         page_end=chunk.page_end,

@@ -17,7 +17,7 @@ def counts(base):
         TermCount.objects.filter(knowledge_base=base, chunks__gt=0).values_list("term", "chunks")
     )
     bags = [
-        lexical.bag(lexical.passage_text(c.document.title, c.heading_path, c.question, c.text))
+        lexical.bag(lexical.passage_text(c.document.title, c))
         for c in Chunk.objects.filter(knowledge_base=base).select_related("document")
     ]
     counted = {}
@@ -89,6 +89,20 @@ def test_putting_twice_changes_nothing():
     before = texts(base), counts(base)
     indexing.put(document.current, documents.parsed("重启服务"))
     assert (texts(base), counts(base)) == before
+
+
+def test_questions_attached_to_a_chunk_count_like_its_words():
+    base = documents.base()
+    document = documents.put(base, "用 df -h 找出满的分区，再清理日志")
+    documents.put(base, "打印机卡纸时打开后盖")
+    document.chunks.update(questions=["盘爆了咋整", "no space left on device"])
+    indexing.update_chunks(document.chunks.all())
+    for question in ("盘爆了", "no space left"):
+        (passage,) = retrieval.search(question, [base]).passages
+        assert passage.text == "用 df -h 找出满的分区，再清理日志"
+        assert passage.hits
+    kept, counted = counts(base)
+    assert kept == counted
 
 
 def test_an_older_revision_never_replaces_a_newer_one():

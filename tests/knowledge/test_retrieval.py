@@ -226,6 +226,17 @@ def test_a_new_document_gets_its_vectors_with_its_words(base, embedder):
     assert retrieval.search("磁盘", [base]).passages[0].scores["dense"] > 0.9
 
 
+def test_questions_attached_to_a_chunk_are_found_by_their_meaning(base, embedder):
+    chunk = Chunk.objects.get(text=CORPUS[5])
+    chunk.questions = ["机器宕机了吗"]
+    chunk.save()
+    indexing.update_chunks(Chunk.objects.filter(pk=chunk.pk))
+    assert embedding.advance(embedding.active().pk, 60)
+    found = retrieval.search("挂了", [base], 20).passages
+    dense = {passage.text: passage.scores["dense"] for passage in found}
+    assert dense[CORPUS[5]] > 0.9
+
+
 def test_nothing_hidden_is_found_by_its_vector(base, embedder):
     Chunk.objects.filter(text__contains="挂了").update(enabled=False)
     found = retrieval.search("死机", [base], top_k=20)

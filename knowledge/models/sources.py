@@ -25,6 +25,7 @@ class Source(models.Model):
     name = models.CharField(_("name"), max_length=200)
     options = models.JSONField(_("options"), default=dict, blank=True)  # of the kind, no secrets
     secret = models.TextField(blank=True, editable=False)  # tokens, sealed: opsdesk.sealing
+    memory = models.JSONField(default=dict, editable=False)  # what the kind keeps between runs
     every = models.PositiveIntegerField(
         _("every (minutes)"), default=1440, help_text=_("0: only when asked.")
     )
@@ -67,7 +68,9 @@ class SourceItem(models.Model):
     sha256 = models.CharField(max_length=64, blank=True)
     missing = models.PositiveSmallIntegerField(default=0)  # runs in a row that did not find it
     error = models.TextField(_("error"), blank=True)
-    seen_at = models.DateTimeField(_("seen"), null=True)
+    seen_at = models.DateTimeField(_("seen"), null=True)  # in a listing, or as a link
+    waiting = models.BooleanField(default=False)  # to be fetched in the run that is under way
+    data = models.JSONField(default=dict)  # what was said of it where it was found
 
     class Meta:
         verbose_name = _("page or file")
@@ -75,6 +78,9 @@ class SourceItem(models.Model):
         ordering = ["key"]
         constraints = [
             models.UniqueConstraint(fields=["source", "key"], name="source_item_once"),
+        ]
+        indexes = [
+            models.Index(fields=["source"], condition=Q(waiting=True), name="source_item_waiting"),
         ]
 
     def __str__(self) -> str:
@@ -87,6 +93,8 @@ class SourceRun(models.Model):
     source = models.ForeignKey(Source, models.CASCADE, related_name="runs")
     started_at = models.DateTimeField(_("started"), auto_now_add=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
+    listed = models.BooleanField(default=False)  # all there is to fetch has been written down
+    complete = models.BooleanField(default=True)  # else what was not found may still be there
     added = models.PositiveIntegerField(_("new"), default=0)
     changed = models.PositiveIntegerField(_("changed"), default=0)
     unchanged = models.PositiveIntegerField(_("unchanged"), default=0)

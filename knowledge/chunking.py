@@ -8,7 +8,7 @@ measurements behind this.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -67,6 +67,28 @@ def chunk(parsed: ParsedDocument) -> list[ChunkDraft]:
     """The chunks of a document in reading order. Hidden blocks are left out."""
     drafts = (_draft(parsed, path, held) for path, held in _groups(_outline(parsed), []))
     return [draft for draft in drafts if draft.text]
+
+
+def answer(
+    parsed: ParsedDocument, question: str, answer: str, questions: list[str], path: list[str]
+) -> list[ChunkDraft]:
+    """The chunks of an FAQ entry, `parsed` being its question as a heading above its answer.
+
+    An answer is kept whole as it was written; only one that is longer than any chunk is cut.
+    """
+    below = [replace(block, hidden=not at or block.hidden) for at, block in enumerate(parsed.blocks)]
+    regions = [
+        {"page": None, "box": None, "block": index, "rows": None}
+        for index, block in enumerate(below)
+        if not block.hidden
+    ]
+    drafts = [ChunkDraft("qa", [], "", answer, None, None, "", regions, [])]
+    if len(answer) > LIMIT:
+        drafts = chunk(replace(parsed, blocks=below)) or drafts
+    for draft in drafts:
+        draft.heading_path = [*path, *draft.heading_path]
+    drafts[0].kind, drafts[0].question, drafts[0].questions = "qa", question, questions
+    return drafts
 
 
 def render(held: Iterable[Piece]) -> str:

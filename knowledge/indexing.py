@@ -19,6 +19,7 @@ from knowledge.models import (
     ChunkTerms,
     Document,
     Embedding,
+    Entry,
     KnowledgeBase,
     Lexicon,
     Revision,
@@ -53,15 +54,26 @@ class Incoming(Prepared):
 
 def put(revision: Revision, parsed: ParsedDocument) -> None:
     """Make `revision` the one that answers for its document, in one step; see `put_all`."""
-    put_all([(revision, prepare(revision.document.title, parsed))])
+    entry = Entry.objects.filter(document=revision.document_id).first()
+    put_all([(revision, prepare(revision.document.title, parsed, entry))])
 
 
-def prepare(title: str, parsed: ParsedDocument) -> Prepared:
-    """Chunks and their terms. Needs no database, so it may run in another process."""
-    drafts = [_clean_draft(draft) for draft in chunking.chunk(parsed)]
+def prepare(title: str, parsed: ParsedDocument, entry: Entry | None = None) -> Prepared:
+    """Chunks and their terms. Needs no database, so it may run in another process.
+
+    `entry` is the FAQ entry that was parsed, if it was one.
+    """
+    drafts = [_clean_draft(draft) for draft in _drafts(parsed, entry)]
     texts = [lexical.passage_text(title, draft) for draft in drafts]
     bags = [lexical.bag(text) for text in texts]
     return Prepared(_clean(parsed.to_json()), parsed.assets, drafts, texts, bags)
+
+
+def _drafts(parsed: ParsedDocument, entry: Entry | None) -> list[chunking.ChunkDraft]:
+    if entry is None:
+        return chunking.chunk(parsed)
+    path = [entry.category] if entry.category else []
+    return chunking.answer(parsed, entry.question, entry.answer, entry.variants, path)
 
 
 def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:

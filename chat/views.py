@@ -15,6 +15,7 @@ from chat import visitors
 from chat.asking import MESSAGE_LENGTH
 from chat.limits import allow
 from chat.models import Message
+from knowledge import scope
 from knowledge.models import Chunk, KnowledgeBase
 from opsdesk.errors import BoundaryError
 
@@ -64,7 +65,9 @@ def page(request: HttpRequest) -> HttpResponse:
         {
             "bases": bases,
             "examples": examples(bases),
-            "knows": Chunk.objects.filter(knowledge_base__in=bases, enabled=True).exists(),
+            "knows": Chunk.objects.filter(
+                scope.answering("document__"), knowledge_base__in=bases, enabled=True
+            ).exists(),
             "config": {"strings": STRINGS, "length": MESSAGE_LENGTH},
         },
     )
@@ -76,10 +79,10 @@ def examples(bases: list[KnowledgeBase]) -> list[str]:
     """A few short questions that `bases` answer word for word, of different documents first."""
     questions = (
         Chunk.objects.filter(
+            scope.answering("document__"),
             knowledge_base__in=bases,
             kind=Chunk.Kind.QA,
             enabled=True,
-            document__approved_at__isnull=False,
         )
         .order_by("-pk")
         .values_list("document", "question")[:200]

@@ -23,8 +23,9 @@ from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from knowledge.embedders import Embedder, Vector
-from knowledge.lexical import HIDDEN, passage_text
+from knowledge.lexical import passage_text
 from knowledge.models import Chunk, Embedding, EmbeddingIndex, KnowledgeBase
+from knowledge.scope import EVERYTHING, HIDDEN, Scope
 from opsdesk.backends import backend
 from opsdesk.errors import Conflict, ModelError
 
@@ -86,25 +87,33 @@ def active() -> EmbeddingIndex | None:
 
 
 def nearest(
-    index: EmbeddingIndex, query: str, base_ids: Sequence[int], limit: int
+    index: EmbeddingIndex,
+    query: str,
+    base_ids: Sequence[int],
+    limit: int,
+    scope: Scope = EVERYTHING,
 ) -> list[tuple[int, float]]:
     """The ids of the chunks that mean most nearly `query`, with their cosine, nearest first.
 
-    Exact, or by the HNSW index where there is one and the planner finds it cheaper. Raises
-    ModelError when the embedder fails.
+    Exact, or by the HNSW index where there is one and the planner finds it cheaper; always
+    exact in a scope so small that the graph might not come across it. Raises ModelError when
+    the embedder fails.
     """
     vector = embedder_of(index).query(query)
     # The type and the index's id stand in the text so that the partial index can be used.
     kind = f"halfvec({index.dimensions:d})"
     distance = f"vector::{kind} <=> %(vector)s::{kind}"
+    # No graph gives the order of a sum.
+    order = f"({distance}) + 0" if scope.small(base_ids, GRAPH_FROM) else distance
     nearest_first = f"""
         WITH hidden AS MATERIALIZED ({HIDDEN})
         SELECT chunk_id, {distance} AS distance FROM knowledge_embedding
         WHERE index_id = {index.pk:d} AND knowledge_base_id = ANY(%(bases)s)
-            AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id)
-        ORDER BY {distance} LIMIT %(limit)s
+            AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id) {scope.condition}
+        ORDER BY {order} LIMIT %(limit)s
     """  # noqa: S608 - both are numbers
-    parameters: dict[str, Any] = {"vector": str(vector), "bases": list(base_ids), "limit": limit}
+    parameters: dict[str, Any] = scope.parameters(base_ids)
+    parameters |= {"vector": str(vector), "limit": limit}
     reach = str(min(max(limit, 100), 1000))  # the most that pgvector takes
     with transaction.atomic(), connection.cursor() as cursor:
         # Filters may leave out most of what the graph gives first: let it go on.

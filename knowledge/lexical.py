@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from knowledge import terms
 from knowledge.models import Lexicon
+from knowledge.scope import EVERYTHING, HIDDEN, Scope
 
 K1, B = 1.6, 0.85
 VIEW_WEIGHTS = {terms.WORDS: 1.0, terms.BIGRAMS: 0.3, terms.UNIGRAMS: 1.0}
@@ -79,7 +80,8 @@ def passage_text(title: str, chunk: Indexed) -> str:
     questions count like its other words, not more."""
     path = chunk.heading_path
     trail = path if path and path[0] == title else (title, *path)
-    return "\n".join((*trail, chunk.question, *chunk.questions, chunk.text))
+    asked = [question for question in (chunk.question, *chunk.questions) if question != title]
+    return "\n".join((*trail, *asked, chunk.text))
 
 
 def weights(chunk: Bag, means: Sequence[float]) -> NDArray[np.float32]:
@@ -324,46 +326,43 @@ def idf(count: int, chunks: int) -> float:
     return math.log(1 + (chunks - count + 0.5) / (count + 0.5))
 
 
-# Chunks that do not answer: switched off, or of a document that nobody has approved.
-HIDDEN = """
-    SELECT id FROM knowledge_chunk WHERE knowledge_base_id = ANY(%(bases)s) AND NOT enabled
-    UNION ALL
-    SELECT chunk.id FROM knowledge_chunk chunk JOIN knowledge_document document
-        ON document.id = chunk.document_id
-    WHERE document.knowledge_base_id = ANY(%(bases)s) AND document.approved_at IS NULL
-"""
 # The inner product operator gives its negative, so that the smallest is the best.
 BEST = f"""
     WITH hidden AS MATERIALIZED ({HIDDEN})
     SELECT chunk_id, -(weights <#> %(vector)s::sparsevec) AS score FROM knowledge_chunkterms
     WHERE knowledge_base_id = ANY(%(bases)s)
         AND (%(words)s::int4[] IS NULL OR words && %(words)s::int4[])
-        AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id)
+        AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id) {{inside}}
     ORDER BY weights <#> %(vector)s::sparsevec, chunk_id LIMIT %(limit)s
 """  # noqa: S608
 
 
 def best(
-    asked: Query, base_ids: Sequence[int], limit: int, candidates: float | None = None
+    asked: Query,
+    base_ids: Sequence[int],
+    limit: int,
+    candidates: float | None = None,
+    scope: Scope = EVERYTHING,
 ) -> dict[int, float]:
     """The chunks with the highest scores (> 0), best first.
 
     About `candidates` chunks are scored, with `math.inf` every one; unless it is given, their
-    number in the asked bases decides.
+    number in the asked bases, or inside the scope, decides.
     """
     known = asked.known()
     if not known:
         return {}
     if candidates is None:
-        candidates = math.inf if asked.chunks <= EXACT_CHUNKS else CANDIDATES
+        few = asked.chunks <= EXACT_CHUNKS or scope.small(base_ids, EXACT_CHUNKS)
+        candidates = math.inf if few else CANDIDATES
     parameters = {
+        **scope.parameters(base_ids),
         "vector": _text(known),
-        "bases": list(base_ids),
         "words": None if candidates == math.inf else _rarest(asked, known, candidates),
         "limit": limit,
     }
     with connection.cursor() as cursor:
-        cursor.execute(BEST, parameters)
+        cursor.execute(BEST.format(inside=scope.condition), parameters)
         return {chunk: score for chunk, score in cursor.fetchall() if score > 0}
 
 

@@ -13,6 +13,7 @@ from django.conf import settings
 
 from knowledge import confidence, embedding, lexical, terms
 from knowledge.models import Chunk, KnowledgeBase
+from knowledge.scope import EVERYTHING, Scope
 from opsdesk.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -74,12 +75,18 @@ class Retrieval:
         self.timings[stage] = (time.perf_counter() - start) * 1000
 
 
-def search(query: str, bases: Iterable[KnowledgeBase], top_k: int = settings.PASSAGES) -> Retrieval:
-    """The `top_k` passages of `bases` that answer `query` best, best first.
+def search(
+    query: str,
+    bases: Iterable[KnowledgeBase],
+    top_k: int = settings.PASSAGES,
+    scope: Scope | None = None,
+) -> Retrieval:
+    """The `top_k` passages of `bases` within `scope` that answer `query` best, best first.
 
     The caller decides which bases its user may read. A question without a known term finds
     nothing by words; with no passage at all the confidence is 0.
     """
+    scope = scope or EVERYTHING
     query = query.replace("\x00", "").strip()[:LONGEST_QUERY]
     base_ids = [base.pk for base in bases]
     found = Retrieval([], 0.0)
@@ -88,9 +95,9 @@ def search(query: str, bases: Iterable[KnowledgeBase], top_k: int = settings.PAS
     limit = max(CANDIDATES, top_k)
     with found.timed("words"):
         asked = lexical.query(query, base_ids)
-        by_words = lexical.best(asked, base_ids, limit)
+        by_words = lexical.best(asked, base_ids, limit, scope=scope)
     with found.timed("dense"):
-        near = _nearest(query, base_ids, limit, found)
+        near = _nearest(query, base_ids, limit, scope, found)
     ranked = _fused(asked, by_words, near) if near else _by_words(asked, by_words)
     with found.timed("passages"):
         found.passages = _passages(ranked[: max(top_k, confidence.PASSAGES)], asked)
@@ -99,13 +106,15 @@ def search(query: str, bases: Iterable[KnowledgeBase], top_k: int = settings.PAS
     return found
 
 
-def _nearest(query: str, base_ids: Sequence[int], limit: int, found: Retrieval) -> dict[int, float]:
+def _nearest(
+    query: str, base_ids: Sequence[int], limit: int, scope: Scope, found: Retrieval
+) -> dict[int, float]:
     """Chunks with their cosine; none, said by the mode, when the embedder fails."""
     index = embedding.active()
     if index is None:
         return {}
     try:
-        near = embedding.nearest(index, query, base_ids, limit)
+        near = embedding.nearest(index, query, base_ids, limit, scope)
     except ModelError as error:
         log.warning("asked without the embedder: %s", error)
         found.mode = DEGRADED

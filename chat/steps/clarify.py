@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 from chat import understanding
 from chat.models import Turn
 from chat.state import TurnState
+from knowledge import scope
 from knowledge.models import Document
 
 OPTIONS = 4
@@ -77,9 +78,9 @@ def _options(turn: TurnState) -> list[str]:
     if "product" in turn.pending["missing"]:
         return names[:OPTIONS] if len(names) > 1 else []
     titles = Document.objects.filter(
+        scope.answering(),
         knowledge_base__in=turn.bases,
         title__icontains=turn.question.strip(),
         current__isnull=False,
-        approved_at__isnull=False,
     )
     return list(titles.order_by("title").values_list("title", flat=True)[:OPTIONS])

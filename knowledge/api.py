@@ -11,7 +11,7 @@ from drf_spectacular.utils import (
     extend_schema_view,
 )
 from rest_framework import mixins, status
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.permissions import DjangoModelPermissions
 from rest_framework.request import Request
@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
-from knowledge import retrieval, uploading
+from knowledge import permissions, retrieval, uploading
 from knowledge.models import Document, KnowledgeBase, Status
 from knowledge.serializers import (
     DocumentSerializer,
@@ -66,9 +66,24 @@ FOUND = OpenApiExample(
     response_only=True,
 )
 
+RIGHTS: dict[str | None, permissions.Right] = {"POST": "add", "DELETE": "delete"}
+
+
+class DocumentPermissions(DjangoModelPermissions):
+    """Django's permissions, or a role that gives the right on some base."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return super().has_permission(request, view) or (
+            request.method in RIGHTS
+            and bool(permissions.by_role(request.user, RIGHTS[request.method]))
+        )
+
 
 def readable(request: Request) -> QuerySet[KnowledgeBase]:
-    return KnowledgeBase.objects.readable_by(request.user)
+    """What the user may be answered from, or holds a role on."""
+    answering = KnowledgeBase.objects.readable_by(request.user)
+    held = permissions.by_role(request.user, "view")
+    return KnowledgeBase.objects.filter(Q(pk__in=answering.values("pk")) | Q(pk__in=held))
 
 
 def require_readable(request: Request, base: KnowledgeBase) -> None:
@@ -97,7 +112,7 @@ class DocumentViewSet(
 ):
     queryset = Document.objects.all()
     serializer_class = DocumentSerializer
-    permission_classes = [DjangoModelPermissions, HasScope]
+    permission_classes = [DocumentPermissions, HasScope]
     parser_classes = [MultiPartParser, JSONParser]
 
     def get_queryset(self) -> QuerySet[Document]:
@@ -109,7 +124,9 @@ class DocumentViewSet(
         )
         user = self.request.user
         if not user.has_perm("knowledge.view_document"):
-            documents = documents.filter(Q(approved_at__isnull=False) | Q(created_by=user))
+            held = permissions.by_role(user, "view")
+            approved = Q(approved_at__isnull=False)
+            documents = documents.filter(approved | Q(created_by=user) | Q(knowledge_base__in=held))
         lookups = {
             "knowledge_base": "knowledge_base__slug",
             "status": "latest__status",
@@ -140,6 +157,7 @@ class DocumentViewSet(
         data = dict(upload.validated_data)
         base = data.pop("knowledge_base")
         require_readable(request, base)
+        self._require("add", base)
         options = {
             "user": request.user,
             "origin": Document.Origin.API,
@@ -153,7 +171,15 @@ class DocumentViewSet(
         return Response(DocumentSerializer(document).data, status=status.HTTP_202_ACCEPTED)
 
     def perform_destroy(self, instance: Document) -> None:
+        self._require("delete", instance.knowledge_base)
         uploading.delete([instance])
+
+    def _require(self, right: permissions.Right, base: KnowledgeBase) -> None:
+        """403 unless Django's permission, or a role on this very base, gives the right."""
+        user = self.request.user
+        held = permissions.by_role(user, right)
+        if not user.has_perm(f"knowledge.{right}_document") and base.pk not in held:
+            raise PermissionDenied
 
 
 @extend_schema_view(

@@ -9,6 +9,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
+from knowledge import permissions
 from knowledge.models import KnowledgeBase
 
 
@@ -30,7 +31,7 @@ class FilesField(forms.FileField):
 
 class UploadForm(forms.Form):
     knowledge_base = forms.ModelChoiceField(
-        KnowledgeBase.objects.all(), label=_("Knowledge base"), required=False
+        KnowledgeBase.objects.none(), label=_("Knowledge base"), required=False
     )
     new_base = forms.CharField(
         label=_("or a new one, called"), max_length=200, required=False, strip=True
@@ -47,6 +48,8 @@ class UploadForm(forms.Form):
         self, *args: Any, user: AbstractBaseUser | AnonymousUser | PermissionsMixin, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.offered = permissions.bases(user, "add")
+        self.fields["knowledge_base"].queryset = self.offered  # type: ignore[attr-defined]
         if not getattr(user, "has_perm", lambda _: False)("knowledge.add_knowledgebase"):
             del self.fields["new_base"]
 
@@ -64,7 +67,7 @@ class UploadForm(forms.Form):
         if chosen:
             return chosen
         name = self.cleaned_data["new_base"]
-        known = KnowledgeBase.objects.filter(name=name).first()
+        known = self.offered.filter(name=name).first()
         # A Chinese name leaves nothing of a slug.
         return known or KnowledgeBase.objects.create(
             name=name, slug=f"{slugify(name) or 'base'}-{secrets.token_hex(3)}"[-50:]

@@ -5,15 +5,17 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from knowledge import permissions
 from knowledge.models import Document, Status
 from opsdesk.site import Panel
 
 
 def documents(request: HttpRequest) -> Panel | None:
-    if not request.user.has_perm("knowledge.view_document"):
+    seen = permissions.bases(request.user, "view")
+    if not seen.exists():
         return None
     unfinished = Q(latest__status__in=[Status.QUEUED, Status.PROCESSING])
-    counts = Document.objects.aggregate(
+    counts = Document.objects.filter(knowledge_base__in=seen).aggregate(
         all=Count("pk"),
         unfinished=Count("pk", filter=unfinished),
         failed=Count("pk", filter=Q(latest__status=Status.FAILED)),

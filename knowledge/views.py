@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import etag, require_safe
 
-from knowledge import pages
+from knowledge import pages, permissions
 from knowledge.models import Attachment, KnowledgeBase, Revision
 from opsdesk.errors import ParseError
 
@@ -20,10 +20,11 @@ private = cache_control(private=True, max_age=3600)
 
 
 def _readable(request: HttpRequest) -> Q:
-    if request.user.is_staff and request.user.has_perm("knowledge.view_document"):
-        return Q()
-    bases = KnowledgeBase.objects.readable_by(request.user)
-    return Q(document__knowledge_base__in=bases, document__approved_at__isnull=False)
+    curated = permissions.bases(request.user, "view")
+    readable = KnowledgeBase.objects.readable_by(request.user)
+    return Q(document__knowledge_base__in=curated) | Q(
+        document__knowledge_base__in=readable, document__approved_at__isnull=False
+    )
 
 
 def _revision(request: HttpRequest, pk: int) -> Revision:

@@ -16,15 +16,37 @@ from django.utils.translation import gettext_lazy
 
 from knowledge import retrieval, uploading
 from knowledge.admin.parts import deleted, documents_link
-from knowledge.models import KnowledgeBase, Status
+from knowledge.models import KnowledgeBase, Role, Status
+from knowledge.permissions import ByBase
+
+
+class RoleInline(admin.TabularInline):
+    """Given by whom Django lets change roles, not by curators."""
+
+    model = Role
+    extra = 0
+    autocomplete_fields = ["group"]
 
 
 @admin.register(KnowledgeBase)
-class KnowledgeBaseAdmin(admin.ModelAdmin):
+class KnowledgeBaseAdmin(ByBase):
+    """Who holds a role on a base sees its page; the base itself takes Django's permission."""
+
+    base_path = "pk"
+    inlines = [RoleInline]
     list_display = ["name", "slug", "audience", "documents", "chunks", "failed", "trial"]
     search_fields = ["name", "slug"]
     prepopulated_fields = {"slug": ["name"]}
     autocomplete_fields = ["groups"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return admin.ModelAdmin.has_add_permission(self, request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return admin.ModelAdmin.has_change_permission(self, request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[KnowledgeBase]:
         failed = Q(documents__latest__status=Status.FAILED)
@@ -65,9 +87,9 @@ class KnowledgeBaseAdmin(admin.ModelAdmin):
 
     def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """What a question finds: the passages with their scores by stage and the words that hit."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         base = get_object_or_404(KnowledgeBase, pk=pk)
+        if not self.has_view_permission(request, base):
+            raise PermissionDenied
         query = request.GET.get("q", "").strip()[:2000]
         context = {
             **self.admin_site.each_context(request),

@@ -129,6 +129,8 @@ class ChunkEdit(models.Model):
         MERGE = "merge", _("merged")
         ENABLE = "enable", _("enabled")
         DISABLE = "disable", _("disabled")
+        # Of an earlier revision: the passage it changed is not in this one.
+        LOST = "lost", _("not carried over")
 
     document = models.ForeignKey(
         Document, models.CASCADE, related_name="edits", verbose_name=_("document")

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from knowledge.models.bases import KnowledgeBase, Tier
+from opsdesk.sealing import seal, unseal
 
 
 class Status(models.TextChoices):
@@ -152,8 +153,8 @@ class RevisionQuerySet(models.QuerySet["Revision"]):
 class Revision(models.Model):
     """One upload of a document: the original file, and how far its processing came.
 
-    A file that was refused at the door (of a type nobody can read, empty, encrypted) is not
-    kept: its revision has failed, with the reason and without a file.
+    A file that was refused at the door (of a type nobody can read, empty) is not kept: its
+    revision has failed, with the reason and without a file. One that wants a password is kept.
     """
 
     class Stage(models.TextChoices):
@@ -218,6 +219,20 @@ class Revision(models.Model):
     def fail(self, error: str) -> None:
         """`error` is a sentence for a person."""
         self._set(status=Status.FAILED, stage="", error=error, finished_at=timezone.now())
+
+    def lock(self, error: str) -> None:
+        """It wants a password, or another one: what was given is forgotten."""
+        self._set(locked=True, password="")
+        self.fail(error)
+
+    def unlock(self, password: str) -> None:
+        """Keep the password, sealed, for as long as the file is kept."""
+        self._set(password=seal(password))
+
+    @property
+    def opened_with(self) -> str | None:
+        """The password that was given for the file."""
+        return unseal(self.password) if self.password else None
 
     def _set(self, **values: Any) -> None:
         Revision.objects.filter(pk=self.pk).update(**values)

@@ -76,7 +76,7 @@ def answer(
 
     An answer is kept whole as it was written; only one that is longer than any chunk is cut.
     """
-    below = [replace(block, hidden=not at or block.hidden) for at, block in enumerate(parsed.blocks)]
+    below = [replace(block, hidden=block.hidden or not n) for n, block in enumerate(parsed.blocks)]
     regions = [
         {"page": None, "box": None, "block": index, "rows": None}
         for index, block in enumerate(below)

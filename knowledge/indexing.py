@@ -103,14 +103,21 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
 
 def remove(document: Document) -> None:
     """Take a document's chunks out of every index; the document and its files stay."""
+    remove_all([document])
+
+
+def remove_all(documents: Sequence[Document]) -> None:
+    """As `remove`, of documents of one knowledge base together."""
     with transaction.atomic():
-        if not _lock([document.pk]):
+        ids = list(_lock([document.pk for document in documents]))
+        if not ids:
             return
-        lexical.lock(document.knowledge_base_id)
-        gone = _erase([document.pk])
-        Document.objects.filter(pk=document.pk).update(current=None)
-        lexical.change(document.knowledge_base_id, gone, [])
-        _changed(document.knowledge_base_id)
+        base_id = documents[0].knowledge_base_id
+        lexical.lock(base_id)
+        gone = _erase(ids)
+        Document.objects.filter(pk__in=ids).update(current=None)
+        lexical.change(base_id, gone, [])
+        _changed(base_id)
 
 
 def update_chunks(chunks: QuerySet[Chunk]) -> None:

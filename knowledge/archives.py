@@ -1,5 +1,6 @@
 """Zip files as a way to bring many documents at once. Nothing is unpacked to a path of its own."""
 
+import stat
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,18 +18,27 @@ MAX_FILES = 2000
 # All files together, unpacked, as a multiple of what one upload may weigh.
 MAX_TIMES_UPLOAD = 10
 ENCRYPTED = 0x1
+AES = 99  # as a way of compression
 UTF8 = 0x800
 
 
 class Packed(File):
     """A file of an archive, unpacked while it is read; ParseError where it is damaged."""
 
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        super().__init__(None, _path(info))
+        self.archive, self.info = archive, info
+
     def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
         try:
-            # ZipFile never reads past the size the archive declares.
-            yield from super().chunks(chunk_size)
+            with self.archive.open(self.info) as stream:
+                # ZipFile never reads past the size the archive declares.
+                while piece := stream.read(chunk_size or self.DEFAULT_CHUNK_SIZE):
+                    yield piece
+        except RuntimeError as error:
+            raise ParseError(_("The password does not open the file."), permanent=True) from error
         except BROKEN_ZIP as error:
-            raise _damaged() from error
+            raise _damaged_member() from error
 
 
 @dataclass(frozen=True)
@@ -37,18 +47,19 @@ class Member:
     file: File
 
 
-def members(archive: File) -> Iterator[Member]:
+def members(archive: File, password: str = "") -> Iterator[Member]:
     """The files of a zip in its order, without folders and what operating systems add.
 
-    Raises ParseError, before the first file, when the archive is broken, locked or too large.
+    Raises ParseError, before the first file, when the archive is broken, locked or too large;
+    what is wrong with a single file shows when that is read.
     """
     try:
         with zipfile.ZipFile(cast("IO[bytes]", archive)) as opened:
             infos = [info for info in opened.infolist() if _wanted(info)]
-            _check(infos)
+            _check(infos, password)
+            opened.setpassword(password.encode() or None)
             for info in infos:
-                with opened.open(info) as stream:
-                    yield Member(_path(info), Packed(cast("IO[bytes]", stream)))
+                yield Member(_path(info), Packed(opened, info))
     except BROKEN_ZIP as error:
         raise _damaged() from error
 
@@ -57,11 +68,19 @@ def _damaged() -> ParseError:
     return ParseError(_("This zip file is damaged, or not a zip file."), permanent=True)
 
 
-def _check(infos: list[zipfile.ZipInfo]) -> None:
+def _damaged_member() -> ParseError:
+    return ParseError(_("This file is damaged inside the zip file."), permanent=True)
+
+
+def _check(infos: list[zipfile.ZipInfo], password: str) -> None:
     if not infos:
         raise ParseError(_("There is no file in this zip file."), permanent=True)
-    if any(info.flag_bits & ENCRYPTED for info in infos):
-        raise ParseError(_("This zip file has a password."), permanent=True)
+    locked = [info for info in infos if info.flag_bits & ENCRYPTED]
+    if any(info.compress_type == AES for info in locked):
+        message = _("This zip file is encrypted with AES. Unpack it and upload what is in it.")
+        raise ParseError(message, permanent=True)
+    if locked and not password:
+        raise ParseError(_("This zip file has a password: give it."), permanent=True)
     limit = settings.UPLOAD_MAX_BYTES * MAX_TIMES_UPLOAD
     if len(infos) > MAX_FILES or sum(info.file_size for info in infos) > limit:
         message = _("This zip file holds more than %(files)d files or %(megabytes)d MB unpacked.")
@@ -71,7 +90,9 @@ def _check(infos: list[zipfile.ZipInfo]) -> None:
 
 def _wanted(info: zipfile.ZipInfo) -> bool:
     parts = PurePosixPath(_path(info)).parts
-    return not info.is_dir() and not any(p.startswith(".") or p == "__MACOSX" for p in parts)
+    if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
+        return False
+    return not any(p.startswith(".") or p == "__MACOSX" for p in parts)
 
 
 def _path(info: zipfile.ZipInfo) -> str:

@@ -20,7 +20,7 @@ from django_q.tasks import async_task
 
 from knowledge import indexing, parsing
 from knowledge.models import KnowledgeBase, Revision
-from opsdesk.errors import BoundaryError
+from opsdesk.errors import BoundaryError, Locked
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 3
@@ -57,6 +57,9 @@ def _attempt(revision: Revision) -> None:
     try:
         _index(revision)
         settled = True
+    except Locked as error:
+        settled = True
+        revision.lock(str(error))
     except BoundaryError as error:
         settled = True
         if error.permanent or revision.attempts >= ATTEMPTS:
@@ -74,7 +77,7 @@ def _attempt(revision: Revision) -> None:
 
 def _index(revision: Revision) -> None:
     revision.report(Revision.Stage.READING, 5)
-    parsed = parsing.parse(Path(revision.file.path), revision.name)
+    parsed = parsing.parse(Path(revision.file.path), revision.name, revision.opened_with)
     revision.report(Revision.Stage.INDEXING, 60)
     indexing.put(revision, parsed)
     revision.refresh_from_db()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -19,8 +20,18 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from knowledge import archives, indexing, pages, parsing, tasks
-from knowledge.models import Attachment, Document, KnowledgeBase, Revision, Source, Status
+from knowledge.models import (
+    Attachment,
+    Document,
+    Entry,
+    KnowledgeBase,
+    Revision,
+    Source,
+    Status,
+)
+from knowledge.parsing.detection import LOCKABLE
 from opsdesk.errors import ParseError
+from opsdesk.sealing import seal
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class _Received:
     path: Path
     size: int
     sha256: str
+    problem: str  # why not all of it came
 
 
 def add(
@@ -53,6 +65,7 @@ def add(
     user: User | None = None,
     origin: str = Document.Origin.UPLOAD,
     approved: bool,
+    password: str = "",
     source: Source | None = None,
     url: str = "",
     product: str = "",
@@ -78,10 +91,10 @@ def add(
         expires_on=expires_on,
     )
     with _received(file) as received, ExitStack() as undo, transaction.atomic():
-        media_type, problem = _look(received.path, name)
+        media_type, problem = _look(received, name)
         _lock(base)
         document = _find(base, external_id, received.sha256)
-        if document and (known := _known(document, received.sha256, problem)):
+        if document and (known := _known(document, received.sha256, problem, password)):
             _claim_external_id(document, external_id)
             _learn(document, facts)
             restore(Document.objects.filter(pk=document.pk))
@@ -116,6 +129,8 @@ def add(
             with received.path.open("rb") as content:
                 revision.file.save(name, File(content), save=False)
             undo.callback(revision.file.delete, save=False)
+        if password and media_type in LOCKABLE:
+            revision.password = seal(password)
         revision.save()
         document.latest = revision
         document.save(update_fields=["latest"])
@@ -132,15 +147,21 @@ def add_text(base: KnowledgeBase, *, text: str, title: str, **options: Any) -> A
     )
 
 
-def add_archive(base: KnowledgeBase, file: File, **options: Any) -> Iterator[Added]:
-    """Add every file of a zip under its path as external id; ParseError when it is no good zip."""
-    for member in archives.members(file):
+def add_archive(
+    base: KnowledgeBase, file: File, *, password: str = "", **options: Any
+) -> Iterator[Added]:
+    """Add every file of a zip under its path as external id; ParseError when it is no good zip.
+
+    `password` opens the zip, and the files in it that want one.
+    """
+    for member in archives.members(file, password):
         yield add(
             base,
             file=member.file,
             name=member.path,
             external_id=member.path[:500],
             origin=Document.Origin.INGEST,
+            password=password,
             **options,
         )
 
@@ -162,6 +183,14 @@ def retry(document: Document) -> bool:
     return True
 
 
+def unlock(document: Document, password: str) -> bool:
+    """Read the latest revision with `password`; False where `retry` is."""
+    with transaction.atomic():
+        if queued := retry(document):
+            Revision.objects.get(pk=document.latest_id).unlock(password)
+    return queued
+
+
 def approve(documents: QuerySet[Document], user: User | None) -> int:
     """Let those that were only collected answer; how many."""
     return _set(documents.filter(approved_at=None), approved_at=timezone.now(), approved_by=user)
@@ -180,18 +209,24 @@ def restore(documents: QuerySet[Document]) -> int:
 
 def delete(documents: Iterable[Document]) -> None:
     """Forget documents: their chunks, revisions and files."""
+    rows = sorted(documents, key=lambda document: document.knowledge_base_id)
     with transaction.atomic():
-        for document in documents:
-            _delete(document)
+        for _base, same in groupby(rows, key=lambda document: document.knowledge_base_id):
+            held = list(same)
+            for start in range(0, len(held), indexing.BATCH):
+                _delete(held[start : start + indexing.BATCH])
 
 
-def _delete(document: Document) -> None:
-    pictures = Attachment.objects.filter(revision__document=document).exclude(file="")
-    files = [row.file for row in document.revisions.exclude(file="")]
-    files += [row.file for row in pictures]
-    rendered = list(document.revisions.values_list("pk", flat=True))
-    indexing.remove(document)
-    document.delete()
+def _delete(documents: list[Document]) -> None:
+    """Those of one base. An FAQ entry without its document is a draft again."""
+    ids = [document.pk for document in documents]
+    pictures = Attachment.objects.filter(revision__document__in=ids).exclude(file="")
+    revisions = Revision.objects.filter(document__in=ids).defer("parsed")
+    files = [row.file for row in revisions if row.file] + [row.file for row in pictures]
+    rendered = [row.pk for row in revisions]
+    indexing.remove_all(documents)
+    Entry.objects.filter(document__in=ids).update(state=Entry.State.DRAFT)
+    Document.objects.filter(pk__in=ids).delete()
 
     def forget() -> None:
         for file in files:
@@ -219,22 +254,25 @@ def clean_name(name: str) -> str:
 
 @contextmanager
 def _received(file: File) -> Iterator[_Received]:
-    digest, size = hashlib.sha256(), 0
+    digest, size, problem = hashlib.sha256(), 0, ""
     with NamedTemporaryFile(prefix="opsdesk-") as copy:
-        for piece in file.chunks():
-            digest.update(piece)
-            size += len(piece)
-            copy.write(piece)
+        try:
+            for piece in file.chunks():
+                digest.update(piece)
+                size += len(piece)
+                copy.write(piece)
+        except ParseError as error:  # a damaged file of an archive loses none of the others
+            problem = str(error)
         copy.flush()
-        yield _Received(Path(copy.name), size, digest.hexdigest())
+        yield _Received(Path(copy.name), size, digest.hexdigest(), problem)
 
 
-def _look(path: Path, name: str) -> tuple[str, str]:
+def _look(received: _Received, name: str) -> tuple[str, str]:
     """The media type, or "" and why the file is refused."""
-    if problem := too_large(path.stat().st_size):
+    if problem := received.problem or too_large(received.size):
         return "", problem
     try:
-        return parsing.media_type(path, name), ""
+        return parsing.media_type(received.path, name), ""
     except ParseError as error:
         return "", str(error)
 
@@ -256,12 +294,15 @@ def _find(base: KnowledgeBase, external_id: str, sha256: str) -> Document | None
     return (same.filter(external_id="") if external_id else same).first()
 
 
-def _known(document: Document, sha256: str, problem: str) -> Revision | None:
+def _known(document: Document, sha256: str, problem: str, password: str) -> Revision | None:
     """The revision that already holds these bytes, queued again if it had failed."""
     latest = document.latest
     if latest and latest.sha256 == sha256:
         if latest.status == Status.FAILED and latest.file:
-            retry(document)
+            if password:
+                unlock(document, password)
+            else:
+                retry(document)
             latest.refresh_from_db()
         # Refused before, but readable now: take it in.
         return latest if latest.file or problem else None

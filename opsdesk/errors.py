@@ -13,8 +13,19 @@ class ParseError(BoundaryError):
     """A file could not be read."""
 
 
+class Locked(ParseError):
+    """A file wants a password, or another one than was given."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, permanent=True)
+
+
 class ModelError(BoundaryError):
     """A language model, embedder or reranker did not give what was asked."""
+
+
+class FetchError(BoundaryError):
+    """A page, a file or a document service did not give what was asked."""
 
 
 class Conflict(Exception):

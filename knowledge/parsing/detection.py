@@ -44,6 +44,9 @@ PICTURES = {
     "image/webp",
 }
 TEXTS = {"text/markdown", "text/plain"}
+# An Office file with a password; what it is shows once it is opened.
+ENCRYPTED_OFFICE = "application/encrypted-office"
+LOCKABLE = {ENCRYPTED_OFFICE, "application/pdf"}
 
 _HEAD = 4096
 _PICTURE_MAGIC = (
@@ -94,9 +97,9 @@ _MAIL_HEADER = re.compile(
 
 
 def detect(path: Path, name: str) -> str:
-    """The media type of the file, one of OFFICE, PICTURES or TEXTS.
+    """The media type of the file, one of OFFICE, PICTURES, TEXTS or ENCRYPTED_OFFICE.
 
-    Raises Unreadable when it is none of them, empty, password-protected or a trap.
+    Raises Unreadable when it is none of them, empty, a trap, or locked in a way we cannot open.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -179,21 +182,26 @@ def _ole(path: Path) -> str:
 
 
 def _ole_type(ole: olefile.OleFileIO) -> str:
-    if ole.exists("EncryptedPackage") or ole.exists("EncryptedSummary"):
-        raise Unreadable("password")
+    if ole.exists("EncryptedPackage"):
+        return ENCRYPTED_OFFICE
     if ole.exists("WordDocument"):
         header = ole.openstream("WordDocument").read(12)
         if header[11:] and header[11] & 0x01:  # FIB.fEncrypted, [MS-DOC] 2.5.2
-            raise Unreadable("password")
+            return ENCRYPTED_OFFICE
         return "application/msword"
     for stream in ("Workbook", "Book"):
         if ole.exists(stream):
             if _has_filepass(ole.openstream(stream).read(_HEAD)):
-                raise Unreadable("password")
+                return ENCRYPTED_OFFICE
             return "application/vnd.ms-excel"
     if ole.exists("PowerPoint Document"):
+        if ole.exists("Current User") and ole.openstream("Current User").read(16)[12:] == _SEALED:
+            raise Unreadable("locked")  # no library opens these so that they can be read
         return "application/vnd.ms-powerpoint"
     raise Unreadable("office_format")
+
+
+_SEALED = b"\xdf\xc4\xd1\xf3"  # headerToken, [MS-PPT] 2.3.2
 
 
 def _has_filepass(workbook: bytes) -> bool:
@@ -236,7 +244,7 @@ def _zip(path: Path) -> str:
     except BROKEN_ZIP as error:
         raise Unreadable("broken") from error
     except RuntimeError as error:  # zipfile: a member is encrypted
-        raise Unreadable("password") from error
+        raise Unreadable("locked") from error
 
 
 def check_expansion(archive: zipfile.ZipFile, packed: int) -> None:
@@ -274,7 +282,7 @@ def _zip_type(archive: zipfile.ZipFile) -> str:
 
 def _open_document(archive: zipfile.ZipFile, kind: str) -> str:
     if kind.startswith(ODF) and b"encryption-data" in _manifest(archive):
-        raise Unreadable("password")
+        raise Unreadable("locked")
     if kind not in OFFICE:
         raise Unreadable("office_format")
     return kind

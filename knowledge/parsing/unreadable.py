@@ -9,6 +9,7 @@ Reason = Literal[
     "empty",
     "password",
     "wrong_password",
+    "locked",
     "wrong_extension",
     "archive",
     "executable",

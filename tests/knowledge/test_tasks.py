@@ -45,7 +45,7 @@ def test_a_deleted_revision_is_no_error(db):
 
 
 def test_what_the_parser_says_is_what_is_shown(revision, monkeypatch):
-    def parse(path, name):
+    def parse(*args, **options):
         raise ParseError("它有密码。", permanent=True)
 
     monkeypatch.setattr(parsing, "parse", parse)
@@ -54,7 +54,7 @@ def test_what_the_parser_says_is_what_is_shown(revision, monkeypatch):
 
 
 def test_a_passing_trouble_is_tried_again_a_few_times(revision, monkeypatch):
-    def parse(path, name):
+    def parse(*args, **options):
         raise ParseError("忙。", permanent=False)
 
     monkeypatch.setattr(parsing, "parse", parse)
@@ -103,10 +103,10 @@ def test_the_sweep_leaves_alone_what_a_worker_reads(revision, monkeypatch):
     reading, go_on = threading.Event(), threading.Event()
     parse = parsing.parse
 
-    def slowly(path, name):
+    def slowly(*args, **options):
         reading.set()
         assert go_on.wait(20)
-        return parse(path, name)
+        return parse(*args, **options)
 
     def work():
         tasks.process(revision.pk)

@@ -1,6 +1,4 @@
-import io
 import threading
-import zipfile
 from datetime import date
 from pathlib import Path
 
@@ -10,9 +8,8 @@ from django.core.files.base import ContentFile
 from django.db import connection
 from django_q.models import OrmQ
 
-from knowledge import archives, tasks, uploading
+from knowledge import tasks, uploading
 from knowledge.models import Chunk, Document, KnowledgeBase, Revision, Source, Status
-from opsdesk.errors import ParseError
 
 pytestmark = pytest.mark.django_db
 
@@ -211,74 +208,6 @@ def test_a_curator_who_uploads_what_was_collected_approves_it(base):
     again = add(base, user=User.objects.create(username="curator"))
     assert not again.created
     assert Document.objects.get(pk=collected.document.pk).approved_by.username == "curator"
-
-
-def zipped(members, flag=0):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return ContentFile(buffer.getvalue())
-
-
-def test_an_archive_brings_its_files_under_their_paths(base):
-    archive = zipped(
-        {
-            "手册/重启.md": "# 重启\n\n步骤",
-            "手册/日志.txt": "日志在 /var/log",
-            "inner.zip": zipped({"a.md": "# a"}).read(),
-            "../../outside.md": "# 外面",
-            "__MACOSX/._a": "x",
-            ".DS_Store": "x",
-        }
-    )
-    added = {
-        row.document.external_id: row for row in uploading.add_archive(base, archive, approved=True)
-    }
-    assert set(added) == {"手册/重启.md", "手册/日志.txt", "inner.zip", "outside.md"}
-    assert added["inner.zip"].revision.status == Status.FAILED  # no archive within an archive
-    assert added["手册/重启.md"].document.title == "重启"
-    assert {row.document.origin for row in added.values()} == {Document.Origin.INGEST}
-
-
-def test_chinese_windows_names_are_read_right(base):
-    content = zipped({"PLACEHOLD.txt": "正文"}).read()
-    # What Explorer in Chinese writes: GBK bytes, no UTF-8 flag. Both names have 13 bytes.
-    gbk = "运维手册1.txt".encode("gb18030")
-    assert len(gbk) == len("PLACEHOLD.txt")
-    archive = ContentFile(content.replace(b"PLACEHOLD.txt", gbk))
-    assert [member.path for member in archives.members(archive)] == ["运维手册1.txt"]
-
-
-@pytest.mark.parametrize(
-    "archive",
-    [
-        ContentFile(b"PK\x03\x04 not really"),
-        ContentFile(b"plain text"),
-        zipped({}),
-        zipped({f"{n}.txt": "x" for n in range(archives.MAX_FILES + 1)}),
-    ],
-)
-def test_bad_archives_are_refused_with_a_sentence(base, archive):
-    with pytest.raises(ParseError) as caught:
-        list(uploading.add_archive(base, archive, approved=True))
-    assert len(str(caught.value)) > 5
-    assert not Document.objects.exists()
-
-
-def test_a_damaged_file_in_an_archive_keeps_those_before_it(base):
-    whole = zipped({"a.md": "# 好", "b.md": "# 坏" * 50}).read()
-    place = whole.index(b"b.md") + 10  # in the compressed bytes
-    archive = ContentFile(whole[:place] + b"\xff\xff" + whole[place + 2 :])
-    with pytest.raises(ParseError):
-        list(uploading.add_archive(base, archive, approved=True))
-    assert [document.title for document in Document.objects.all()] == ["a"]
-
-
-def test_an_archive_that_unpacks_to_too_much_is_refused_unread(base, settings):
-    settings.UPLOAD_MAX_BYTES = 1024
-    with pytest.raises(ParseError):
-        list(archives.members(zipped({"bomb.txt": "0" * 20_000})))
 
 
 def test_files_are_stored_by_content_not_by_name(base):

@@ -1,7 +1,9 @@
 """`manage.py parse FILE`: what OpsDesk reads in a file."""
 
 import json
+import sys
 from argparse import ArgumentParser
+from getpass import getpass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--password", help=_("Password of a protected PDF"))
+        parser.add_argument(
+            "--password",
+            action="store_true",
+            help=_("Ask for the file's password; from a pipe its first line is taken"),
+        )
         parser.add_argument("--json", action="store_true", help=_("All blocks as JSON"))
 
-    def handle(self, *args: Any, file: Path, password: str | None, **options: Any) -> None:
+    def handle(self, *args: Any, file: Path, password: bool, **options: Any) -> None:
         if not file.is_file():
             raise CommandError(_("There is no file %(name)s.") % {"name": file})
         try:
-            parsed = parse(file, file.name, password)
+            parsed = parse(file, file.name, _ask() if password else None)
         except ParseError as error:
             raise CommandError(str(error)) from error
         if options["json"]:
@@ -35,3 +41,8 @@ class Command(BaseCommand):
             self.stdout.write(to_markdown(parsed))
         for warning in parsed.warnings:
             self.stderr.write(warning)
+
+
+def _ask() -> str:
+    """Never an argument: those are for all to see in the list of processes."""
+    return getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")

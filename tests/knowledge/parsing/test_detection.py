@@ -97,12 +97,12 @@ def test_office_files_are_known_by_their_members(tmp_path):
 
 def test_protected_office_files(tmp_path):
     files.ole(tmp_path / "a.xlsx", "EncryptedPackage")
-    assert reason(tmp_path / "a.xlsx") == "password"
+    assert detection.detect(tmp_path / "a.xlsx", "a.xlsx") == detection.ENCRYPTED_OFFICE
     files.ole(tmp_path / "b.doc", "PowerPoint Document")
     assert detection.detect(tmp_path / "b.doc", "b.doc") == "application/vnd.ms-powerpoint"
     manifest = b"<manifest><encryption-data/></manifest>"
     files.archive(tmp_path / "c.odt", {"mimetype": ODT, "META-INF/manifest.xml": manifest})
-    assert reason(tmp_path / "c.odt") == "password"
+    assert reason(tmp_path / "c.odt") == "locked"
     assert detection._has_filepass(b"\x09\x08\x02\0\0\0\x2f\0\x02\0\0\0")
     assert not detection._has_filepass(b"\x09\x08\x02\0\0\0\x0a\0\0\0\x2f\0")
 

@@ -24,7 +24,7 @@ run: $(VENV)/.installed  ## Database, web server and workers; Ctrl-C stops all
 	@exec $(BIN)/python manage.py serve
 
 test: $(VENV)/.installed-dev  ## Everything that needs no root
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile
 
 screenshots: $(VENV)/.installed-dev  ## The pictures of the README; needs chromium
 	OPSDESK_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/pages/screenshots.py

@@ -9,10 +9,14 @@ from pathlib import Path
 from opsdesk.env import FOR_TESTS
 
 _home = Path(os.environ.get("OPSDESK_HOME") or Path(__file__).resolve().parent.parent / "var")
-if _home.name != "test":
+# Tests that run beside each other kill their database server: each process has its own.
+_own = "test" + os.environ.get("PYTEST_XDIST_WORKER", "")
+if not _home.name.startswith("test"):
     for _name in list(os.environ):
         if _name.startswith(("OPSDESK_", "OPENAI_")) and _name not in FOR_TESTS:
             del os.environ[_name]
-    os.environ["OPSDESK_HOME"] = str(_home / "test")
+    os.environ["OPSDESK_HOME"] = str(_home / _own)
+elif _home.name == "test":
+    os.environ["OPSDESK_HOME"] = str(_home.with_name(_own))
 
 from opsdesk.settings import *  # noqa: E402, F403

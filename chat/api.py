@@ -27,6 +27,7 @@ from chat import asking, presenting, runner, transcript
 from chat.models import Conversation, Message, Turn
 from chat.serializers import AnswerSerializer, AskSerializer, ConversationSerializer
 from knowledge.models import KnowledgeBase
+from knowledge.scope import Scope
 from opsdesk.realtime import RECONNECTED
 
 POLL = 0.05, 0.5  # seconds between looks at a turn: first and longest
@@ -90,14 +91,15 @@ class AskView(APIView):
             if conversation.state == Conversation.State.BOT and not runner.alive():
                 raise NoRunner
         question = asked.validated_data["question"]
+        scope = Scope.of(asked.validated_data)
         if request.accepted_media_type == EventStreamRenderer.media_type:
             stream = StreamingHttpResponse(
-                _stream(conversation, question), content_type="text/event-stream"
+                _stream(conversation, question, scope), content_type="text/event-stream"
             )
             stream["Cache-Control"] = "no-cache"
             stream["X-Accel-Buffering"] = "no"  # proxies pass it on as it comes
             return stream
-        message, turn = asking.ask(conversation, question)
+        message, turn = asking.ask(conversation, question, scope=scope)
         ended = turn is None or _wait(turn)
         code = status.HTTP_200_OK if ended else status.HTTP_202_ACCEPTED
         return Response(result(message), status=code)
@@ -190,14 +192,14 @@ def _state(turn: Turn | None) -> str:
     return states.get(Turn.Outcome(turn.outcome), "handoff")
 
 
-async def _stream(conversation: Conversation, question: str) -> AsyncIterator[bytes]:
+async def _stream(conversation: Conversation, question: str, scope: Scope) -> AsyncIterator[bytes]:
     """Events of one turn. Listens before it asks, so nothing is missed."""
     layer = get_channel_layer()
     channel = await layer.new_channel()
     await layer.group_add(transcript.group(conversation.pk), channel)
     heard = asyncio.create_task(layer.receive(channel))
     try:
-        message, turn = await _db(asking.ask, conversation, question)
+        message, turn = await _db(asking.ask, conversation, question, "", scope)
         deadline = time.monotonic() + settings.TURN_SECONDS
         ended = turn is None
         while turn and not ended and time.monotonic() < deadline:

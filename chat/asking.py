@@ -1,5 +1,6 @@
 """What a customer can do: ask, call a person, leave a way to be reached."""
 
+from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.utils.module_loading import import_string
 from chat import digest, transcript
 from chat.models import Conversation, Message, Turn
 from chat.signals import handoff_requested
+from knowledge.scope import EVERYTHING, Scope
 
 MESSAGE_LENGTH = 2000  # characters
 TITLE_LENGTH = 60
@@ -22,9 +24,9 @@ def desk(action: str) -> Any:
 
 @transaction.atomic
 def ask(
-    conversation: Conversation, text: str, client_msg_id: str = ""
+    conversation: Conversation, text: str, client_msg_id: str = "", scope: Scope = EVERYTHING
 ) -> tuple[Message, Turn | None]:
-    """Write down what the customer says, and the turn that will answer it.
+    """Write down what the customer says, and the turn that will answer it within `scope`.
 
     There is no turn while a person owns the conversation or is awaited. Saying the same
     `client_msg_id` again returns what the first time made.
@@ -34,7 +36,13 @@ def ask(
         said = locked.messages.filter(client_msg_id=client_msg_id).first()
         if said:
             return said, Turn.objects.filter(message=said).first()
-    message = transcript.append(locked.pk, Message.Role.CUSTOMER, text, client_msg_id=client_msg_id)
+    message = transcript.append(
+        locked.pk,
+        Message.Role.CUSTOMER,
+        text,
+        client_msg_id=client_msg_id,
+        data={"scope": asdict(scope)} if scope else None,
+    )
     if not locked.title:
         Conversation.objects.filter(pk=locked.pk).update(title=text[:TITLE_LENGTH])
     if locked.state == Conversation.State.RESOLVED:

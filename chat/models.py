@@ -93,7 +93,8 @@ class Message(models.Model):
     text = models.TextField(_("text"))  # Markdown of assistant and agent, plain of the rest
     client_msg_id = models.CharField(max_length=64, blank=True)
     # What a page needs beside the text: {"event": "handoff_requested"} of a system message,
-    # {"outcome": "answered", "confidence": .93, "mode": "model", "options": [...]} of an answer.
+    # {"outcome": "answered", "confidence": .93, "mode": "model", "options": [...]} of an answer;
+    # of a question {"scope": …}, what it was limited to: the fields of knowledge.scope.Scope.
     data = models.JSONField(default=dict, blank=True)
     public = models.BooleanField(_("public"), default=True)  # else a note among staff
     attachments = models.ManyToManyField(Attachment, through="Figure", related_name="+")

@@ -8,9 +8,10 @@ from rest_framework import serializers
 
 from chat.asking import MESSAGE_LENGTH
 from chat.models import Conversation
+from knowledge.serializers import ScopeSerializer
 
 
-class AskSerializer(serializers.Serializer[Any]):
+class AskSerializer(ScopeSerializer):
     knowledge_base = serializers.SlugField(
         required=False, help_text=gettext_lazy("Slug. Not needed in a conversation begun before.")
     )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from chat.models import Turn
 from knowledge.models import KnowledgeBase
 from knowledge.retrieval import Passage, Retrieval
+from knowledge.scope import EVERYTHING, Scope
 
 Reason = Literal["asked", "unhappy", "no_answer", "failed"]
 
@@ -38,6 +39,7 @@ class TurnState:
     history: list[Said] = field(default_factory=list)  # oldest first
     # What the previous turn asked back for: {"question": …, "missing": [slot, …]}.
     asked: dict[str, Any] = field(default_factory=dict)
+    scope: Scope = EVERYTHING
     emit: Callable[..., None] = _silent  # emit("step", step=…), emit("delta", text=…)
     deadline: float = field(default_factory=lambda: time.monotonic() + 120)  # of time.monotonic()
     cancelled: Callable[[], bool] = _never

@@ -15,6 +15,7 @@ from chat.asking import call_human, wake_runner
 from chat.models import Citation, Conversation, Figure, Message, Turn
 from chat.state import Said, TurnState
 from knowledge.models import Attachment, KnowledgeBase
+from knowledge.scope import Scope
 from opsdesk.realtime import notify
 
 LEASE = timedelta(seconds=30)
@@ -86,6 +87,7 @@ def load(turn: Turn) -> TurnState:
         bases=bases(conversation),
         history=_history(turn),
         asked=_asked(turn),
+        scope=Scope.of(turn.message.data.get("scope", {})),
         deadline=time.monotonic() + settings.TURN_SECONDS,
     )
     state.trace["attempt"] = turn.attempt

@@ -21,6 +21,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from knowledge import permissions, retrieval, uploading
 from knowledge.models import Document, KnowledgeBase, Status
+from knowledge.scope import Scope
 from knowledge.serializers import (
     DocumentSerializer,
     FoundSerializer,
@@ -218,7 +219,6 @@ class SearchView(APIView):
         search.is_valid(raise_exception=True)
         base: Any = search.validated_data["knowledge_base"]
         require_readable(request, base)
-        found = retrieval.search(
-            search.validated_data["query"], [base], search.validated_data["top_k"]
-        )
+        asked = search.validated_data
+        found = retrieval.search(asked["query"], [base], asked["top_k"], Scope.of(asked))
         return Response(FoundSerializer(found).data)

@@ -121,6 +121,15 @@ def today() -> datetime.date:
     return timezone.localdate(timezone=timezone.get_default_timezone())
 
 
+def answers(document: Document) -> bool:
+    """Whether `document` may answer, as far as scope does not matter."""
+    return (
+        document.approved_at is not None
+        and document.retired_at is None
+        and (document.expires_on is None or document.expires_on > today())
+    )
+
+
 def answering(prefix: str = "") -> Q:
     """Documents that may answer; of another table those that `prefix` leads to."""
     return (Q(**{f"{prefix}approved_at__isnull": False, f"{prefix}retired_at__isnull": True})) & (

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from knowledge import uploading
+from knowledge import scope, uploading
 from knowledge.models import Document, KnowledgeBase, Status
 
 
@@ -42,7 +42,10 @@ class DocumentSerializer(serializers.ModelSerializer[Document]):
         source="chunk_count", help_text=_("Passages that answer at present.")
     )
     answering = serializers.SerializerMethodField(
-        help_text=_("Whether some revision of it answers: it is indexed and approved.")
+        help_text=_(
+            "Whether some revision of it answers: it is indexed, approved, and neither retired nor "
+            "expired."
+        )
     )
 
     class Meta:
@@ -68,7 +71,7 @@ class DocumentSerializer(serializers.ModelSerializer[Document]):
         read_only_fields = fields
 
     def get_answering(self, document: Document) -> bool:
-        return document.current_id is not None and document.approved_at is not None
+        return document.current_id is not None and scope.answers(document)
 
 
 class UploadSerializer(serializers.Serializer[Document]):
@@ -99,7 +102,28 @@ class UploadSerializer(serializers.Serializer[Document]):
         return attrs
 
 
-class SearchSerializer(serializers.Serializer[Any]):
+class ScopeSerializer(serializers.Serializer[Any]):
+    """What a question is about; documents that hold for something else are left out."""
+
+    product = serializers.CharField(
+        required=False, allow_blank=True, max_length=100,
+        help_text=_("Leaves out documents of another product."),
+    )  # fmt: skip
+    version = serializers.CharField(
+        required=False, allow_blank=True, max_length=100,
+        help_text=_("Leaves out documents of another product version."),
+    )  # fmt: skip
+    environment = serializers.CharField(
+        required=False, allow_blank=True, max_length=100,
+        help_text=_("Leaves out documents of another environment."),
+    )  # fmt: skip
+    tags = serializers.ListField(
+        child=serializers.CharField(max_length=50), required=False, max_length=20,
+        help_text=_("Leaves out documents that have tags but none of these."),
+    )  # fmt: skip
+
+
+class SearchSerializer(ScopeSerializer):
     knowledge_base = serializers.SlugRelatedField[KnowledgeBase](
         slug_field="slug", queryset=KnowledgeBase.objects.all()
     )

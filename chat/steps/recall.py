@@ -1,5 +1,7 @@
 """Second step: find the passages that could answer."""
 
+from dataclasses import asdict
+
 from chat.state import TurnState
 from knowledge import retrieval
 
@@ -7,9 +9,11 @@ TRACED = ("chunk_id", "title", "locator", "score", "scores", "hits")
 
 
 def recall(turn: TurnState) -> TurnState:
-    found = retrieval.search(turn.query, turn.bases)
+    found = retrieval.search(turn.query, turn.bases, scope=turn.scope)
     turn.retrieval, turn.confidence = found, found.confidence
     turn.trace["query"] = turn.query
+    if turn.scope:
+        turn.trace["scope"] = asdict(turn.scope)
     turn.trace["retrieval"] = {"mode": found.mode, "timings": found.timings}
     turn.trace["passages"] = [
         {name: getattr(passage, name) for name in TRACED} for passage in found.passages

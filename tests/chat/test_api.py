@@ -10,6 +10,7 @@ from django.test import AsyncClient, Client
 
 from chat import api, asking, runner
 from chat.models import Conversation, Turn
+from knowledge.models import Document
 from opsdesk import health
 from opsdesk.models import ApiToken
 
@@ -66,6 +67,16 @@ def test_an_answer_with_its_citations(base, ask):
     )  # fmt: skip
     assert set(citation) >= {"n", "document", "external_id", "title", "page", "locator", "quote"}
     assert "/data/backup" in citation["quote"]
+
+
+def test_a_question_keeps_to_its_scope(base, ask):
+    question = "数据库备份保存在哪个目录？"
+    Document.objects.filter(title="数据库备份").update(product="订单系统", tags=["数据库"])
+    inside = ask(knowledge_base="ops", question=question, product="订单系统", tags=["数据库"])
+    assert "/data/backup" in inside.json()["answer"]
+    outside = ask(knowledge_base="ops", question=question, product="CRM").json()
+    assert "/data/backup" not in outside["answer"]
+    assert Turn.objects.latest("pk").trace["scope"]["product"] == "CRM"
 
 
 def test_asking_back_and_going_on_in_the_conversation(base, ask):

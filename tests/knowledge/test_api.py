@@ -132,6 +132,16 @@ def test_a_document_is_deleted(writer):
     assert not Document.objects.exists()
 
 
+def test_a_search_keeps_to_its_scope(writer):
+    process(writer.post(DOCUMENTS, text(), format="json"))
+    Document.objects.update(product="网关", tags=["nginx"])
+    query = {"knowledge_base": "ops", "query": "怎么重启 nginx"}
+    for scope, number in (({"product": "网关"}, 1), ({"tags": ["db"]}, 0), ({"product": ""}, 1)):
+        answer = writer.post("/api/v1/search/", query | scope, format="json")
+        assert len(answer.json()["passages"]) == number
+    assert writer.post("/api/v1/search/", query | {"tags": "x" * 60}).status_code == 400
+
+
 def test_searching_finds_what_was_uploaded(writer):
     process(writer.post(DOCUMENTS, text(external_id="a"), format="json"))
     answer = client(scope=ApiToken.Scope.READ).post(

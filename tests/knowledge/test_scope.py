@@ -102,6 +102,7 @@ def test_what_has_expired_or_was_retired_answers_no_more(base):
     uploading.retire(Document.objects.filter(pk=fourth.pk), "其来源已没有它")
     answering = set(Document.objects.filter(scope.answering()).values_list("pk", flat=True))
     assert found(base, None) == answering
+    assert answering == {one.pk for one in Document.objects.all() if scope.answers(one)}
     assert len(answering) == 37
     assert second.pk in answering
     assert lexical.query("磁盘", [base.pk]) == before

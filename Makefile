@@ -13,7 +13,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test screenshots lint bge lock clean
+.PHONY: help install run test screenshots lint bge bench lock clean
 
 help:  ## What there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,12 +37,15 @@ lint: $(VENV)/.installed-dev  ## Style, types, missing migrations
 
 bge: $(VENV)/.installed-bge  ## Add FlagEmbedding, the production encoder on this machine
 
+bench: .venv-bench/.installed  ## What bench_parse measures beside, in an environment of its own
+
 lock: $(BIN)/python  ## Compile the pinned requirements with their hashes
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
+	$(LOCK) requirements-bench.in -o requirements-bench.txt
 
 clean:  ## Remove the environment, not the data
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-bench
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "OpsDesk needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
@@ -59,4 +62,9 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 
 $(VENV)/.installed-bge: requirements-bge.txt $(VENV)/.installed
 	$(INSTALL) -r requirements-bge.txt -c requirements.txt
+	@touch $@
+
+.venv-bench/.installed: requirements-bench.txt | $(BIN)/python
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-bench
+	$(UV) pip install --quiet --compile-bytecode --python .venv-bench/bin/python $(FROM) -r $<
 	@touch $@

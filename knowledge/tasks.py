@@ -38,7 +38,10 @@ def enqueue(revision_id: int) -> None:
 
 
 def process(revision_id: int) -> None:
-    """Make a queued revision answer, or say on it why it cannot."""
+    """Make a queued revision answer, or say on it why it cannot.
+
+    A long file takes several tasks, each goes on where the one before stopped.
+    """
     with _claim(revision_id) as claimed:
         if not claimed:
             return
@@ -48,15 +51,22 @@ def process(revision_id: int) -> None:
         if revision.attempts >= ATTEMPTS:
             revision.fail(_("Processing this file stopped the worker several times."))
             return
-        _attempt(revision)
+        finished = _attempt(revision)
+    if not finished:
+        enqueue(revision_id)  # once it is no longer claimed
 
 
-def _attempt(revision: Revision) -> None:
+def _attempt(revision: Revision) -> bool:
+    """Whether nothing is left to do."""
     revision.start()
     settled = False
     try:
         _index(revision)
         settled = True
+    except parsing.Unfinished:
+        settled = True
+        revision.pause()
+        return False
     except Locked as error:
         settled = True
         revision.lock(str(error))
@@ -73,14 +83,38 @@ def _attempt(revision: Revision) -> None:
         if not settled:
             revision.fail(_("Something unexpected went wrong while reading this file."))
     log.info("revision %s of document %s: %s", revision.pk, revision.document_id, revision.status)
+    return True
 
 
 def _index(revision: Revision) -> None:
-    revision.report(Revision.Stage.READING, 5)
-    parsed = parsing.parse(Path(revision.file.path), revision.name, revision.opened_with)
-    revision.report(Revision.Stage.INDEXING, 60)
+    if not revision.parts_done:
+        revision.report(Revision.Stage.READING, 5)
+    parsed = parsing.parse(
+        Path(revision.file.path),
+        revision.name,
+        revision.opened_with,
+        report=revision.report_parts,
+        store=_Parts(revision),
+        seconds=settings.PARSE_SECONDS,
+    )
+    revision.report(Revision.Stage.INDEXING, 90)
     indexing.put(revision, parsed)
+    revision.forget_parts()
     revision.refresh_from_db()
+
+
+class _Parts:
+    """Where the finished parts of a revision are kept: knowledge.parsing.job.Store."""
+
+    def __init__(self, revision: Revision) -> None:
+        self.revision = revision
+
+    def load(self) -> dict[str, bytes]:
+        return {part.name: bytes(part.data) for part in self.revision.parts.all()}
+
+    def save(self, name: str, part: bytes) -> None:
+        self.revision.parts.update_or_create(name=name, defaults={"data": part})
+        self.revision.progressed()
 
 
 def sweep() -> int:

@@ -5,6 +5,7 @@ from knowledge.models.chunks import Attachment, Chunk, ChunkEdit, attachment_pat
 from knowledge.models.documents import (
     Document,
     Revision,
+    RevisionPart,
     RevisionQuerySet,
     Similarity,
     Status,
@@ -34,6 +35,7 @@ __all__ = [
     "KnowledgeBaseQuerySet",
     "Lexicon",
     "Revision",
+    "RevisionPart",
     "RevisionQuerySet",
     "Role",
     "Similarity",

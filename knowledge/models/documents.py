@@ -176,6 +176,9 @@ class Revision(models.Model):
     # The file is encrypted and wants a password; the one that was given, sealed.
     locked = models.BooleanField(_("password-protected"), default=False)
     password = models.TextField(blank=True, editable=False)  # opsdesk.sealing
+    # Of its pages and pictures, while it is read in parts.
+    parts_done = models.PositiveIntegerField(default=0, editable=False)
+    parts_total = models.PositiveIntegerField(default=0, editable=False)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     parser = models.CharField(_("parser"), max_length=100, blank=True)
     pages = models.PositiveIntegerField(_("pages"), null=True)
@@ -212,13 +215,36 @@ class Revision(models.Model):
         """Say how far processing is, in percent."""
         self._set(stage=stage, progress=progress)
 
+    def report_parts(self, done: int, total: int) -> None:
+        """Say how many of its pages and pictures are read."""
+        progress = 5 + 85 * done // max(total, 1)
+        self._set(stage=self.Stage.READING, progress=progress, parts_done=done, parts_total=total)
+
+    @property
+    def where(self) -> str:
+        """How far its reading came, for a person; empty where there is nothing to count."""
+        if self.stage != self.Stage.READING or self.parts_total < 2:
+            return ""
+        sentence = _("page or picture %(done)s of %(total)s")
+        return str(sentence % {"done": self.parts_done, "total": self.parts_total})
+
     def wait(self, error: str = "") -> None:
-        """Back to the queue, from the beginning."""
+        """Back to the queue; what of it was read is kept."""
         self._set(status=Status.QUEUED, stage="", progress=0, error=error)
+
+    def progressed(self) -> None:
+        """A part is read: attempts count only while nothing comes of them."""
+        if self.attempts != 1:
+            self._set(attempts=1)
+
+    def pause(self) -> None:
+        """It goes on with the next task."""
+        self._set(attempts=0)
 
     def fail(self, error: str) -> None:
         """`error` is a sentence for a person."""
         self._set(status=Status.FAILED, stage="", error=error, finished_at=timezone.now())
+        self.forget_parts()
 
     def lock(self, error: str) -> None:
         """It wants a password, or another one: what was given is forgotten."""
@@ -234,10 +260,31 @@ class Revision(models.Model):
         """The password that was given for the file."""
         return unseal(self.password) if self.password else None
 
+    def forget_parts(self) -> None:
+        """Nothing of what was read in parts is needed any more."""
+        self.parts.all().delete()
+        self._set(parts_done=0, parts_total=0)
+
     def _set(self, **values: Any) -> None:
         Revision.objects.filter(pk=self.pk).update(**values)
         for name, value in values.items():
             setattr(self, name, value)
+
+
+class RevisionPart(models.Model):
+    """Pages or pictures of a revision that are read, kept until all of it is."""
+
+    revision = models.ForeignKey(Revision, models.CASCADE, related_name="parts")
+    name = models.CharField(max_length=1000)
+    data = models.BinaryField()  # knowledge.parsing.parts.dump()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["revision", "name"], name="revision_part_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Similarity(models.Model):

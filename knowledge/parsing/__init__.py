@@ -4,19 +4,38 @@
 well, and must not load Django: so the doors open the rooms behind them only when called.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from knowledge.parsing.document import ParsedDocument
+from knowledge.parsing.unreadable import Unfinished
+
+if TYPE_CHECKING:
+    from knowledge.parsing.job import Store
 
 
-def parse(path: Path, name: str, password: str | None = None) -> ParsedDocument:
+def parse(
+    path: Path,
+    name: str,
+    password: str | None = None,
+    *,
+    tier: str = "native",
+    report: Callable[[int, int], None] | None = None,
+    store: "Store | None" = None,
+    seconds: float | None = None,
+) -> ParsedDocument:
     """What is in the file at `path`, which its owner calls `name`.
+
+    A long file is read in parts: `report(done, total)` is told of pages and pictures, `store`
+    keeps what is finished. When `seconds` are over before the end, Unfinished is raised; the
+    next call with that store goes on from there. Without `seconds` all is read.
 
     Raises opsdesk.errors.ParseError with a sentence for the person who uploaded it.
     """
-    from knowledge.parsing import reading
+    from knowledge.parsing import job, reading
 
-    return reading.parse(path, name, password)
+    return reading.parse(path, name, password, tier=tier, job=job.Job(store, report, seconds))
 
 
 def media_type(path: Path, name: str) -> str:
@@ -29,4 +48,4 @@ def media_type(path: Path, name: str) -> str:
     return reading.media_type(path, name)
 
 
-__all__ = ["ParsedDocument", "media_type", "parse"]
+__all__ = ["ParsedDocument", "Unfinished", "media_type", "parse"]

@@ -13,28 +13,38 @@ from knowledge.parsing import layout
 from knowledge.parsing.document import Block
 from knowledge.parsing.layout import Line
 
+# Pixels of the longer side in which lines are looked for: a page at 200 dpi bears to be made
+# smaller, the small letters of a screenshot do not.
+PAGE = 1280
+PICTURE = 1920
+SURE = 0.6  # of the recogniser; below it are patterns that are no letters
+
 
 @cache
-def _engine() -> Any:
+def _engine(side: int) -> Any:
     from rapidocr import RapidOCR
 
     return RapidOCR(
         params={
             "Global.log_level": "critical",
+            "Global.text_score": SURE,
+            "Global.use_cls": False,  # it turns upright lines over, and costs time
+            "Det.limit_type": "max",
+            "Det.limit_side_len": side,
             "EngineConfig.onnxruntime.intra_op_num_threads": 2,
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
         }
     )
 
 
-def recognise(image: Image.Image) -> list[Block]:
+def recognise(image: Image.Image, side: int = PAGE) -> list[Block]:
     """Paragraphs and tables of the picture in reading order, boxes as shares of it."""
-    return layout.blocks(read_lines(image), image.width, image.height)
+    return layout.blocks(read_lines(image, side), image.width, image.height)
 
 
-def read_lines(image: Image.Image) -> list[Line]:
+def read_lines(image: Image.Image, side: int = PAGE) -> list[Line]:
     """Lines of text, boxes in pixels."""
-    found = _engine()(numpy.asarray(image.convert("RGB"))[:, :, ::-1])
+    found = _engine(side)(numpy.asarray(image.convert("RGB"))[:, :, ::-1])
     if found.boxes is None or found.txts is None:
         return []
     lines = []

@@ -4,7 +4,7 @@ DocVortex's own way with scans is to ask for models from the network; it never s
 """
 
 import io
-import time
+from collections.abc import Iterator
 from itertools import groupby
 
 import pypdfium2
@@ -12,35 +12,43 @@ from docvortex.document.pdf import PDFDocument
 from docvortex.document.pdf.pdfium import safe_rewrite_pdf_bytes_with_pdfium_result
 from pypdfium2 import raw
 
-from knowledge.parsing import captions, docvortex, layout, ocr, running, tables
+from knowledge.parsing import docvortex, layout, ocr
 from knowledge.parsing.document import Block, ParsedDocument
+from knowledge.parsing.parts import PLAN, Part, named, numbers
 from knowledge.parsing.unreadable import Unreadable
 
 DPI = 200
 MAX_PIXELS = 40_000_000  # of a rendered page; larger pages are rendered coarser
+AT_ONCE = 100  # pages with a text layer in one step
 # Fewer characters than these do not make a page of text when a picture fills it.
 FEW = 50
 FEWEST_PIECES = 8  # of a table that lies about as paragraphs
 
 
-def parse(data: bytes, password: str | None, seconds: float) -> ParsedDocument:
-    """All pages in order. Text recognition stops after `seconds` and says so in a warning."""
-    deadline = time.monotonic() + seconds
+def read(data: bytes, password: str | None, steps: list[str] | None) -> Iterator[Part]:
+    """The plan and all of its steps, or only `steps` of an earlier plan."""
     with _open(data, password) as document:
         if password:
             data = _unlocked(document)
-        scans = _scans(document, data)
-        texts = [page for page in range(len(document)) if page not in scans]
-        parsed = _text_pages(data, texts, whole=not scans)
-        parsed.pages = len(document)
-        _read_in_pictures(document, parsed)
-        _find_tables(document, parsed)
-        if scans:
-            _read_scans(document, scans, parsed, deadline)
-    running.hide(parsed)
-    tables.show(parsed)
-    captions.link(parsed)
-    return parsed
+        if steps is None:
+            steps = _plan(document, data)
+            yield Part(PLAN, ParsedDocument(pages=len(document)), steps)
+        for step in steps:
+            pages = numbers(step)
+            if step.startswith("page:"):
+                yield Part(step, _recognised(document, pages[0]))
+            else:
+                yield Part(step, _text_pages(document, data, pages))
+
+
+def _plan(document: pypdfium2.PdfDocument, data: bytes) -> list[str]:
+    scans = _scans(document, data)
+    texts = [page + 1 for page in range(len(document)) if page not in scans]
+    ranges = (texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE))
+    return [
+        *(named("text", pages) for pages in ranges),
+        *(f"page:{page + 1}" for page in sorted(scans)),
+    ]
 
 
 def _open(data: bytes, password: str | None) -> pypdfium2.PdfDocument:
@@ -61,11 +69,12 @@ def _unlocked(document: pypdfium2.PdfDocument) -> bytes:
     return buffer.getvalue()
 
 
-def _text_pages(data: bytes, pages: list[int], whole: bool) -> ParsedDocument:
-    if not pages:
-        return ParsedDocument()
-    chosen = "" if whole else ",".join(str(page + 1) for page in pages)
-    return docvortex.parse(data, "pdf", chosen)
+def _text_pages(document: pypdfium2.PdfDocument, data: bytes, pages: list[int]) -> ParsedDocument:
+    chosen = "" if len(pages) == len(document) else named("", pages)[1:]
+    parsed = docvortex.parse(data, "pdf", chosen)
+    _read_in_pictures(document, parsed)
+    _find_tables(document, parsed)
+    return parsed
 
 
 # --- Tables without rules, which DocVortex leaves as scattered pieces -----------------
@@ -206,26 +215,13 @@ def _classified_scan(data: bytes, number: int) -> bool:
         document.close()
 
 
-def _read_scans(
-    document: pypdfium2.PdfDocument, scans: set[int], parsed: ParsedDocument, deadline: float
-) -> None:
-    found: list[Block] = []
-    for done, number in enumerate(sorted(scans)):
-        if done and time.monotonic() > deadline:
-            parsed.warnings.append(f"ocr_stopped:{done}")
-            break
-        found += _recognise(document, number)
-    parsed.blocks = sorted(parsed.blocks + found, key=lambda block: block.page or 0)
-    parsed.parser = f"{parsed.parser} + rapidocr" if parsed.parser else "rapidocr"
-
-
-def _recognise(document: pypdfium2.PdfDocument, number: int) -> list[Block]:
-    page = document[number]
+def _recognised(document: pypdfium2.PdfDocument, number: int) -> ParsedDocument:
+    page = document[number - 1]
     width, height = page.get_size()
     scale = min(DPI / 72, (MAX_PIXELS / max(width * height, 1)) ** 0.5)
     image = page.render(scale=scale).to_pil()
     page.close()
     blocks = ocr.recognise(image)
     for block in blocks:
-        block.page = number + 1
-    return blocks
+        block.page = number
+    return ParsedDocument(blocks=blocks, parser="rapidocr")

@@ -4,15 +4,18 @@ from pathlib import Path
 
 from django.utils.translation import gettext_lazy as _
 
-from knowledge.parsing import detection, markdown, plaintext, sandbox
+from knowledge.parsing import detection, markdown, pictures, plaintext, tables
 from knowledge.parsing.document import ParsedDocument
+from knowledge.parsing.job import Job
 from knowledge.parsing.unreadable import Reason, Unreadable
-from opsdesk.errors import ParseError
+from opsdesk.errors import Locked, ParseError
 
+NATIVE = "native"  # the tier that needs no other program and no model of ours
 SENTENCES: dict[Reason, object] = {
     "empty": _("The file is empty."),
-    "password": _("The file is password-protected. Remove the password and upload it again."),
+    "password": _("The file is password-protected. Give its password and it will be read."),
     "wrong_password": _("The password does not open the file."),
+    "locked": _("The file is password-protected. Remove the password and upload it again."),
     "wrong_extension": _(
         "The file is not what its name says: it holds plain text. "
         "Save it again in the right format, or rename it."
@@ -42,6 +45,7 @@ SENTENCES: dict[Reason, object] = {
 # What a parser left out; after the colon a detail.
 WARNINGS = {
     "pictures_skipped": _("%(detail)s pictures could not be converted."),
+    "pictures_unread": _("The words in %(detail)s of the smaller pictures were not read."),
     "pictures_elsewhere": _("%(detail)s pictures lie on other machines and were not fetched."),
     "formulas_without_value": _(
         "%(detail)s formula cells have no saved result and are blank. "
@@ -61,29 +65,42 @@ def media_type(path: Path, name: str) -> str:
         raise _explained(refusal) from refusal
 
 
-def parse(path: Path, name: str, password: str | None) -> ParsedDocument:
+def parse(
+    path: Path, name: str, password: str | None, *, tier: str = NATIVE, job: Job | None = None
+) -> ParsedDocument:
     try:
-        parsed = _parse(path, name, password)
+        parsed = _parse(path, name, password, tier, job or Job())
     except Unreadable as refusal:
         raise _explained(refusal) from refusal
     parsed.warnings = [_warning(warning) for warning in parsed.warnings]
     return parsed
 
 
-def _parse(path: Path, name: str, password: str | None) -> ParsedDocument:
+def _parse(path: Path, name: str, password: str | None, tier: str, job: Job) -> ParsedDocument:
     kind = detection.detect(path, name)
     if kind in detection.TEXTS:
         text = detection.decode(path.read_bytes())
         parsed = markdown.parse(text) if kind == "text/markdown" else plaintext.parse(text, name)
     else:
-        parsed = sandbox.run(path, kind, password)
+        parsed = job.read(path, kind, password)
+        _read_pictures(parsed, kind, job)
     if not parsed.blocks:
         raise Unreadable("nothing")
     return parsed
 
 
+def _read_pictures(parsed: ParsedDocument, kind: str, job: Job) -> None:
+    chosen = pictures.worth_reading(parsed, described=kind in detection.OFFICE)
+    if len(chosen) > pictures.MOST:
+        parsed.warnings.append(f"pictures_unread:{len(chosen) - pictures.MOST}")
+    job.read_pictures(parsed, chosen[: pictures.MOST])
+    tables.show(parsed)
+
+
 def _explained(refusal: Unreadable) -> ParseError:
     sentence = str(SENTENCES[refusal.reason])
+    if refusal.reason in {"password", "wrong_password"}:
+        return Locked(sentence)
     return ParseError(sentence, permanent=refusal.reason not in _PASSING)
 
 

@@ -15,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO
 
 from django.conf import settings
 
-from knowledge.parsing import worker
-from knowledge.parsing.document import ParsedDocument
+from knowledge.parsing import parts, worker
+from knowledge.parsing.parts import Part
 from knowledge.parsing.unreadable import Reason, Unreadable
 
 logger = logging.getLogger(__name__)
@@ -32,24 +33,63 @@ STRANGER = 65533
 MEMORY = 3 * 1024**3
 MEMORY_WITH_OCR = 6 * 1024**3
 MAX_RESULT = 256 * 1024**2
+MOMENT = 0.2  # s between two looks at what the child has finished
 PREFIX = "opsdesk-parse-"
 PROGRAM = (sys.executable, "-m", worker.__name__)
 
 
-def run(path: Path, media_type: str, password: str | None = None) -> ParsedDocument:
-    """Parse the file in the subprocess. Raises Unreadable with the cause when it fails."""
+def run(
+    source: IO[bytes], orders: dict[str, object], password: str | None, seconds: float
+) -> Iterator[Part]:
+    """What the subprocess makes of the file, each part as soon as it is finished.
+
+    `orders` say what the file is, see `worker.read`. Raises Unreadable with the cause when
+    the subprocess fails; the parts before hold.
+    """
     _sweep()
+    os.lseek(source.fileno(), 0, os.SEEK_SET)
     with (
-        path.open("rb") as source,
         tempfile.TemporaryFile() as result,
         tempfile.TemporaryFile() as log,
         tempfile.TemporaryDirectory(prefix=PREFIX) as folder,
     ):
-        code = _run(media_type, password, source, result, log, folder)
+        results = _Results(result)
+        code = yield from _run(orders, password, seconds, source, results, log, folder)
         if code:
-            _report(media_type, code, log)
+            _report(orders, code, log)
             raise Unreadable(_reason(code))
-        return _read(result)
+        if not results.whole:
+            raise Unreadable("crashed")
+
+
+class _Results:
+    """What the child has written so far. Read by place: the two share one offset."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.place = 0
+
+    def new(self) -> Iterator[Part]:
+        """A child that was taken over may have written anything."""
+        while (end := self._end()) is not None:
+            data = os.pread(self.file.fileno(), end - self.place - 8, self.place + 8)
+            self.place = end
+            try:
+                yield parts.load(data)
+            except (ValueError, TypeError, KeyError) as error:
+                raise Unreadable("crashed") from error
+
+    @property
+    def whole(self) -> bool:
+        """Whether there was something, and nothing is left over."""
+        return 0 < self.place == os.fstat(self.file.fileno()).st_size
+
+    def _end(self) -> int | None:
+        """Where the next part ends, once it is there."""
+        length = os.pread(self.file.fileno(), 8, self.place)
+        end = self.place + 8 + int.from_bytes(length, "big")
+        there = len(length) == 8 and end <= os.fstat(self.file.fileno()).st_size
+        return end if there else None
 
 
 def _sweep() -> None:
@@ -63,21 +103,22 @@ def _sweep() -> None:
 
 
 def _run(
-    media_type: str,
+    orders: dict[str, object],
     password: str | None,
+    seconds: float,
     source: IO[bytes],
-    result: IO[bytes],
+    results: _Results,
     log: IO[bytes],
     folder: str,
-) -> int:
+) -> Generator[Part, None, int]:
     """The exit status; negative a signal, as subprocess has it. Leaves no process behind."""
     user = unprivileged()
     if user is not None:
         os.chown(folder, user, user)
     child = subprocess.Popen(  # noqa: S603 - our own module, arguments of our own making
-        [*PROGRAM, json.dumps(_orders(media_type))],
+        [*PROGRAM, json.dumps(orders | _limits(orders, seconds))],
         stdin=source,
-        stdout=result,
+        stdout=results.file,
         stderr=log,
         cwd=folder,
         env=_environment(folder, password),
@@ -86,21 +127,31 @@ def _run(
         group=user,
         extra_groups=None if user is None else [],
     )
+    end = time.monotonic() + seconds
     try:
-        return child.wait(timeout=settings.PARSE_SECONDS)
-    except subprocess.TimeoutExpired:
-        return -signal.SIGXCPU
+        while (code := _ended(child, end)) is None:
+            yield from results.new()
+        yield from results.new()
+        return code
     finally:
         _end(child)
 
 
-def _orders(media_type: str) -> dict[str, object]:
-    pictures = media_type == "application/pdf" or media_type.startswith("image/")
+def _ended(child: subprocess.Popen[bytes], end: float) -> int | None:
+    """The exit status, if it comes within a moment; a timeout's once `end` has passed."""
+    try:
+        return child.wait(timeout=MOMENT)
+    except subprocess.TimeoutExpired:
+        return -signal.SIGXCPU if time.monotonic() > end else None
+
+
+def _limits(orders: dict[str, object], seconds: float) -> dict[str, object]:
+    kind = str(orders["media_type"])
+    recognised = kind in ("application/pdf", worker.PICTURES) or kind.startswith("image/")
     return {
-        "media_type": media_type,
         "parent": os.getpid(),
-        "seconds": settings.PARSE_SECONDS,
-        "memory": MEMORY_WITH_OCR if pictures else MEMORY,
+        "seconds": seconds,
+        "memory": MEMORY_WITH_OCR if recognised else MEMORY,
         "result": MAX_RESULT,
     }
 
@@ -154,21 +205,9 @@ def _reason(code: int) -> Reason:
     return worker.REASONS.get(code, "crashed")
 
 
-def _report(media_type: str, code: int, log: IO[bytes]) -> None:
+def _report(orders: dict[str, object], code: int, log: IO[bytes]) -> None:
     size = log.seek(0, os.SEEK_END)
     log.seek(max(0, size - 2000))
     text = log.read().decode(errors="replace")
-    logger.warning("parser failed", extra={"media_type": media_type, "code": code, "log": text})
-
-
-def _read(result: IO[bytes]) -> ParsedDocument:
-    """The inverse of `worker.write`; a child that was taken over may have written anything."""
-    result.seek(0)
-    try:
-        parsed = ParsedDocument.from_json(json.loads(result.readline()))
-        sizes = json.loads(result.readline())
-        for asset, size in zip(parsed.assets, sizes, strict=True):
-            asset.data = result.read(size)
-    except (ValueError, TypeError, KeyError) as error:
-        raise Unreadable("crashed") from error
-    return parsed
+    extra = {"media_type": orders["media_type"], "code": code, "log": text}
+    logger.warning("parser failed", extra=extra)

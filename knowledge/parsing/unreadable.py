@@ -36,3 +36,7 @@ class Unreadable(Exception):
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class Unfinished(Exception):
+    """The time is over before a file is read; what was finished is kept, the next call goes on."""

@@ -11,12 +11,17 @@ import os
 import resource
 import signal
 import sys
-from typing import IO, Any
+import time
+from collections.abc import Iterator
+from typing import Any
 
+from knowledge.parsing import parts
 from knowledge.parsing.document import ParsedDocument
+from knowledge.parsing.parts import PLAN, WHOLE, Part
 from knowledge.parsing.unreadable import Reason, Unreadable
 
 PASSWORD = "OPSDESK_FILE_PASSWORD"  # noqa: S105 - the name of a variable
+PICTURES = "pictures"  # as a media type: those of a document, whose words are wanted
 # Exit statuses by which the child names its reason.
 STATUSES: dict[Reason, int] = {
     "broken": 1,  # Python's own status after a traceback: a parser stumbled over the file
@@ -44,7 +49,7 @@ def confine(orders: dict[str, Any]) -> None:
     if libc.unshare(_CLONE_NEWNET) and libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
         sys.stderr.write("no network namespace\n")
     os.nice(5)
-    seconds = orders["seconds"] * 2  # two threads may run for all of the time
+    seconds = int(orders["seconds"] * 2)  # two threads may run for all of the time
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     for limit, value in (
         (resource.RLIMIT_AS, orders["memory"]),
@@ -55,30 +60,50 @@ def confine(orders: dict[str, Any]) -> None:
         resource.setrlimit(limit, (value, value))
 
 
-def parse(media_type: str, data: bytes, password: str | None, seconds: float) -> ParsedDocument:
-    """Run the parser for `media_type`; each is imported only when it is needed."""
-    if media_type == "application/pdf":
+def read(orders: dict[str, Any], data: bytes, password: str | None) -> Iterator[Part]:
+    """The parts of a file of `media_type` one by one: `steps`, or a plan and all of them.
+
+    Of PICTURES, `data` holds the bytes of each, one after the other, of these `sizes`.
+    """
+    kind, steps = orders["media_type"], orders.get("steps")
+    if kind == "application/pdf":
         from knowledge.parsing import pdf
 
-        return pdf.parse(data, password, seconds)
-    if media_type.startswith("image/"):
+        yield from pdf.read(data, password, steps)
+    elif kind == PICTURES:
         from knowledge.parsing import images
 
-        return images.parse(data)
+        yield from images.words(data, steps, orders["sizes"])
+    elif kind.startswith("image/"):
+        from knowledge.parsing import images
+
+        yield from images.read(data, steps)
+    else:
+        yield Part(WHOLE, _whole(kind, data, password, orders["seconds"] * 0.8))
+
+
+def parse(media_type: str, data: bytes, password: str | None, seconds: float) -> ParsedDocument:
+    """The whole document; a long scan only as far as it can be read within `seconds`."""
+    orders = {"media_type": media_type, "seconds": seconds}
+    made = parts.until(time.monotonic() + seconds, read(orders, data, password))
+    done = {part.name: part for part in made}
+    parsed = parts.assemble(done)
+    if PLAN in done and len(done) <= len(done[PLAN].steps):
+        parsed.warnings.append(f"ocr_stopped:{len(done) - 1}")
+    return parsed
+
+
+def _whole(media_type: str, data: bytes, password: str | None, seconds: float) -> ParsedDocument:
+    """Run the parser for `media_type`; each is imported only when it is needed."""
+    from knowledge.parsing.detection import ENCRYPTED_OFFICE, OFFICE
+
+    if media_type == ENCRYPTED_OFFICE:
+        from knowledge.parsing import encrypted
+
+        return encrypted.parse(data, password, seconds)
     from knowledge.parsing import docvortex
-    from knowledge.parsing.detection import OFFICE
 
     return docvortex.parse(data, OFFICE[media_type])
-
-
-def write(parsed: ParsedDocument, result: IO[bytes]) -> None:
-    """Two lines of JSON, the document and the sizes of its pictures, then their bytes."""
-    document = json.dumps(parsed.to_json(), ensure_ascii=False).encode("utf-8", "replace")
-    result.write(document + b"\n")
-    result.write(json.dumps([len(asset.data) for asset in parsed.assets]).encode() + b"\n")
-    for asset in parsed.assets:
-        result.write(asset.data)
-    result.flush()
 
 
 def main() -> None:
@@ -88,8 +113,9 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints is no part of the result
     data = sys.stdin.buffer.read()
     try:
-        seconds = orders["seconds"] * 0.8
-        write(parse(orders["media_type"], data, os.environ.get(PASSWORD), seconds), result)
+        deadline = time.monotonic() + orders["seconds"] * 0.8
+        for part in parts.until(deadline, read(orders, data, os.environ.get(PASSWORD))):
+            parts.write(part, result)
     except Unreadable as refusal:
         sys.stderr.write(f"{refusal.reason}: {refusal.__cause__!r}\n")
         _leave(refusal.reason)

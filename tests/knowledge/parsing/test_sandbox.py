@@ -15,7 +15,7 @@ def program(monkeypatch, tmp_path):
     def use(body):
         script = tmp_path / "stranger.py"
         script.write_text(
-            "import json, os, sys, time\nfrom knowledge.parsing import worker\n"
+            "import json, os, sys, time\nfrom knowledge.parsing import parts, worker\n"
             f"worker.confine(json.loads(sys.argv[1]))\n{body}"
         )
         monkeypatch.setattr(sandbox, "PROGRAM", (sys.executable, str(script)))
@@ -26,9 +26,14 @@ def program(monkeypatch, tmp_path):
     return use
 
 
-def run(path):
+def read(path, seconds=30):
+    with path.open("rb") as source:
+        return list(sandbox.run(source, {"media_type": "text/csv"}, None, seconds))
+
+
+def run(path, seconds=30):
     with pytest.raises(Unreadable) as refusal:
-        sandbox.run(path, "text/csv")
+        read(path, seconds)
     return refusal.value.reason
 
 
@@ -40,15 +45,14 @@ def alive(pid):
         return False
 
 
-def test_a_timeout_ends_the_whole_family(program, settings, tmp_path):
-    settings.PARSE_SECONDS = 2
+def test_a_timeout_ends_the_whole_family(program, tmp_path):
     pids = tmp_path / "pids"
     pids.touch(mode=0o666)
     path = program(
         f"child = os.fork()\nopen({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n')\ntime.sleep(60)"
     )
     started = time.monotonic()
-    assert run(path) == "timeout"
+    assert run(path, seconds=2) == "timeout"
     assert time.monotonic() - started < 10
     family = [int(pid) for pid in pids.read_text().split()]
     assert len(family) == 2
@@ -67,9 +71,10 @@ def test_it_knows_no_key_and_no_home(program, monkeypatch):
         "text = json.dumps([dict(os.environ), os.getcwd(), os.getsid(0) == os.getpid()])\n"
         "loaded = [name for name in sys.modules if name.partition('.')[0] == 'django']\n"
         "document = ParsedDocument(blocks=[Block('paragraph', text)], page_names=loaded)\n"
-        "worker.write(document, sys.stdout.buffer)"
+        "parts.write(parts.Part('whole', document), sys.stdout.buffer)"
     )
-    parsed = sandbox.run(path, "text/csv")
+    (part,) = read(path)
+    parsed = part.parsed
     assert parsed.page_names == []  # no Django in the child
     text = parsed.blocks[0].text
     assert "secret" not in text and "proxy" not in text

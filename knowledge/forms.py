@@ -39,9 +39,17 @@ class UploadForm(forms.Form):
     files = FilesField(  # type: ignore[assignment]  # of the form, not the request's
         label=_("Files"),
         help_text=_(
-            "PDF, Word, PowerPoint, Excel, CSV, HTML, RTF, OpenDocument, EPUB, Markdown, text, "
-            "pictures. A zip file is unpacked: each file in it becomes a document."
+            "PDF, Word, PowerPoint, Excel, CSV, HTML, RTF, OpenDocument, EPUB, e-mail (EML, "
+            "MSG), Markdown, text, pictures. A zip file is unpacked: each file in it becomes a document."
         ),
+    )
+    password = forms.CharField(
+        label=_("Password of the files"),
+        help_text=_("Only where the files or the zip file have one."),
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        max_length=255,
+        required=False,
+        strip=False,
     )
 
     def __init__(

@@ -93,7 +93,7 @@ def picture(revision: Revision, page: int) -> Path:
     target = _folder(revision.pk) / f"{page}.png"
     if not target.exists():
         with _turns:
-            _render(Path(revision.file.path), page, target)
+            _render(revision, page, target)
     return target
 
 
@@ -128,10 +128,10 @@ def _folder(revision_id: int) -> Path:
     return Path(settings.MEDIA_ROOT) / "pages" / str(revision_id)
 
 
-def _render(original: Path, page: int, target: Path) -> None:
+def _render(revision: Revision, page: int, target: Path) -> None:
     user = sandbox.unprivileged()
     try:
-        with original.open("rb") as source:
+        with Path(revision.file.path).open("rb") as source:
             done = subprocess.run(  # noqa: S603
                 [sys.executable, "-I", drawing.__file__, str(page)],
                 stdin=source,
@@ -139,7 +139,7 @@ def _render(original: Path, page: int, target: Path) -> None:
                 timeout=RENDER_SECONDS,
                 check=False,
                 cwd="/",
-                env={"PATH": "/usr/bin:/bin"},
+                env={"PATH": "/usr/bin:/bin", drawing.PASSWORD: revision.opened_with or ""},
                 start_new_session=True,
                 user=user,
                 group=user,

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from knowledge import indexing, pages, uploading
+from knowledge.admin import passwords
 from knowledge.admin.parts import chunks_link, deleted
 from knowledge.forms import UploadForm
 from knowledge.models import Document, KnowledgeBase, Status
@@ -63,7 +64,12 @@ class DocumentAdmin(ByBase):
 
     def get_urls(self) -> list[URLPattern]:
         states = self.admin_site.admin_view(self.states_view)
-        return [path("states/", states, name="knowledge_document_states"), *super().get_urls()]
+        unlock = self.admin_site.admin_view(passwords.unlock)
+        return [
+            path("states/", states, name="knowledge_document_states"),
+            path("<int:pk>/unlock/", unlock, name="knowledge_document_unlock"),
+            *super().get_urls(),
+        ]
 
     @admin.display(description=gettext_lazy("status"), ordering="latest__status")
     def state(self, document: Document) -> SafeString:
@@ -126,9 +132,11 @@ class DocumentAdmin(ByBase):
         form = UploadForm(*posted, initial=initial, user=request.user)
         wants_json = request.accepts("text/html") is False
         if form.is_valid():
-            base = form.base()
+            base, password = form.base(), form.cleaned_data["password"]
             results = [
-                row for file in form.cleaned_data["files"] for row in _add(request, base, file)
+                row
+                for file in form.cleaned_data["files"]
+                for row in _add(request, base, file, password)
             ]
             if wants_json:
                 return JsonResponse({"results": results})
@@ -186,9 +194,11 @@ class DocumentAdmin(ByBase):
         return JsonResponse({"documents": states})
 
 
-def _add(request: HttpRequest, base: KnowledgeBase, file: Any) -> list[dict[str, Any]]:
+def _add(
+    request: HttpRequest, base: KnowledgeBase, file: Any, password: str
+) -> list[dict[str, Any]]:
     """Take in one uploaded file, or each file of an uploaded zip; a result a file."""
-    options: dict[str, Any] = {"user": request.user, "approved": True}
+    options: dict[str, Any] = {"user": request.user, "approved": True, "password": password}
     if not file.name.lower().endswith(".zip"):
         return [_result(file.name, uploading.add(base, file=file, name=file.name, **options))]
     if problem := uploading.too_large(file.size):

@@ -5,7 +5,8 @@ from django.urls import reverse
 
 from knowledge import tasks, uploading
 from knowledge.models import Chunk, Document, KnowledgeBase, Status
-from tests.knowledge.test_uploading import add, stored, zipped
+from tests.knowledge.test_archives import zipped
+from tests.knowledge.test_uploading import add, stored
 
 pytestmark = pytest.mark.django_db
 LIST = reverse("admin:knowledge_document_changelist")

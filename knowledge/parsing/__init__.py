@@ -1,7 +1,8 @@
 """Any file → the same `ParsedDocument`.
 
-`parse` and `media_type` are the only doors. The parsing subprocess imports this package as
-well, and must not load Django: so the doors open the rooms behind them only when called.
+`parse`, `media_type` and, of sheets of records, `rows` are the only doors. The parsing
+subprocess imports this package as well, and must not load Django: so the doors open the
+rooms behind them only when called.
 """
 
 from collections.abc import Callable
@@ -48,4 +49,14 @@ def media_type(path: Path, name: str) -> str:
     return reading.media_type(path, name)
 
 
-__all__ = ["ParsedDocument", "Unfinished", "media_type", "parse"]
+def rows(path: Path) -> ParsedDocument:
+    """The cells of a workbook as they are: a table a sheet, see `knowledge.parsing.records`.
+
+    Raises opsdesk.errors.ParseError.
+    """
+    from knowledge.parsing import reading
+
+    return reading.rows(path)
+
+
+__all__ = ["ParsedDocument", "Unfinished", "media_type", "parse", "rows"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from django.utils.translation import gettext_lazy as _
 
-from knowledge.parsing import detection, markdown, pictures, plaintext, tables
+from knowledge.parsing import detection, markdown, pictures, plaintext, tables, worker
 from knowledge.parsing.document import ParsedDocument
 from knowledge.parsing.job import Job
 from knowledge.parsing.unreadable import Reason, Unreadable
@@ -23,7 +23,7 @@ SENTENCES: dict[Reason, object] = {
     "archive": _("This is an archive. Unpack it, or upload it as a whole knowledge base."),
     "executable": _("This is a program, not a document."),
     "media": _("Audio and video cannot be read. Upload a transcript."),
-    "email": _("E-mail messages cannot be read. Save the message as PDF or HTML."),
+    "mailbox": _("A whole mailbox cannot be read. Save the messages one by one, as EML or MSG."),
     "picture_format": _("This picture format cannot be read. Save it as PNG or JPEG."),
     "office_format": _("This Office format cannot be read. Save it as DOCX, XLSX, PPTX or PDF."),
     "unknown": _("The file type is not recognised. PDF, Office, text and picture files are."),
@@ -52,6 +52,7 @@ WARNINGS = {
         "Open the file in Excel and save it."
     ),
     "ocr_stopped": _("Text recognition ran out of time after %(detail)s pages."),
+    "attachments_unread": _("Attachments that were not read: %(detail)s."),
     "broken_pages": _("Pages that could not be read: %(detail)s."),
 }
 # Another try may succeed only where the cause lies outside the file.
@@ -74,6 +75,13 @@ def parse(
         raise _explained(refusal) from refusal
     parsed.warnings = [_warning(warning) for warning in parsed.warnings]
     return parsed
+
+
+def rows(path: Path) -> ParsedDocument:
+    try:
+        return Job().read(path, worker.ROWS, None)
+    except Unreadable as refusal:
+        raise _explained(refusal) from refusal
 
 
 def _parse(path: Path, name: str, password: str | None, tier: str, job: Job) -> ParsedDocument:

@@ -21,6 +21,7 @@ from knowledge.parsing.parts import PLAN, WHOLE, Part
 from knowledge.parsing.unreadable import Reason, Unreadable
 
 PASSWORD = "OPSDESK_FILE_PASSWORD"  # noqa: S105 - the name of a variable
+ROWS = "rows"  # as a media type: a workbook, whose cells are wanted as they are
 PICTURES = "pictures"  # as a media type: those of a document, whose words are wanted
 # Exit statuses by which the child names its reason.
 STATUSES: dict[Reason, int] = {
@@ -95,12 +96,20 @@ def parse(media_type: str, data: bytes, password: str | None, seconds: float) ->
 
 def _whole(media_type: str, data: bytes, password: str | None, seconds: float) -> ParsedDocument:
     """Run the parser for `media_type`; each is imported only when it is needed."""
-    from knowledge.parsing.detection import ENCRYPTED_OFFICE, OFFICE
+    from knowledge.parsing.detection import EML, ENCRYPTED_OFFICE, MSG, OFFICE
 
     if media_type == ENCRYPTED_OFFICE:
         from knowledge.parsing import encrypted
 
         return encrypted.parse(data, password, seconds)
+    if media_type in {EML, MSG}:
+        from knowledge.parsing import mail
+
+        return mail.parse(data, media_type, seconds)
+    if media_type == ROWS:
+        from knowledge.parsing import records
+
+        return records.parse(data)
     from knowledge.parsing import docvortex
 
     return docvortex.parse(data, OFFICE[media_type])

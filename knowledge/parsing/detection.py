@@ -46,6 +46,8 @@ PICTURES = {
 TEXTS = {"text/markdown", "text/plain"}
 # An Office file with a password; what it is shows once it is opened.
 ENCRYPTED_OFFICE = "application/encrypted-office"
+EML = "message/rfc822"
+MSG = "application/vnd.ms-outlook"
 LOCKABLE = {ENCRYPTED_OFFICE, "application/pdf"}
 
 _HEAD = 4096
@@ -91,13 +93,15 @@ _BINARY_SUFFIXES = {
     ".odt", ".ods", ".odp", ".ofd", ".epub", ".pdf", ".rtf", ".zip", ".rar", ".7z",
     ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp",
 }  # fmt: skip
+_ANY_HEADER = re.compile(rb"\A[A-Za-z][\w-]*:[ \t\r\n]")
 _MAIL_HEADER = re.compile(
     rb"\A(?:[\w-]+:[^\n]*\n(?:[ \t][^\n]*\n)*)*?(?:From|Received|Return-Path):"
 )
 
 
 def detect(path: Path, name: str) -> str:
-    """The media type of the file, one of OFFICE, PICTURES, TEXTS or ENCRYPTED_OFFICE.
+    """The media type of the file, one of OFFICE, PICTURES, TEXTS, EML, MSG or
+    ENCRYPTED_OFFICE.
 
     Raises Unreadable when it is none of them, empty, a trap, or locked in a way we cannot open.
     """
@@ -133,14 +137,16 @@ def _picture(head: bytes) -> str | None:
 def _text(path: Path, head: bytes, suffix: str) -> str:
     if head.lstrip().startswith(b"{\\rtf"):
         return "application/rtf"
+    if _is_mail(head, suffix):
+        return EML
     text = decode(path.read_bytes())
     start = text[:_HEAD].lstrip().lower()
     if not start:
         raise Unreadable("empty")
     if suffix in {".mht", ".mhtml"} and "content-type: multipart/related" in start:
         return "multipart/related"
-    if suffix in {".eml", ".mbox"} or _MAIL_HEADER.match(head):
-        raise Unreadable("email")
+    if suffix == ".mbox":
+        raise Unreadable("mailbox")
     if suffix == ".svg":
         raise Unreadable("picture_format")
     if start.startswith(("<!doctype html", "<html")):
@@ -148,6 +154,14 @@ def _text(path: Path, head: bytes, suffix: str) -> str:
     if suffix in _BINARY_SUFFIXES:
         raise Unreadable("wrong_extension")
     return _TEXT_SUFFIXES.get(suffix, "text/plain")
+
+
+def _is_mail(head: bytes, suffix: str) -> bool:
+    """By its header; that of a web page saved whole looks the same."""
+    if suffix in {".mht", ".mhtml"}:
+        return False
+    header = _ANY_HEADER if suffix == ".eml" else _MAIL_HEADER
+    return header.match(head) is not None
 
 
 def decode(data: bytes) -> str:
@@ -198,6 +212,8 @@ def _ole_type(ole: olefile.OleFileIO) -> str:
         if ole.exists("Current User") and ole.openstream("Current User").read(16)[12:] == _SEALED:
             raise Unreadable("locked")  # no library opens these so that they can be read
         return "application/vnd.ms-powerpoint"
+    if ole.exists("__properties_version1.0"):
+        return MSG
     raise Unreadable("office_format")
 
 

@@ -21,7 +21,7 @@ from typing import IO
 
 from django.conf import settings
 
-from knowledge.parsing import parts, worker
+from knowledge.parsing import detection, parts, worker
 from knowledge.parsing.parts import Part
 from knowledge.parsing.unreadable import Reason, Unreadable
 
@@ -147,7 +147,8 @@ def _ended(child: subprocess.Popen[bytes], end: float) -> int | None:
 
 def _limits(orders: dict[str, object], seconds: float) -> dict[str, object]:
     kind = str(orders["media_type"])
-    recognised = kind in ("application/pdf", worker.PICTURES) or kind.startswith("image/")
+    holding = (detection.EML, detection.MSG, "application/pdf", worker.PICTURES)
+    recognised = kind in holding or kind.startswith("image/")
     return {
         "parent": os.getpid(),
         "seconds": seconds,

@@ -14,7 +14,7 @@ Reason = Literal[
     "archive",
     "executable",
     "media",
-    "email",
+    "mailbox",
     "picture_format",
     "office_format",
     "unknown",

@@ -52,7 +52,7 @@ def test_whatever_is_damaged_in_an_archive_is_called_so(tmp_path, data):
         ("照片.jpg", b"\0\0\0\x18ftypheic" + b"\0" * 60, "picture_format"),
         ("随机.pdf", bytes(range(256)) * 4, "unknown"),
         ("说明.docx", "其实是文本".encode(), "wrong_extension"),
-        ("信.txt", b"Received: from a\nFrom: b@example.com\n\nhello", "email"),
+        ("全部.mbox", b"From a@example.com Sat\nSubject: x\n\nhello", "mailbox"),
         ("坏.docx", b"PK\x03\x04" + b"\x01" * 100, "broken"),
         ("坏.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x01" * 600, "broken"),
     ],
@@ -68,6 +68,8 @@ def test_what_is_no_document_is_named(tmp_path, name, data, expected):
     [
         ("a.md", b"# x", "text/markdown"),
         ("a.csv", b"a,b\n1,2", "text/csv"),
+        ("信.txt", b"Received: from a\nFrom: b@example.com\n\nhello", "message/rfc822"),
+        ("信.eml", b"Subject: x\n\nhello", "message/rfc822"),
         ("a.conf", b"[main]\na=1", "text/plain"),
         ("a.txt", b"<!DOCTYPE html><html></html>", "text/html"),
         ("a.txt", b"{\\rtf1 x}", "application/rtf"),

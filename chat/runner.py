@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 POLL = 2.0  # seconds; a wake-up comes sooner
 RENEW = 10.0  # seconds between renewals of the leases, each a sign of life too
+TRIES = 5  # answers to one question, while what they cite is replaced again and again
 GRACE = 5.0  # seconds that a stop waits for answers in the making
 DELTA = 1000  # characters of an answer that one notification carries
 PAUSES = 0.2, 5.0  # first and longest wait for a database that went away
@@ -55,14 +56,20 @@ def make(turn: Turn, cancelled: threading.Event) -> None:
     """Answer one claimed turn. Errors leave it claimed: its lease runs out."""
     conversation = Conversation.objects.get(pk=turn.conversation_id)
     with bound_contextvars(turn=turn.pk), translation.override(conversation.language):
-        state = turns.load(turn)
-        if turn.attempt > turns.ATTEMPTS:
-            state.reason = "failed"
-            state = graph.escalate(state)
-        elif conversation.epoch == turn.epoch:
-            state.emit, state.cancelled = _emitter(turn), cancelled.is_set
-            state = graph.run(state)
-        outcome = turns.finish(turn, state)
+        for _try in range(TRIES):
+            state = turns.load(turn)
+            if turn.attempt > turns.ATTEMPTS:
+                state = graph.escalate(state.call_person("failed"))
+            elif conversation.epoch == turn.epoch:
+                state.emit, state.cancelled = _emitter(turn), cancelled.is_set
+                state = graph.run(state)
+            try:
+                outcome = turns.finish(turn, state)
+                break
+            except turns.Outdated:
+                logger.info("Turn %s cites what was replaced meanwhile: once more", turn.pk)
+        else:
+            outcome = turns.finish(turn, graph.escalate(turns.load(turn).call_person("failed")))
         logger.info("Turn %s ended: %s", turn.pk, outcome or "lease lost")
 
 

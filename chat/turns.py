@@ -14,6 +14,7 @@ from chat import transcript
 from chat.asking import call_human, wake_runner
 from chat.models import Citation, Conversation, Figure, Message, Turn
 from chat.state import Said, TurnState
+from knowledge import citing
 from knowledge.models import Attachment, KnowledgeBase
 from knowledge.scope import Scope
 from opsdesk.realtime import notify
@@ -133,12 +134,16 @@ def _asked(turn: Turn) -> dict[str, Any]:
     return {}
 
 
+class Outdated(Exception):
+    """What an answer cites was replaced, retired, edited or deleted while it was made."""
+
+
 @transaction.atomic
 def finish(turn: Turn, state: TurnState) -> str:
     """Say what the turn came to, and end it. Returns its outcome, "" when the lease was lost.
 
-    When a person took the conversation over meanwhile the answer is kept in the trace and
-    not said.
+    Raises Outdated, and nothing is said, when a passage it cites answers no more. When a
+    person took the conversation over meanwhile the answer is kept in the trace and not said.
     """
     conversation = Conversation.objects.select_for_update().get(pk=turn.conversation_id)
     held: Turn | None = _held(turn).select_for_update().first()
@@ -150,6 +155,8 @@ def finish(turn: Turn, state: TurnState) -> str:
         held.outcome = Turn.Outcome.DISCARDED
         held.trace["draft"] = state.text
     else:
+        if state.sources and not citing.hold(state.sources):
+            raise Outdated
         held.outcome = Turn.Outcome(state.outcome)
         held.reply = _reply(held, state)
         held.save()  # the summary of a handoff tells this turn too

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import Count, F, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
-from knowledge import chunking, embedding, lexical
+from knowledge import carrying, chunking, embedding, lexical
 from knowledge.embedders import Vector
 from knowledge.models import (
     Attachment,
@@ -26,6 +26,7 @@ from knowledge.models import (
     Status,
 )
 from knowledge.parsing.document import Asset, ParsedDocument
+from knowledge.snapshots import digest
 
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
 REINDEX_AT_ONCE = 5_000  # chunks; larger bases are renewed by the nightly recount
@@ -79,9 +80,10 @@ def _drafts(parsed: ParsedDocument, entry: Entry | None) -> list[chunking.ChunkD
 def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
     """Swap revisions of different documents of one knowledge base in, in one transaction.
 
-    Until it commits the old ones answer. A revision older than the one that answers is
-    marked ready and otherwise left alone; one whose document is gone is skipped. Doing it
-    twice changes nothing.
+    Until it commits the old ones answer, and `citing.hold` may hold them: they are taken out
+    last, when no answer that cites them is being written. A revision older than the one that
+    answers is marked ready and otherwise left alone; one whose document is gone is skipped.
+    Doing it twice changes nothing.
     """
     base_id = items[0][0].document.knowledge_base_id
     incoming = [_incoming(revision, prepared) for revision, prepared in items]
@@ -90,10 +92,14 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
     with transaction.atomic():
         wanted = _still_wanted(incoming)
         lexical.lock(base_id)
-        gone = _erase([one.revision.document_id for one in wanted])
+        ids = [one.revision.document_id for one in wanted]
+        old = _chunks_of(ids)
+        curated = carrying.works(ids)
         rows = _insert(wanted)
-        lexicon = lexical.change(base_id, gone, rows)
         _finish(incoming)
+        _lock(ids)
+        gone = _erase(old)
+        lexicon = lexical.change(base_id, gone, _carry_over(curated, wanted, rows))
         _answer([one.revision for one in wanted])
         embedding.catch_up()
         _changed(base_id)
@@ -114,7 +120,7 @@ def remove_all(documents: Sequence[Document]) -> None:
             return
         base_id = documents[0].knowledge_base_id
         lexical.lock(base_id)
-        gone = _erase(ids)
+        gone = _erase(_chunks_of(ids))
         Document.objects.filter(pk__in=ids).update(current=None)
         lexical.change(base_id, gone, [])
         _changed(base_id)
@@ -127,12 +133,29 @@ def update_chunks(chunks: QuerySet[Chunk]) -> None:
         rows = list(chunks.select_related("document"))
         if not rows:
             return
-        base_id, ids = rows[0].knowledge_base_id, [chunk.pk for chunk in rows]
-        lexical.lock(base_id)
-        lexical.change(base_id, lexical.erase(ids), [_row(chunk) for chunk in rows])
-        Embedding.objects.filter(chunk__in=ids).delete()
-        embedding.catch_up()
-        _changed(base_id)
+        gone = withdraw(rows[0].knowledge_base_id, [chunk.pk for chunk in rows])
+        enter(rows[0].knowledge_base_id, gone, rows)
+
+
+def lock(documents: Sequence[int]) -> dict[int, Document]:
+    """Documents by id, held until the transaction ends: those that change them take turns."""
+    return _lock(documents)
+
+
+def withdraw(base_id: int, chunk_ids: Sequence[int]) -> lexical.Gone:
+    """Take chunks of locked documents out of the indexes, to be written or deleted; to be
+    followed by `enter` in the same transaction."""
+    lexical.lock(base_id)
+    gone = lexical.erase(chunk_ids)
+    Embedding.objects.filter(chunk__in=chunk_ids).delete()
+    return gone
+
+
+def enter(base_id: int, gone: lexical.Gone, chunks: Sequence[Chunk]) -> None:
+    """Put chunks into the indexes in place of those that were withdrawn."""
+    lexical.change(base_id, gone, [_row(chunk) for chunk in chunks])
+    embedding.catch_up()
+    _changed(base_id)
 
 
 def reindex(base: KnowledgeBase) -> None:
@@ -181,9 +204,10 @@ def drift() -> int:
 # --- steps of a swap --------------------------------------------------------------
 
 
-def _lock(documents: Sequence[int]) -> dict[int, Document]:
-    rows = Document.objects.select_for_update(of=("self",)).filter(pk__in=documents).order_by("pk")
-    return {document.pk: document for document in rows}
+def _lock(documents: Sequence[int], *, citable: bool = False) -> dict[int, Document]:
+    """Nobody else changes them until the transaction ends, nor cites them unless `citable`."""
+    rows = Document.objects.select_for_update(of=("self",), no_key=citable)
+    return {document.pk: document for document in rows.filter(pk__in=documents).order_by("pk")}
 
 
 def _incoming(revision: Revision, prepared: Prepared) -> Incoming:
@@ -205,7 +229,7 @@ def _deal(made: dict[int, list[Vector]], incoming: Sequence[Incoming]) -> None:
 
 def _still_wanted(incoming: Sequence[Incoming]) -> list[Incoming]:
     """Without those whose document is gone or already answers from a newer revision."""
-    documents = _lock([one.revision.document_id for one in incoming])
+    documents = _lock([one.revision.document_id for one in incoming], citable=True)
     wanted = []
     for one in incoming:
         document = documents.get(one.revision.document_id)
@@ -214,11 +238,14 @@ def _still_wanted(incoming: Sequence[Incoming]) -> list[Incoming]:
     return wanted
 
 
-def _erase(documents: Sequence[int]) -> lexical.Gone:
-    """Delete the chunks of documents; what their words take out of the counts."""
-    chunks = Chunk.objects.filter(document__in=documents)
-    gone = lexical.erase(list(chunks.values_list("pk", flat=True)))
-    chunks.delete()
+def _chunks_of(documents: Sequence[int]) -> list[int]:
+    return list(Chunk.objects.filter(document__in=documents).values_list("pk", flat=True))
+
+
+def _erase(chunks: Sequence[int]) -> lexical.Gone:
+    """Delete chunks; what their words take out of the counts."""
+    gone = lexical.erase(chunks)
+    Chunk.objects.filter(pk__in=chunks).delete()
     return gone
 
 
@@ -249,6 +276,19 @@ def _insert(incoming: Sequence[Incoming]) -> list[lexical.Row]:
     ]
 
 
+def _carry_over(
+    curated: dict[int, list[carrying.Work]], incoming: Sequence[Incoming], rows: list[lexical.Row]
+) -> list[lexical.Row]:
+    """Do again what curators made of the passages; the words of what came of it."""
+    carried = carrying.carry_over(curated, [one.revision for one in incoming])
+    if not carried.rows:
+        return rows
+    Embedding.objects.filter(chunk__in=carried.gone).delete()
+    return [row for row in rows if row.chunk_id not in carried.gone] + [
+        _row(chunk) for chunk in carried.rows
+    ]
+
+
 def _chunk(revision: Revision, position: int, draft: chunking.ChunkDraft) -> Chunk:
     return Chunk(
         knowledge_base_id=revision.document.knowledge_base_id,
@@ -260,6 +300,7 @@ def _chunk(revision: Revision, position: int, draft: chunking.ChunkDraft) -> Chu
         question=draft.question,
         text=draft.text,
         questions=draft.questions,
+        digest=digest(draft),
         page=draft.page,
         page_end=draft.page_end,
         locator=draft.locator,

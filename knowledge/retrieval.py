@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
-from knowledge import confidence, embedding, lexical, terms
+from knowledge import confidence, embedding, lexical, synonyms, terms
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.scope import EVERYTHING, Scope
 from opsdesk.errors import ModelError
@@ -51,8 +51,8 @@ class Passage:
 
     @cached_property
     def hits(self) -> list[str]:
-        """Words of the question that stand in it, the most telling first."""
-        worth = self.asked.words()
+        """Words of the question, or others for them, that stand in it; the most telling first."""
+        worth = self.asked.all_words()
         return sorted(worth.keys() & self.words, key=lambda word: (-worth[word], -len(word), word))
 
     @cached_property
@@ -67,6 +67,7 @@ class Retrieval:
     confidence: float  # probability that the passages hold the answer
     timings: dict[str, float] = field(default_factory=dict)  # milliseconds by stage
     mode: str = WORDS
+    asked: lexical.Query | None = field(default=None, repr=False)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -80,6 +81,7 @@ def search(
     bases: Iterable[KnowledgeBase],
     top_k: int = settings.PASSAGES,
     scope: Scope | None = None,
+    tries: int = 3,
 ) -> Retrieval:
     """The `top_k` passages of `bases` within `scope` that answer `query` best, best first.
 
@@ -88,19 +90,24 @@ def search(
     """
     scope = scope or EVERYTHING
     query = query.replace("\x00", "").strip()[:LONGEST_QUERY]
+    bases = list(bases)
     base_ids = [base.pk for base in bases]
     found = Retrieval([], 0.0)
     if not base_ids or not query:
         return found
     limit = max(CANDIDATES, top_k)
     with found.timed("words"):
-        asked = lexical.query(query, base_ids)
+        reading = synonyms.read(query, base_ids)
+        asked = found.asked = lexical.query(query, base_ids, reading)
         by_words = lexical.best(asked, base_ids, limit, scope=scope)
     with found.timed("dense"):
-        near = _nearest(query, base_ids, limit, scope, found)
+        near = _nearest(f"{query} {reading.more}".strip(), base_ids, limit, scope, found)
     ranked = _fused(asked, by_words, near) if near else _by_words(asked, by_words)
     with found.timed("passages"):
-        found.passages = _passages(ranked[: max(top_k, confidence.PASSAGES)], asked)
+        wanted = ranked[: max(top_k, confidence.PASSAGES)]
+        found.passages = _passages(wanted, asked)
+    if len(found.passages) < len(wanted) and tries > 1:  # one was replaced this moment
+        return search(query, bases, top_k, scope, tries - 1)
     found.confidence = confidence.confidence(asked, found.passages)
     found.passages = found.passages[:top_k]
     return found

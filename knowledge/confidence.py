@@ -41,16 +41,17 @@ def features(asked: lexical.Query, passages: Sequence[Found]) -> dict[str, float
     `ascii`: share of the question's ASCII words that stand in the best one, 1 without such;
     `small`: 1 in a base of a tenth of SMALL chunks or less, 0 from SMALL on. There most words
     of a question stand nowhere and weigh the most, so that strength and coverage run low
-    whether or not the answer is there."""
-    held = [passage.words for passage in passages[:PASSAGES]]
+    whether or not the answer is there.
+
+    A word that a passage says in another word for it stands in it as well."""
+    held = [asked.understood(passage.words) for passage in passages[:PASSAGES]]
+    attainable = asked.attainable_by(passages[0].words)
     worth = asked.words()
     total = sum(worth.values())
     covered = sum(value for word, value in worth.items() if any(word in words for words in held))
     written = [word for word in worth if word.isascii()]
     return {
-        "strength": passages[0].scores.get("words", 0.0) / asked.attainable
-        if asked.attainable
-        else 0.0,
+        "strength": passages[0].scores.get("words", 0.0) / attainable if attainable else 0.0,
         "coverage": covered / total if total else 0.0,
         "ascii": sum(word in held[0] for word in written) / len(written) if written else 1.0,
         "small": _small(asked.chunks),

@@ -7,8 +7,10 @@ its terms. docs/retrieval.md has the measurements behind this choice of storage.
 
 import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -18,9 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 from knowledge import terms
 from knowledge.models import Lexicon
 from knowledge.scope import EVERYTHING, HIDDEN, Scope
+from knowledge.synonyms import Reading
 
 K1, B = 1.6, 0.85
 VIEW_WEIGHTS = {terms.WORDS: 1.0, terms.BIGRAMS: 0.3, terms.UNIGRAMS: 1.0}
+OTHER_WORD_WEIGHT = 0.9  # at most, of the word that was asked for: of two alike it comes first
 DIMENSIONS = 1_000_000_000  # the most a sparsevec may have
 EXACT_CHUNKS = 20_000  # up to so many chunks every one is scored
 CANDIDATES = 10_000  # above: about so many, those with the question's rarest words
@@ -263,18 +267,55 @@ def _correct(base_id: int, counts: dict[int, int]) -> int:
 # --- asking -----------------------------------------------------------------------
 
 
+Seen = tuple[str, str]  # a view and a term of it
+
+
+@dataclass(frozen=True)
+class Group:
+    """A term of the question and the other words for it. Of all of them the best counts."""
+
+    canonical: str
+    written: str  # as the question says it
+    own: dict[Seen, float]  # what only this part of the question says, with what it is worth
+    others: dict[str, dict[Seen, float]]  # the same of each other word, never worth more
+
+
 @dataclass(frozen=True)
 class Query:
     """A question's terms with what each is worth in the bases that are asked."""
 
-    idf: dict[tuple[str, str], float]  # by view and term; times the term's and the view's weight
+    idf: dict[Seen, float]  # times the term's and the view's weight
     counts: dict[int, int]  # document frequency by key; terms that stand nowhere are missing
     chunks: int  # in the asked bases
+    groups: tuple[Group, ...] = ()
 
     @property
     def attainable(self) -> float:
         """The score of a chunk of mean length in which every term stands once."""
         return sum(self.idf.values())
+
+    def attainable_by(self, words: Set[str]) -> float:
+        """The same, where a chunk of these words says terms of the question in other words."""
+        spared = (
+            sum(group.own.values()) - max(sum(group.others[word].values()) for word in said)
+            for group, said in self.said_otherwise(words)
+        )
+        return self.attainable - sum(spared)
+
+    def understood(self, words: Set[str]) -> Set[str]:
+        """The words with those of the question that they say in other words."""
+        said = (_words(group.own) for group, _ in self.said_otherwise(words))
+        return words | set().union(*said)
+
+    def said_otherwise(self, words: Set[str]) -> list[tuple[Group, list[str]]]:
+        """Groups that a chunk of these words does not say as they are written, but wholly in
+        other words: those."""
+        found = []
+        for group in self.groups:
+            said = [word for word, worth in group.others.items() if _words(worth) <= words]
+            if said and not _words(group.own) <= words:
+                found.append((group, said))
+        return found
 
     @property
     def most(self) -> float:
@@ -285,21 +326,90 @@ class Query:
         """What each word is worth, known or not."""
         return {term: value for (view, term), value in self.idf.items() if view == terms.WORDS}
 
+    def all_words(self) -> dict[str, float]:
+        """`words`, and the words that count as well."""
+        others = [worth for group in self.groups for worth in group.others.values()]
+        more = {term: value for worth in others for (view, term), value in worth.items()
+                if view == terms.WORDS}  # fmt: skip
+        return more | self.words()
+
     def known(self) -> dict[int, float]:
         """Worth by key of the terms that stand somewhere, the most telling ones."""
+        return self._known(self.idf)
+
+    def vectors(self) -> tuple[dict[int, float], list[list[dict[int, float]]]]:
+        """What counts in any case, and of each group the ways of which the best one counts."""
+        known = self.known()
+        ways = []
+        for group in self.groups:
+            own = {term: known.pop(term) for term in self._known(group.own) if term in known}
+            ways.append([own, *map(self._known, group.others.values())])
+        return known, ways
+
+    def _known(self, idf: dict[Seen, float]) -> dict[int, float]:
         worth = {
             key(view, term): value
-            for (view, term), value in self.idf.items()
+            for (view, term), value in idf.items()
             if key(view, term) in self.counts
         }
         best = sorted(worth, key=worth.__getitem__, reverse=True)[:QUERY_TERMS]
         return {term: worth[term] for term in sorted(best)}
 
 
-def query(text: str, base_ids: Sequence[int]) -> Query:
-    """Weigh a question against bases asked together: their counts add up."""
-    asked = terms.query_terms(text)
-    keys = [key(view, term) for view, found in asked.items() for term in found]
+def query(text: str, base_ids: Sequence[int], reading: Reading | None = None) -> Query:
+    """Weigh a question against bases asked together: their counts add up.
+
+    With its `reading` the other words for its terms count as well.
+    """
+    reading = reading or Reading(text)
+    asked = _shares(text)
+    others = [[_shares(word) for word in one.others] for one in reading.meant]
+    counts, chunks = _counts(base_ids, chain(asked, *chain.from_iterable(others)))
+    weigh = partial(_worth, counts=counts, chunks=chunks)
+    rest = _shares(reading.rest).keys() if reading.meant else set()
+    worth, taken, groups = weigh(asked), set(rest), []
+    for one, found in zip(reading.meant, others, strict=True):
+        said = _shares(one.written).keys() & worth.keys() - taken
+        own = {term: worth[term] for term in said}
+        most = sum(own.values())
+        ways = {
+            word: _at_most(most, weigh(shares), rest)
+            for word, shares in zip(one.others, found, strict=True)
+        }
+        taken |= own.keys()
+        groups.append(Group(one.canonical, one.written, own, ways))
+    return Query(worth, counts, chunks, tuple(groups))
+
+
+def _shares(text: str) -> dict[Seen, float]:
+    return {
+        (view, term): share
+        for view, found in terms.query_terms(text).items()
+        for term, share in found.items()
+    }
+
+
+def _worth(found: dict[Seen, float], counts: dict[int, int], chunks: int) -> dict[Seen, float]:
+    return {
+        (view, term): share * VIEW_WEIGHTS[view] * idf(counts.get(key(view, term), 0), chunks)
+        for (view, term), share in found.items()
+    }
+
+
+def _at_most(most: float, worth: dict[Seen, float], rest: Set[Seen]) -> dict[Seen, float]:
+    """What `worth` says beside the rest of the question. However rare a word for a term is, it
+    weighs a little less than the term as it was asked."""
+    share = min(1.0, OTHER_WORD_WEIGHT * most / sum(worth.values()))
+    return {term: share * value for term, value in worth.items() if term not in rest}
+
+
+def _words(found: Iterable[Seen]) -> set[str]:
+    return {term for view, term in found if view == terms.WORDS}
+
+
+def _counts(base_ids: Sequence[int], found: Iterable[Seen]) -> tuple[dict[int, int], int]:
+    """In how many chunks each term stands, those that stand in any, and how many there are."""
+    keys = {key(view, term) for view, term in found}
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(sum(chunks), 0) FROM knowledge_lexicon"
@@ -312,13 +422,7 @@ def query(text: str, base_ids: Sequence[int]) -> Query:
             " WHERE knowledge_base_id = ANY(%s) AND term = ANY(%s::int4[]) GROUP BY term",
             [list(base_ids), _array(keys)],
         )
-        counts = {term: int(count) for term, count in cursor.fetchall() if count > 0}
-    worth = {
-        (view, term): share * VIEW_WEIGHTS[view] * idf(counts.get(key(view, term), 0), chunks)
-        for view, found in asked.items()
-        for term, share in found.items()
-    }
-    return Query(worth, counts, chunks)
+        return {term: int(count) for term, count in cursor.fetchall() if count > 0}, chunks
 
 
 def idf(count: int, chunks: int) -> float:
@@ -326,14 +430,13 @@ def idf(count: int, chunks: int) -> float:
     return math.log(1 + (chunks - count + 0.5) / (count + 0.5))
 
 
-# The inner product operator gives its negative, so that the smallest is the best.
 BEST = f"""
     WITH hidden AS MATERIALIZED ({HIDDEN})
-    SELECT chunk_id, -(weights <#> %(vector)s::sparsevec) AS score FROM knowledge_chunkterms
+    SELECT chunk_id, {{score}} AS score FROM knowledge_chunkterms
     WHERE knowledge_base_id = ANY(%(bases)s)
         AND (%(words)s::int4[] IS NULL OR words && %(words)s::int4[])
         AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id) {{inside}}
-    ORDER BY weights <#> %(vector)s::sparsevec, chunk_id LIMIT %(limit)s
+    ORDER BY score DESC, chunk_id LIMIT %(limit)s
 """  # noqa: S608
 
 
@@ -349,46 +452,62 @@ def best(
     About `candidates` chunks are scored, with `math.inf` every one; unless it is given, their
     number in the asked bases, or inside the scope, decides.
     """
-    known = asked.known()
-    if not known:
+    score, vectors = _score(asked)
+    if not vectors:
         return {}
     if candidates is None:
         few = asked.chunks <= EXACT_CHUNKS or scope.small(base_ids, EXACT_CHUNKS)
         candidates = math.inf if few else CANDIDATES
     parameters = {
         **scope.parameters(base_ids),
-        "vector": _text(known),
-        "words": None if candidates == math.inf else _rarest(asked, known, candidates),
+        **vectors,
+        "words": None if candidates == math.inf else _rarest(asked, candidates),
         "limit": limit,
     }
     with connection.cursor() as cursor:
-        cursor.execute(BEST.format(inside=scope.condition), parameters)
+        cursor.execute(BEST.format(score=score, inside=scope.condition), parameters)
         return {chunk: score for chunk, score in cursor.fetchall() if score > 0}
+
+
+def _score(asked: Query) -> tuple[str, dict[str, str]]:
+    """The score in SQL, and its parameters; none of them when nothing of the question is known."""
+    known, groups = asked.vectors()
+    vectors: dict[str, str] = {}
+
+    def product(vector: dict[int, float]) -> str:
+        name = f"vector{len(vectors)}"
+        vectors[name] = _text(vector)
+        # The operator gives the negative inner product.
+        return f"-(weights <#> %({name})s::sparsevec)"
+
+    parts = [product(known)]
+    parts += [f"greatest({', '.join(map(product, ways))})" for ways in groups if any(ways)]
+    return " + ".join(parts), vectors if known or len(parts) > 1 else {}
 
 
 def scores(asked: Query, chunk_ids: Sequence[int]) -> dict[int, float]:
     """The scores of given chunks."""
-    known = asked.known()
-    if not known or not chunk_ids:
+    score, vectors = _score(asked)
+    if not vectors or not chunk_ids:
         return dict.fromkeys(chunk_ids, 0.0)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT chunk_id, -(weights <#> %s::sparsevec) FROM knowledge_chunkterms"
-            " WHERE chunk_id = ANY(%s)",
-            [_text(known), list(chunk_ids)],
+            f"SELECT chunk_id, {score} FROM knowledge_chunkterms"  # noqa: S608
+            " WHERE chunk_id = ANY(%(chunks)s)",
+            {**vectors, "chunks": list(chunk_ids)},
         )
         return dict(cursor.fetchall())
 
 
-def _rarest(asked: Query, known: dict[int, float], candidates: float) -> list[int] | None:
+def _rarest(asked: Query, candidates: float) -> list[int] | None:
     """Keys of the question's words, rarest first, that stand in about so many chunks together.
 
     None when it has no known word: then every chunk is scored.
     """
-    words = {key(terms.WORDS, word) for word in asked.words()}
+    words = {key(terms.WORDS, word) for word in asked.all_words()}
     rarest: list[int] = []
     found = 0
-    for term in sorted(words & known.keys(), key=asked.counts.__getitem__):
+    for term in sorted(words & asked.counts.keys(), key=asked.counts.__getitem__):
         found += asked.counts[term]
         if rarest and found > candidates:
             break

@@ -28,7 +28,7 @@ def opsdesk(path: Path) -> dict[str, Any]:
     parsed = parse(path, path.name)
     return {
         "seconds": time.perf_counter() - started,
-        "markdown": to_markdown(parsed),
+        "markdown": to_markdown(parsed, path.name),
         "pages": parsed.pages,
         "placed": sum(block.page is not None for block in parsed.blocks) / len(parsed.blocks),
         "boxed": sum(block.box is not None for block in parsed.blocks) / len(parsed.blocks),

@@ -19,7 +19,7 @@ from docvortex.schema import BlockType
 from loguru import logger
 from PIL import Image, UnidentifiedImageError
 
-from knowledge.parsing import captions, tables
+from knowledge.parsing import captions, embedded, formulas, office, tables, webpage
 from knowledge.parsing.document import Asset, Block, ParsedDocument
 from knowledge.parsing.joining import join_lines, unify
 from knowledge.parsing.unreadable import Unreadable
@@ -49,6 +49,23 @@ def parse(data: bytes, suffix: str, page_range: str = "") -> ParsedDocument:
     `page_range` ("1-3,7") selects pages of a PDF. Raises Unreadable, or whatever DocVortex
     stumbles over.
     """
+    blank = 0
+    if suffix == "xlsx":
+        data, blank = formulas.shown(data)
+    parsed = _read(data, suffix, page_range)
+    if blank:
+        parsed.warnings.append(f"formulas_without_value:{blank}")
+    if suffix in webpage.SUFFIXES:
+        with webpage.whole():
+            parsed = webpage.beside(parsed, _read(data, suffix))
+    if suffix in office.SUFFIXES:
+        office.complete(parsed, data, suffix)
+        embedded.read(parsed, data, suffix, _read)
+    captions.link(parsed)
+    return parsed
+
+
+def _read(data: bytes, suffix: str, page_range: str = "") -> ParsedDocument:
     mode = {"parse_mode": "txt"} if suffix == "pdf" else {}
     sheets = _watch_sheets() if suffix in SPREADSHEETS else []
     try:
@@ -68,8 +85,9 @@ def _reason(error: DocumentError) -> Any:
 class _Sheet:
     """A sheet's name, and where its tables stand: their rows and columns from 0, in order."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, hidden: bool) -> None:
         self.name = name
+        self.hidden = hidden
         self.tables: list[tuple[list[int], list[int]]] = []
 
 
@@ -79,8 +97,13 @@ def _watch_sheets() -> list[_Sheet]:
 
     sheets: list[_Sheet] = []
     places: dict[int, tuple[list[int], list[int]]] = {}
+    start = SpreadsheetProjector.__init__
     build = SpreadsheetProjector._build_block_from_excel_table
     convert = SpreadsheetProjector._convert_sheet
+
+    def starting(self: Any, *args: Any, **options: Any) -> None:
+        start(self, *args, **options)
+        self.include_hidden_sheets = True
 
     def building(self: Any, table: Any) -> dict[str, Any]:
         block = build(self, table)
@@ -96,13 +119,14 @@ def _watch_sheets() -> list[_Sheet]:
 
     def converting(self: Any, sheet: Any) -> None:
         convert(self, sheet)
-        noted = _Sheet(sheet.title)
+        noted = _Sheet(sheet.title, sheet.sheet_state != "visible")
         for block in self.cur_page:
             if block["type"] == BlockType.TABLE and id(block) in places:
                 noted.tables.append(places[id(block)])
         # DocVortex starts again with a mended copy when a file has slips.
         sheets[:] = [*(other for other in sheets if other.name != noted.name), noted]
 
+    SpreadsheetProjector.__init__ = starting
     SpreadsheetProjector._build_block_from_excel_table = building
     SpreadsheetProjector._convert_sheet = converting
     return sheets
@@ -118,6 +142,7 @@ class _Reader:
         self.parsed = ParsedDocument(parser=f"docvortex {docvortex.__version__}")
         self.page: int | None = None
         self.places: list[tuple[list[int], list[int]]] = []
+        self.away = False  # in a sheet that its author has hidden
         self.pictures: dict[str, int | None] = {}  # asset by the digest of its bytes
         self.skipped = 0
         self.elsewhere = 0  # pictures on other machines, which are not asked
@@ -142,6 +167,7 @@ class _Reader:
             self.places = []
             if page.page_idx < len(self.sheets):
                 self.places = list(self.sheets[page.page_idx].tables)
+                self.away = self.sheets[page.page_idx].hidden
             for block in page.blocks:
                 self.readers.get(block.type, self._paragraph)(block)
         if self.suffix in PAGED:
@@ -152,9 +178,8 @@ class _Reader:
             block.text = unify(block.text)
         for asset in parsed.assets:
             asset.caption = unify(asset.caption)
-        captions.link(parsed)
         parsed.title = self._title()
-        self._warn(data)
+        self._warn()
         return parsed
 
     def _ods_names(self, data: bytes) -> list[str]:
@@ -169,7 +194,7 @@ class _Reader:
     def _add(self, block: Block, source: Any) -> Block:
         block.page = self.page
         block.box = source.bbox
-        block.hidden = source.type in _HIDDEN
+        block.hidden = self.away or source.type in _HIDDEN
         if block.text or block.rows or block.asset is not None:
             self.parsed.blocks.append(block)
         return block
@@ -323,14 +348,11 @@ class _Reader:
         first = next((block for block in self.parsed.blocks if block.kind == "heading"), None)
         return first.text if first and first.page in (None, 1) else ""
 
-    def _warn(self, data: bytes) -> None:
+    def _warn(self) -> None:
         if self.skipped:
             self.parsed.warnings.append(f"pictures_skipped:{self.skipped}")
         if self.elsewhere:
             self.parsed.warnings.append(f"pictures_elsewhere:{self.elsewhere}")
-        blank = _formulas_without_value(data) if self.suffix == "xlsx" else 0
-        if blank:
-            self.parsed.warnings.append(f"formulas_without_value:{blank}")
         broken = [d.page_index for d in self.result.diagnostics if d.code == "broken_page"]
         if broken:
             pages = ", ".join(str(index + 1) for index in broken if index is not None)
@@ -379,11 +401,3 @@ def picture(data: bytes) -> Asset | None:
         return None
     asset.data, asset.media_type = buffer.getvalue(), "image/png"
     return asset
-
-
-def _formulas_without_value(data: bytes) -> int:
-    """Cells whose formula was never calculated, as programs other than Excel write them."""
-    pattern = re.compile(rb"<c\b[^>]*>\s*<f\b[^>]*?(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v></v>)?\s*</c>")
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/sheet")]
-        return sum(len(pattern.findall(archive.read(name))) for name in sheets)

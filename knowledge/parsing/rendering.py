@@ -1,24 +1,37 @@
 """A parsed document as Markdown, for people who want to see what OpsDesk read."""
 
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from knowledge.parsing.document import Block, ParsedDocument
 
 
-def to_markdown(parsed: ParsedDocument) -> str:
-    return "\n\n".join(_parts(parsed)) + "\n"
+# What a page is called, by the name's end.
+UNITS = {
+    **dict.fromkeys((".ppt", ".pptx", ".odp"), "slide"),
+    **dict.fromkeys((".xls", ".xlsx", ".ods"), "sheet"),
+}
 
 
-def _parts(parsed: ParsedDocument) -> Iterator[str]:
+def to_markdown(parsed: ParsedDocument, name: str = "") -> str:
+    """All of it; `name` is the file's."""
+    unit = UNITS.get(PurePath(name).suffix.lower(), "page")
+    return "\n\n".join(_parts(parsed, unit)) + "\n"
+
+
+def _parts(parsed: ParsedDocument, unit: str) -> Iterator[str]:
     page = None
     for block in parsed.blocks:
         if block.page != page:
             page = block.page
             names = parsed.page_names
             name = names[page - 1] if page and page <= len(names) else ""
-            yield f"<!-- {page} {name} -->".replace("  ", " ")
-        if not block.hidden:
-            yield _block(block, parsed)
+            yield f"<!-- {unit} {page} -->"
+            if name and (block.kind, block.text) != ("heading", name):
+                yield f"# {name}"
+        text = _block(block, parsed)
+        # Running headers and menus, which are not searched, stand as quotations.
+        yield text if not block.hidden else "> " + text.replace("\n", "\n> ")
 
 
 def _block(block: Block, parsed: ParsedDocument) -> str:

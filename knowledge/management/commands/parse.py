@@ -38,7 +38,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(parsed.to_json(), ensure_ascii=False, indent=1))
         else:
-            self.stdout.write(to_markdown(parsed))
+            self.stdout.write(to_markdown(parsed, file.name))
         for warning in parsed.warnings:
             self.stderr.write(warning)
 

@@ -24,6 +24,7 @@ class Block:
     # stands once, in its first row and column; `html` keeps the spans.
     rows: list[list[str]] = field(default_factory=list)
     header_rows: int = 0
+    html: str = ""  # of a table with merged cells, until it has its asset
     # Where the table's first row and column stand in their sheet, from 1.
     first_row: int | None = None
     first_column: int | None = None

@@ -68,7 +68,7 @@ class Job:
             self._keep_all()
         while left := [step for step in self.pictures if step not in self.done][:_STEPS]:
             data = [parsed.assets[parts.numbers(step)[0]].data for step in left]
-            orders = {
+            orders: dict[str, object] = {
                 "media_type": worker.PICTURES,
                 "steps": left,
                 "sizes": [len(one) for one in data],
@@ -78,6 +78,13 @@ class Job:
                 self._run(source, orders, None, left)
         for step in self.pictures:
             pictures.fill(parsed, parts.numbers(step)[0], self.done[step].parsed.blocks)
+
+    def keep(self, part: Part) -> None:
+        """A part that is not the file's: what its reader wants to find again."""
+        self.done[part.name] = part
+        if self.store:
+            self.store.save(part.name, parts.dump(part))
+            self.kept.add(part.name)
 
     def _left(self, plan: Part | None) -> list[str]:
         return [step for step in plan.steps if step not in self.done] if plan else []

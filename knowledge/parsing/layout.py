@@ -27,6 +27,7 @@ class Line:
     top: float
     right: float
     bottom: float
+    block: Block | None = None  # what stands here in place of text: a ruled table
 
     @property
     def height(self) -> float:
@@ -42,13 +43,28 @@ def blocks(lines: list[Line], width: float, height: float) -> list[Block]:
     return [
         _placed(block, pieces, width, height)
         for column in columns(lines, width)
-        for region in _regions(_rows(column))
+        for run in _runs(column)
+        for region in _regions(rows(run))
         for block, pieces in _read(region)
     ]
 
 
+def _runs(column: list[Line]) -> list[list[Line]]:
+    """The lines between the places that are read already, and each of these."""
+    fixed = sorted((line for line in column if line.block), key=lambda line: line.middle)
+    runs: list[list[Line]] = []
+    rest = [line for line in column if not line.block]
+    for place in fixed:
+        runs += [[line for line in rest if line.middle < place.middle], [place]]
+        rest = [line for line in rest if line.middle >= place.middle]
+    return [run for run in [*runs, rest] if run]
+
+
 def _read(rows: list[list[Line]]) -> Iterator[tuple[Block, list[Line]]]:
     """What a region holds, with its pieces: a table, tables one below the other, or paragraphs."""
+    if rows[0][0].block:
+        yield rows[0][0].block, rows[0]
+        return
     table = as_table(rows)
     if table:
         yield Block("table", rows=table, header_rows=1), [line for row in rows for line in row]
@@ -63,7 +79,7 @@ def _read(rows: list[list[Line]]) -> Iterator[tuple[Block, list[Line]]]:
 
 def as_text(lines: list[Line]) -> str:
     """Rows of the pieces, as they are seen."""
-    return "\n".join("  ".join(line.text for line in row) for row in _rows(lines))
+    return "\n".join("  ".join(line.text for line in row) for row in rows(lines))
 
 
 def columns(lines: list[Line], width: float) -> list[list[Line]]:
@@ -120,7 +136,7 @@ def _side_by_side(left: list[Line], right: list[Line], width: float) -> bool:
     return overlap > 0 and min(widths) >= width * NARROWEST_COLUMN
 
 
-def _rows(lines: list[Line]) -> list[list[Line]]:
+def rows(lines: list[Line]) -> list[list[Line]]:
     """Top to bottom; pieces on one height left to right."""
     rows: list[list[Line]] = []
     for line in sorted(lines, key=lambda line: line.middle):

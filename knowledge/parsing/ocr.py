@@ -3,14 +3,18 @@
 Runs in the parsing subprocess only.
 """
 
+import math
+from dataclasses import dataclass
 from functools import cache
+from statistics import mean, median
 from typing import Any
 
+import cv2
 import numpy
 from PIL import Image
 
-from knowledge.parsing import layout
-from knowledge.parsing.document import Block
+from knowledge.parsing import layout, ruled
+from knowledge.parsing.document import Block, Box
 from knowledge.parsing.layout import Line
 
 # Pixels of the longer side in which lines are looked for: a page at 200 dpi bears to be made
@@ -18,6 +22,11 @@ from knowledge.parsing.layout import Line
 PAGE = 1280
 PICTURE = 1920
 SURE = 0.6  # of the recogniser; below it are patterns that are no letters
+# A page read the wrong way round: its lines stand on end, or the recogniser is at a loss.
+ON_END = 0.6  # of the lines
+AT_A_LOSS = 0.8
+STRAIGHT = 0.15  # degrees; a page that is turned by more is read along its lines
+CROOKED = 8.0  # degrees; more is a drawing, not a page that slipped
 
 
 @cache
@@ -27,7 +36,7 @@ def _engine(side: int) -> Any:
     return RapidOCR(
         params={
             "Global.log_level": "critical",
-            "Global.text_score": SURE,
+            "Global.text_score": 0.0,
             "Global.use_cls": False,  # it turns upright lines over, and costs time
             "Det.limit_type": "max",
             "Det.limit_side_len": side,
@@ -37,18 +46,121 @@ def _engine(side: int) -> Any:
     )
 
 
+@dataclass
+class Found:
+    """A line as it was recognised: its corners clockwise from its top left, in pixels."""
+
+    text: str
+    corners: numpy.ndarray  # 4 × 2
+    score: float
+
+
 def recognise(image: Image.Image, side: int = PAGE) -> list[Block]:
     """Paragraphs and tables of the picture in reading order, boxes as shares of it."""
-    return layout.blocks(read_lines(image, side), image.width, image.height)
+    pixels = numpy.asarray(image.convert("RGB"))[:, :, ::-1]
+    turns, found = _upright(pixels, side)
+    if not found:
+        return []
+    pixels, lines = _straightened(numpy.rot90(pixels, turns), found)
+    height, width = pixels.shape[:2]
+    blocks = layout.blocks(_with_tables(pixels, lines, side), width, height)
+    for block in blocks:
+        block.box = block.box and _turned_back(block.box, turns)
+    return blocks
 
 
-def read_lines(image: Image.Image, side: int = PAGE) -> list[Line]:
-    """Lines of text, boxes in pixels."""
-    found = _engine(side)(numpy.asarray(image.convert("RGB"))[:, :, ::-1])
+def _upright(pixels: numpy.ndarray, side: int) -> tuple[int, list[Found]]:
+    """By how many quarters to turn the picture to the left so that it is upright, and its lines."""
+    found = _read(pixels, side)
+    if len(found) < 3:
+        return 0, [line for line in found if line.score >= SURE]
+    ways = {0: found}
+    if sum(map(_on_end, found)) > ON_END * len(found):
+        ways = {turns: _read(numpy.rot90(pixels, turns), side) for turns in (1, 3)}
+    elif mean(line.score for line in found) < AT_A_LOSS:
+        ways[2] = _read(numpy.rot90(pixels, 2), side)
+    turns = max(ways, key=lambda turns: sum(len(line.text) * line.score for line in ways[turns]))
+    return turns, [line for line in ways[turns] if line.score >= SURE]
+
+
+def _read(pixels: numpy.ndarray, side: int) -> list[Found]:
+    found = _engine(side)(numpy.ascontiguousarray(pixels), use_det=True, use_rec=True)
     if found.boxes is None or found.txts is None:
         return []
+    return [
+        Found(text.strip(), numpy.asarray(corners), float(score))
+        for corners, text, score in zip(found.boxes, found.txts, found.scores, strict=True)
+        if text.strip()
+    ]
+
+
+def _on_end(line: Found) -> bool:
+    width, height = numpy.ptp(line.corners, axis=0)
+    return len(line.text) > 1 and bool(height > 1.5 * width)
+
+
+def _straightened(pixels: numpy.ndarray, found: list[Found]) -> tuple[numpy.ndarray, list[Line]]:
+    """The picture and its lines turned so that the lines run level."""
+    slopes = [
+        math.degrees(math.atan2(*(line.corners[1] - line.corners[0])[::-1]))
+        for line in found
+        if numpy.ptp(line.corners[:, 0]) > 5 * numpy.ptp(line.corners[:, 1])
+    ]
+    slope = median(slopes) if len(slopes) >= 3 else 0.0
+    if STRAIGHT < abs(slope) < CROOKED:
+        height, width = pixels.shape[:2]
+        turn = cv2.getRotationMatrix2D((width / 2, height / 2), slope, 1)
+        pixels = cv2.warpAffine(pixels, turn, (width, height), borderValue=(255, 255, 255))
+        for line in found:
+            line.corners = line.corners @ turn[:, :2].T + turn[:, 2]
     lines = []
-    for corners, text in zip(found.boxes, found.txts, strict=True):
-        xs, ys = [float(x) for x, _ in corners], [float(y) for _, y in corners]
-        lines.append(Line(text.strip(), min(xs), min(ys), max(xs), max(ys)))
-    return [line for line in lines if line.text]
+    for line in found:
+        (left, top), (right, bottom) = line.corners.min(axis=0), line.corners.max(axis=0)
+        lines.append(Line(line.text, float(left), float(top), float(right), float(bottom)))
+    return pixels, lines
+
+
+def _with_tables(pixels: numpy.ndarray, lines: list[Line], side: int) -> list[Line]:
+    """The lines, those in a ruled table replaced by the table."""
+    for grid in ruled.grids(cv2.cvtColor(numpy.ascontiguousarray(pixels), cv2.COLOR_BGR2GRAY)):
+        left, top, right, bottom = map(float, grid.box)
+        inside = [
+            line
+            for line in lines
+            if left <= (line.left + line.right) / 2 <= right and top <= line.middle <= bottom
+        ]
+        pieces = [piece for line in inside for piece in _cut(pixels, grid, line, side)]
+        if made := ruled.table(grid, pieces):
+            block = ruled.block(made)
+            lines = [line for line in lines if line not in inside]
+            lines.append(Line("", left, top, right, bottom, block))
+    return lines
+
+
+def _cut(pixels: numpy.ndarray, grid: ruled.Grid, line: Line, side: int) -> list[Line]:
+    """A line that was read across rules, read again cell by cell."""
+    spans = ruled.split(grid, line)
+    if len(spans) == 1:
+        return [line]
+    pieces = []
+    top, bottom = max(round(line.top), 0), round(line.bottom)
+    for left, right in spans:
+        crop = pixels[top:bottom, max(round(left) + 3, 0) : round(right) - 3]
+        if min(crop.shape[:2]) < 4:
+            continue
+        read = _engine(side)(numpy.ascontiguousarray(crop), use_det=False, use_rec=True)
+        for text, score in zip(read.txts or (), read.scores or (), strict=True):
+            if text.strip() and score >= SURE:
+                pieces.append(Line(text.strip(), left, line.top, right, line.bottom))
+    return pieces
+
+
+def _turned_back(box: Box, turns: int) -> Box:
+    """A place in the upright picture as it stands in the one that was given."""
+    left, top, right, bottom = box
+    return {
+        0: box,
+        1: (1 - bottom, left, 1 - top, right),
+        2: (1 - right, 1 - bottom, 1 - left, 1 - top),
+        3: (top, 1 - right, bottom, 1 - left),
+    }[turns]

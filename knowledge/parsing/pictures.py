@@ -8,6 +8,7 @@ SMALLEST_AREA = 6_000  # px²
 LONGEST = 25  # times as long as high: a rule
 SMALLEST_SHARE = 0.002  # of its page
 MOST = 500  # pictures of one document
+FEW = 20  # characters of a PDF's text layer over a picture
 
 
 def worth_reading(parsed: ParsedDocument, described: bool) -> list[int]:
@@ -16,14 +17,15 @@ def worth_reading(parsed: ParsedDocument, described: bool) -> list[int]:
     `described`: a text that they have already is a description, as Office files have them,
     and no reason not to read them.
     """
+    shown = {block.asset: block for block in parsed.blocks if block.kind == "picture"}
     found = [
         index
         for index, asset in enumerate(parsed.assets)
         if asset.kind == "picture"
         and asset.data
-        and (described or not asset.text)
+        and index in shown
+        and (described or len(asset.text or shown[index].text) < FEW)
         and _large(asset)
-        and not any(block.asset == index and block.text for block in parsed.blocks if not described)
     ]
     return sorted(found, key=lambda index: -_area(parsed.assets[index]))
 

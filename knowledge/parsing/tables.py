@@ -85,7 +85,7 @@ def read(html: str) -> Table:
                 for place in range(column, column + cell.columns)
             )
             cells.append(cell)
-    return Table(cells, _header_rows(cells, len(lines)))
+    return Table(cells, header_rows(cells, len(lines)))
 
 
 def plain_html(rows: list[list[str]], header_rows: int) -> str:
@@ -102,7 +102,8 @@ def show(parsed: ParsedDocument) -> None:
     """Make an asset of each table that has none and is small enough to be shown whole."""
     for block in parsed.blocks:
         if block.kind == "table" and block.asset is None and len(block.rows) <= LARGEST_SHOWN:
-            html = plain_html(block.rows, block.header_rows)
+            html = block.html or plain_html(block.rows, block.header_rows)
+            block.html = ""
             block.asset = len(parsed.assets)
             parsed.assets.append(Asset("table", page=block.page, box=block.box, html=html))
 
@@ -134,7 +135,12 @@ def _span(tag: Tag, name: str) -> int:
 
 
 def _text(tag: Tag) -> str:
-    """The text with a line for each paragraph, formulas between dollars."""
+    """The text with a line for each paragraph, formulas between dollars.
+
+    A table within it is a line for each of its rows, "a | b".
+    """
+    while isinstance(nested := tag.find("table"), Tag):
+        nested.replace_with(_lines(nested))
     parts: list[str] = []
     for node in tag.descendants:
         if isinstance(node, NavigableString):
@@ -146,7 +152,7 @@ def _text(tag: Tag) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _header_rows(cells: list[Cell], height: int) -> int:
+def header_rows(cells: list[Cell], height: int) -> int:
     """Rows of header cells at the top; without any, a first row of labels.
 
     Where a header cell reaches down over further rows, these belong to the header too.

@@ -22,6 +22,8 @@ from knowledge.parsing.unreadable import Reason, Unreadable
 
 PASSWORD = "OPSDESK_FILE_PASSWORD"  # noqa: S105 - the name of a variable
 ROWS = "rows"  # as a media type: a workbook, whose cells are wanted as they are
+MINERU = "mineru:"  # of media types: what is read by MinerU, here or on a server
+MINERU_RESULT = f"{MINERU}result"  # the answer of a server
 PICTURES = "pictures"  # as a media type: those of a document, whose words are wanted
 # Exit statuses by which the child names its reason.
 STATUSES: dict[Reason, int] = {
@@ -74,7 +76,7 @@ def read(orders: dict[str, Any], data: bytes, password: str | None) -> Iterator[
     elif kind == PICTURES:
         from knowledge.parsing import images
 
-        yield from images.words(data, steps, orders["sizes"])
+        yield from images.words(data, orders["steps"], orders["sizes"])
     elif kind.startswith("image/"):
         from knowledge.parsing import images
 
@@ -106,6 +108,10 @@ def _whole(media_type: str, data: bytes, password: str | None, seconds: float) -
         from knowledge.parsing import mail
 
         return mail.parse(data, media_type, seconds)
+    if media_type.startswith(MINERU):
+        from knowledge.parsing import bundle
+
+        return bundle.parse(data, media_type)
     if media_type == ROWS:
         from knowledge.parsing import records
 

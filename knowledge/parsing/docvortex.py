@@ -6,9 +6,7 @@ Runs in the parsing subprocess only: it changes DocVortex for the whole process.
 import hashlib
 import io
 import re
-import zipfile
 from collections.abc import Callable
-from html import unescape
 from typing import Any
 
 import docvortex
@@ -19,7 +17,7 @@ from docvortex.schema import BlockType
 from loguru import logger
 from PIL import Image, UnidentifiedImageError
 
-from knowledge.parsing import captions, embedded, formulas, office, tables, webpage
+from knowledge.parsing import captions, embedded, formulas, office, opendocument, tables, webpage
 from knowledge.parsing.document import Asset, Block, ParsedDocument
 from knowledge.parsing.joining import join_lines, unify
 from knowledge.parsing.unreadable import Unreadable
@@ -49,6 +47,15 @@ def parse(data: bytes, suffix: str, page_range: str = "") -> ParsedDocument:
     `page_range` ("1-3,7") selects pages of a PDF. Raises Unreadable, or whatever DocVortex
     stumbles over.
     """
+    parsed = _entire(data, suffix, page_range)
+    if suffix in office.SUFFIXES:
+        embedded.read(parsed, data, suffix, _entire)
+    captions.link(parsed)
+    return parsed
+
+
+def _entire(data: bytes, suffix: str, page_range: str = "") -> ParsedDocument:
+    """With what DocVortex leaves out."""
     blank = 0
     if suffix == "xlsx":
         data, blank = formulas.shown(data)
@@ -60,8 +67,8 @@ def parse(data: bytes, suffix: str, page_range: str = "") -> ParsedDocument:
             parsed = webpage.beside(parsed, _read(data, suffix))
     if suffix in office.SUFFIXES:
         office.complete(parsed, data, suffix)
-        embedded.read(parsed, data, suffix, _read)
-    captions.link(parsed)
+    if suffix == "ods":
+        opendocument.place(parsed, data)
     return parsed
 
 
@@ -72,8 +79,14 @@ def _read(data: bytes, suffix: str, page_range: str = "") -> ParsedDocument:
         result = docvortex.parse(data, file_suffix=suffix, page_range=page_range, **mode)
     except DocumentError as error:
         raise Unreadable(_reason(error)) from error
-    reader = _Reader(result, suffix, sheets)
-    return reader.read(data)
+    return _Reader(result, suffix, sheets).read()
+
+
+def convert(result: DocumentResult, suffix: str) -> ParsedDocument:
+    """What another program read and wrote down in DocVortex's way."""
+    parsed = _Reader(result, suffix, []).read()
+    captions.link(parsed)
+    return parsed
 
 
 def _reason(error: DocumentError) -> Any:
@@ -158,7 +171,7 @@ class _Reader:
             BlockType.CHART: self._chart,
         }
 
-    def read(self, data: bytes) -> ParsedDocument:
+    def read(self) -> ParsedDocument:
         parsed = self.parsed
         pages = self.result.middle_json.pages
         for page in pages:
@@ -172,7 +185,7 @@ class _Reader:
                 self.readers.get(block.type, self._paragraph)(block)
         if self.suffix in PAGED:
             parsed.pages = max((page.page_idx + 1 for page in pages), default=0)
-        parsed.page_names = [sheet.name for sheet in self.sheets] or self._ods_names(data)
+        parsed.page_names = [sheet.name for sheet in self.sheets]
         self._raise_levels()
         for block in parsed.blocks:
             block.text = unify(block.text)
@@ -181,15 +194,6 @@ class _Reader:
         parsed.title = self._title()
         self._warn()
         return parsed
-
-    def _ods_names(self, data: bytes) -> list[str]:
-        """OpenDocument sheets take another way through DocVortex: names, but no places."""
-        if self.suffix != "ods":
-            return []
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            content = archive.read("content.xml").decode("utf-8", "replace")
-        names = re.findall(r"<table:table\b[^>]*?\btable:name=[\"']([^\"']*)[\"']", content)
-        return [unescape(name) for name in names] if len(names) == self.parsed.pages else []
 
     def _add(self, block: Block, source: Any) -> Block:
         block.page = self.page

@@ -100,16 +100,20 @@ def complete(parsed: ParsedDocument, data: bytes, suffix: str) -> None:
         pages[block.page].append(block)
     blocks: list[Block] = []
     for page in sorted(pages.keys() | said.keys(), key=lambda page: page or 0):
-        blocks += _filled(parsed, page, pages[page], said[page])
+        # What floats over a sheet has no place among its cells.
+        start = len(pages[page]) if suffix == "xlsx" else 0
+        blocks += _filled(parsed, page, pages[page], said[page], start)
     parsed.blocks = blocks
 
 
 def _filled(
-    parsed: ParsedDocument, page: int | None, blocks: list[Block], said: list[Said]
+    parsed: ParsedDocument, page: int | None, blocks: list[Block], said: list[Said], at: int
 ) -> list[Block]:
+    """The blocks and, from the `at`-th on, what they lack of what is said."""
     read = _Page(blocks)
     added: dict[int, list[Block]] = defaultdict(list)  # by the index of the block they precede
-    at = place = 0
+    away = bool(blocks) and all(block.hidden for block in blocks)
+    place = 0
     for text in said:
         missing, first = [], None
         for line in text.lines:
@@ -126,6 +130,7 @@ def _filled(
             block = _block(text, missing, page)
             index = read.block(first) if first is not None and text.kind == "chart" else at
             _name(parsed, blocks[index : index + 1], text, missing)
+            block.hidden = block.hidden or away
             added[index].append(block)
     return [
         made
@@ -168,6 +173,9 @@ class _Walk:
         self.package = package
         self.links = package.links(part)
         self.buffer: list[str] = []
+        kinds = dict(self.links.values())
+        self.comments = dict(_comments(package.xml(kinds.get("comments", ""))))
+        self.pending: list[Said] = []  # comments on the paragraph that is being read
 
     def read(self, root: etree._Element | None) -> Iterator[Said]:
         if root is not None:
@@ -200,10 +208,14 @@ class _Walk:
             yield from self._flush()
             lines = [line for said in self._children(node, depth) for line in said.lines]
             yield from [Said(lines)] if lines else []
+        elif tag == "commentReference":
+            self.pending += filter(None, [self.comments.get(attribute(node, "id"))])
         elif tag in ("p", "tc"):
             yield from self._flush()
             yield from self._children(node, depth)
             yield from self._flush()
+            yield from self.pending
+            self.pending.clear()
         elif tag == "AlternateContent":
             yield from self._children(node[:1], depth)  # the others say the same
         else:
@@ -263,14 +275,16 @@ def _diagram(root: etree._Element | None) -> Iterator[Said]:
         yield Said(lines, "list")
 
 
-def _comments(root: etree._Element | None) -> Iterator[Said]:
-    """Word's, PowerPoint's and Excel's comments, each with who wrote it or where it stands."""
+def _comments(root: etree._Element | None) -> Iterator[tuple[str, Said]]:
+    """Comments by their ids, or their cells, each with who wrote it or where it stands."""
     for comment in root.iter() if root is not None else ():
         if name(comment) in ("comment", "cm"):
             text = " ".join("".join(_comment_texts(comment)).split())
-            who = attribute(comment, "author") or attribute(comment, "ref")
+            cell = attribute(comment, "ref")
+            who = attribute(comment, "author") or cell
             if text:
-                yield Said([f"{who}: {text}" if who else text])
+                said = Said([f"{who}: {text}" if who else text])
+                yield attribute(comment, "id") or cell or text, said
 
 
 def _comment_texts(comment: etree._Element) -> Iterator[str]:
@@ -294,9 +308,6 @@ def _word(package: Package, parsed: ParsedDocument) -> Found:
         if kind in ("footnotes", "endnotes"):
             for said in _Walk(package, target).read(package.xml(target)):
                 yield None, said
-        elif kind == "comments":
-            for said in _comments(package.xml(target)):
-                yield None, said
         elif kind in ("header", "footer"):
             for said in _Walk(package, target).read(package.xml(target)):
                 yield None, Said(said.lines, "hidden")
@@ -317,7 +328,7 @@ def _slides(package: Package, parsed: ParsedDocument) -> Found:
                 for said in _Walk(package, target).read(package.xml(target)):
                     yield number, said
             elif kind == "comments":
-                for said in _comments(package.xml(target)):
+                for _id, said in _comments(package.xml(target)):
                     yield number, said
 
 
@@ -335,7 +346,7 @@ def _sheets(package: Package, parsed: ParsedDocument) -> Found:
                 for said in _Walk(package, other).read(package.xml(other)):
                     yield number, said
             elif kind == "comments":
-                for said in _comments(package.xml(other)):
+                for _id, said in _comments(package.xml(other)):
                     yield number, said
 
 

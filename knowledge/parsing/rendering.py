@@ -5,7 +5,6 @@ from pathlib import PurePath
 
 from knowledge.parsing.document import Block, ParsedDocument
 
-
 # What a page is called, by the name's end.
 UNITS = {
     **dict.fromkeys((".ppt", ".pptx", ".odp"), "slide"),

@@ -171,19 +171,29 @@ def changed(base_ids: Iterable[int]) -> None:
 # --- what a list may hold --------------------------------------------------------------
 
 
-def check(term: Term) -> None:
+Owners = dict[str, Term]  # of a base, by each of its words folded
+
+
+def owners(base_id: int) -> Owners:
+    return {
+        fold(word): term
+        for term in Term.objects.filter(knowledge_base=base_id)
+        for word in (term.canonical, *term.variants)
+    }
+
+
+def check(term: Term, owned: Owners | None = None) -> None:
     """ValidationError, by field, for what would contradict itself or another term of the base."""
+    owned = owners(term.knowledge_base_id) if owned is None else owned
     problems: dict[str, list[str]] = {}
     forms: dict[str, str] = {}
     for field, word in [("canonical", term.canonical), *(("variants", v) for v in term.variants)]:
         if problem := _problem(word, forms):
             problems.setdefault(field, []).append(problem)
+        elif (owner := owned.get(fold(word))) and owner.pk != term.pk:
+            said = _("“%(word)s” already belongs to “%(term)s”.") % {"word": word, "term": owner}
+            problems.setdefault(field, []).append(said)
         forms.setdefault(fold(word), field)
-    for other in Term.objects.filter(knowledge_base=term.knowledge_base_id).exclude(pk=term.pk):
-        for word in [other.canonical, *other.variants]:
-            if place := forms.get(fold(word)):
-                said = _("“%(word)s” already belongs to “%(term)s”.")
-                problems.setdefault(place, []).append(said % {"word": word, "term": other})
     if problems:
         raise ValidationError(problems)
 

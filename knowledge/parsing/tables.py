@@ -118,6 +118,7 @@ def clean(html: str) -> str:
 
 
 def _cell(tag: Tag, row: int, column: int, height: int) -> Cell:
+    pictures = [str(image.get("src", "")) for image in tag.find_all("img")]
     return Cell(
         text=_text(tag),
         row=row,
@@ -125,7 +126,7 @@ def _cell(tag: Tag, row: int, column: int, height: int) -> Cell:
         rows=min(_span(tag, "rowspan"), height - row),
         columns=_span(tag, "colspan"),
         header=tag.name == "th",
-        pictures=[str(image.get("src", "")) for image in tag.find_all("img")],
+        pictures=pictures,
     )
 
 
@@ -150,6 +151,19 @@ def _text(tag: Tag) -> str:
             parts.append("\n")
     lines = (re.sub(r"[ \t]+", " ", line).strip() for line in "".join(parts).split("\n"))
     return "\n".join(line for line in lines if line)
+
+
+def _lines(table: Tag) -> Tag:
+    """A paragraph for each row of a table that stands in a cell."""
+    soup = BeautifulSoup("", "lxml")
+    lines = soup.new_tag("div")
+    for row in table.find_all("tr"):
+        if row.find_parent("table") is table:
+            cells = row.find_all(_CELLS, recursive=False)
+            line = soup.new_tag("p")
+            line.append(" | ".join(_text(cell).replace("\n", " ") for cell in cells))
+            lines.append(line)
+    return lines
 
 
 def header_rows(cells: list[Cell], height: int) -> int:

@@ -80,6 +80,18 @@ def embedder(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
 
 
 @register()
+def reading(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    here = settings.PARSE_TIER != "native" and not settings.MINERU_URL
+    if here and importlib.util.find_spec("mineru") is None:
+        yield Error(
+            f"OPSDESK_PARSE_TIER={settings.PARSE_TIER} needs MinerU, which is not installed.",
+            hint="Set MINERU_URL to a MinerU server, or run "
+            "`pip install -r requirements-mineru.txt` in the environment of OpsDesk.",
+            id="opsdesk.E012",
+        )
+
+
+@register()
 def queue(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
     common = {key: value for key, value in settings.Q_CLUSTER.items() if key != "ALT_CLUSTERS"}
     for name, changes in {"": {}, **settings.Q_CLUSTER.get("ALT_CLUSTERS", {})}.items():

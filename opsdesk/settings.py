@@ -173,8 +173,27 @@ BACKENDS: dict[str, dict[str, Any] | None] = {
     else None,
 }
 
+# --- Reading: natively, or by MinerU's models, here or on a server ----------------
+PARSE_TIER = env.choice("OPSDESK_PARSE_TIER", "native", ("native", "basic", "standard", "advanced"))
+MINERU_URL = env.url("MINERU_URL")  # empty: MinerU's package, where it is installed
+MINERU_API_KEY = env.text("MINERU_API_KEY")
+# The home under which `mineru-models-download` has put the models.
+MINERU_HOME = env.text("OPSDESK_MINERU_HOME", str(Path.home()))
+
 # --- Knowledge and chat ---------------------------------------------------------
 UPLOAD_MAX_BYTES = env.integer("OPSDESK_UPLOAD_MAX_MB", 100, 1, 2000) * 1024 * 1024
+# Where knowledge comes from by itself: each kind a subclass of knowledge.sources.base.Backend.
+SOURCES: dict[str, dict[str, Any]] = {
+    "web": {"BACKEND": "knowledge.sources.web.Page"},
+    "sitemap": {"BACKEND": "knowledge.sources.web.Sitemap"},
+    "link": {"BACKEND": "knowledge.sources.link.Link"},
+    "feishu": {"BACKEND": "knowledge.sources.feishu.Feishu"},
+    "folder": {"BACKEND": "knowledge.sources.folder.Folder"},
+}
+FETCH_DELAY = env.number("OPSDESK_FETCH_DELAY", 1.0, 0.0, 60.0)  # seconds between two requests
+FETCH_PRIVATE = env.words("OPSDESK_FETCH_PRIVATE")  # hosts and networks of the intranet
+INBOX = HOME / "inbox"  # a folder for each knowledge base
+WATCH_ROOTS = env.words("OPSDESK_WATCH_ROOTS")  # other folders that may be watched
 PASSAGES = env.integer("OPSDESK_PASSAGES", 5, 1, 20)  # passages given to an answer
 CONFIDENCE = env.number("OPSDESK_CONFIDENCE", 0.5, 0.0, 1.0)  # below: a person
 TURN_SECONDS = env.integer("OPSDESK_TURN_SECONDS", 120, 5, 600)  # budget of one answer
@@ -277,7 +296,10 @@ PROCESSES = {
         "CONNECTIONS": Q_CLUSTER["ALT_CLUSTERS"]["short"]["workers"] + 3,
     },
     "turns": {"COMMAND": ["run_turns"], "CONNECTIONS": TURN_THREADS + 2},
+    "watch": {"COMMAND": ["watch"], "CONNECTIONS": 1},
 }
+# Whether someone waits for an answer, each `() -> bool`: reading documents gives way.
+BUSY = ["chat.turns.waiting"]
 # What `serve` does once, before the first administrator is made; each `() -> None`, idempotent.
 FIRST_START: list[str] = ["knowledge.demo.load"]
 # What `manage.py doctor` asks; each `() -> Iterable[opsdesk.diagnosis.Finding]`.

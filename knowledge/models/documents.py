@@ -107,6 +107,11 @@ class Document(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
 
+    @property
+    def reading(self) -> str:
+        """The tier by which it is read."""
+        return self.tier or self.knowledge_base.tier or settings.PARSE_TIER
+
     class Meta:
         verbose_name = _("document")
         verbose_name_plural = _("documents")

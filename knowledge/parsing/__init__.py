@@ -22,6 +22,7 @@ def parse(
     password: str | None = None,
     *,
     tier: str = "native",
+    insist: bool = True,
     report: Callable[[int, int], None] | None = None,
     store: "Store | None" = None,
     seconds: float | None = None,
@@ -32,11 +33,15 @@ def parse(
     keeps what is finished. When `seconds` are over before the end, Unfinished is raised; the
     next call with that store goes on from there. Without `seconds` all is read.
 
+    When a `tier` of MinerU cannot be had for now, a ParseError that is not permanent says so;
+    unless you `insist`, the file is then read natively, with a warning.
+
     Raises opsdesk.errors.ParseError with a sentence for the person who uploaded it.
     """
     from knowledge.parsing import job, reading
 
-    return reading.parse(path, name, password, tier=tier, job=job.Job(store, report, seconds))
+    work = job.Job(store, report, seconds)
+    return reading.parse(path, name, password, tier=tier, insist=insist, job=work)
 
 
 def media_type(path: Path, name: str) -> str:

@@ -26,8 +26,8 @@ MOST = 30  # attachments that are read
 HEADINGS = 6
 # Lines that mail programs put before what they quote.
 _QUOTES = re.compile(
-    r"[ \t>]*(?:-{2,}\s*(?:original message|forwarded message|原始邮件|原邮件|转发的邮件|转发邮件信息)"
-    r"\s*-{2,}|on .{5,120} wrote:|在\s?.{5,120}写道[:：]|_{20,})\s*",
+    r"[ \t>]*(?:-{2,}\s*(?:original message|forwarded message|原始邮件|原邮件|转发的邮件"
+    r"|转发邮件信息)\s*-{2,}|on .{5,120} wrote:|在\s?.{5,120}写道[:：]|_{20,})\s*",
     re.IGNORECASE,
 )
 _CHARSET = re.compile(r"(<meta[^>]*charset\s*=\s*[\"']?)[\w-]+", re.IGNORECASE)

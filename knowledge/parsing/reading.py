@@ -1,10 +1,13 @@
 """Behind the doors, in the process that has Django: detect, run the right parser, explain."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from knowledge.parsing import detection, markdown, pictures, plaintext, tables, worker
+from knowledge.parsing import detection, markdown, mineru, pictures, plaintext, tables, worker
 from knowledge.parsing.document import ParsedDocument
 from knowledge.parsing.job import Job
 from knowledge.parsing.unreadable import Reason, Unreadable
@@ -52,6 +55,7 @@ WARNINGS = {
         "Open the file in Excel and save it."
     ),
     "ocr_stopped": _("Text recognition ran out of time after %(detail)s pages."),
+    "tier_missed": _("Read without MinerU (%(detail)s)."),
     "attachments_unread": _("Attachments that were not read: %(detail)s."),
     "broken_pages": _("Pages that could not be read: %(detail)s."),
 }
@@ -67,10 +71,17 @@ def media_type(path: Path, name: str) -> str:
 
 
 def parse(
-    path: Path, name: str, password: str | None, *, tier: str = NATIVE, job: Job | None = None
+    path: Path,
+    name: str,
+    password: str | None,
+    *,
+    tier: str = NATIVE,
+    insist: bool = True,
+    job: Job | None = None,
 ) -> ParsedDocument:
+    read = partial(_by_tier, tier=tier, insist=insist)
     try:
-        parsed = _parse(path, name, password, tier, job or Job())
+        parsed = _parse(path, name, password, job or Job(), read)
     except Unreadable as refusal:
         raise _explained(refusal) from refusal
     parsed.warnings = [_warning(warning) for warning in parsed.warnings]
@@ -84,21 +95,43 @@ def rows(path: Path) -> ParsedDocument:
         raise _explained(refusal) from refusal
 
 
-def _parse(path: Path, name: str, password: str | None, tier: str, job: Job) -> ParsedDocument:
+def _parse(
+    path: Path, name: str, password: str | None, job: Job, read: Callable[..., ParsedDocument]
+) -> ParsedDocument:
     kind = detection.detect(path, name)
     if kind in detection.TEXTS:
         text = detection.decode(path.read_bytes())
         parsed = markdown.parse(text) if kind == "text/markdown" else plaintext.parse(text, name)
     else:
-        parsed = job.read(path, kind, password)
+        parsed = read(path, kind, password, job)
         _read_pictures(parsed, kind, job)
     if not parsed.blocks:
         raise Unreadable("nothing")
     return parsed
 
 
+def _by_tier(
+    path: Path, kind: str, password: str | None, job: Job, *, tier: str, insist: bool
+) -> ParsedDocument:
+    """Where the tier cannot be had, natively, with a warning; unless it may be had later."""
+    if tier == NATIVE or not mineru.reads(kind):
+        return job.read(path, kind, password)
+    try:
+        if password:
+            raise mineru.Refused(_now("the file has a password"), passing=False)
+        return mineru.parse(path, kind, tier, job)
+    except mineru.Refused as refusal:
+        if refusal.passing and insist:
+            message = _now("MinerU: %(reason)s. It will be tried again.") % {"reason": refusal}
+            raise ParseError(message, permanent=False) from refusal
+        parsed = job.read(path, kind, password)
+        parsed.warnings.insert(0, f"tier_missed:{tier}: {refusal}")
+        return parsed
+
+
 def _read_pictures(parsed: ParsedDocument, kind: str, job: Job) -> None:
-    chosen = pictures.worth_reading(parsed, described=kind in detection.OFFICE)
+    described = kind in detection.OFFICE and kind != "application/pdf"
+    chosen = pictures.worth_reading(parsed, described)
     if len(chosen) > pictures.MOST:
         parsed.warnings.append(f"pictures_unread:{len(chosen) - pictures.MOST}")
     job.read_pictures(parsed, chosen[: pictures.MOST])

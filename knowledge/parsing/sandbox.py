@@ -32,6 +32,7 @@ STRANGER = 65533
 # Arenas and thread stacks of onnxruntime reserve far more address space than they fill.
 MEMORY = 3 * 1024**3
 MEMORY_WITH_OCR = 6 * 1024**3
+MEMORY_WITH_MODELS = 64 * 1024**3  # address space: MinerU's models are mapped, not all read
 MAX_RESULT = 256 * 1024**2
 MOMENT = 0.2  # s between two looks at what the child has finished
 PREFIX = "opsdesk-parse-"
@@ -121,7 +122,7 @@ def _run(
         stdout=results.file,
         stderr=log,
         cwd=folder,
-        env=_environment(folder, password),
+        env=_environment(folder, password, by_models=_by_models(str(orders["media_type"]))),
         start_new_session=True,
         user=user,
         group=user,
@@ -149,23 +150,28 @@ def _limits(orders: dict[str, object], seconds: float) -> dict[str, object]:
     kind = str(orders["media_type"])
     holding = (detection.EML, detection.MSG, "application/pdf", worker.PICTURES)
     recognised = kind in holding or kind.startswith("image/")
+    memory = MEMORY_WITH_OCR if recognised else MEMORY
     return {
         "parent": os.getpid(),
         "seconds": seconds,
-        "memory": MEMORY_WITH_OCR if recognised else MEMORY,
+        "memory": MEMORY_WITH_MODELS if _by_models(kind) else memory,
         "result": MAX_RESULT,
     }
 
 
-def _environment(folder: str, password: str | None) -> dict[str, str]:
-    """Nothing of ours but the language; no key, no proxy, no home."""
+def _by_models(kind: str) -> bool:
+    return kind.startswith(worker.MINERU) and kind != worker.MINERU_RESULT
+
+
+def _environment(folder: str, password: str | None, *, by_models: bool = False) -> dict[str, str]:
+    """Nothing of ours but the language; no key, no proxy, no home but that of MinerU's models."""
     environment = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": str(settings.BASE_DIR),
         "PYTHONSAFEPATH": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "LANG": "C.UTF-8",
-        "HOME": folder,
+        "HOME": settings.MINERU_HOME if by_models else folder,
         "TMPDIR": folder,
         "ORT_DISABLE_TELEMETRY": "1",
         "HF_HUB_OFFLINE": "1",

@@ -7,9 +7,11 @@ from getpass import getpass
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
+from knowledge.models import Tier
 from knowledge.parsing import parse
 from knowledge.parsing.rendering import to_markdown
 from opsdesk.errors import ParseError
@@ -26,13 +28,14 @@ class Command(BaseCommand):
             action="store_true",
             help=_("Ask for the file's password; from a pipe its first line is taken"),
         )
+        parser.add_argument("--tier", choices=Tier.values, default=settings.PARSE_TIER)
         parser.add_argument("--json", action="store_true", help=_("All blocks as JSON"))
 
     def handle(self, *args: Any, file: Path, password: bool, **options: Any) -> None:
         if not file.is_file():
             raise CommandError(_("There is no file %(name)s.") % {"name": file})
         try:
-            parsed = parse(file, file.name, _ask() if password else None)
+            parsed = parse(file, file.name, _ask() if password else None, tier=options["tier"])
         except ParseError as error:
             raise CommandError(str(error)) from error
         if options["json"]:

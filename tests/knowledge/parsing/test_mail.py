@@ -4,6 +4,7 @@ from email.message import EmailMessage
 import pytest
 
 from knowledge.parsing import media_type, parse
+from opsdesk.errors import ParseError
 from tests.knowledge.parsing import files
 
 HTML = '<html><body><p>先看<b>日志</b></p><img src="cid:pic1"><table><tr><th>级别</th><th>时限</th>'
@@ -116,11 +117,9 @@ def test_a_message_of_outlook(tmp_path):
 
 @pytest.mark.parametrize("cut", [600, 1100, 1700])
 def test_a_damaged_message_of_outlook_is_called_so(tmp_path, cut):
-    from opsdesk.errors import ParseError
-
     path = tmp_path / "a.msg"
     path.write_bytes(outlook("a", "b", {})[:cut])
-    with pytest.raises(ParseError, match="损坏|格式"):
+    with pytest.raises(ParseError, match=r"损坏|格式"):
         parse(path, "a.msg")
 
 

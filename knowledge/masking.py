@@ -103,9 +103,9 @@ _NAMED = (
         re.IGNORECASE,
     ),
     # mysql -uroot -px, curl -u name:x, sshpass -p x
-    re.compile(rf"\b(?:mysql\w*|mariadb\w*)\b[^\n|;]{0, 200}?\s-p(?P<it>{_VALUE}{{3,}})"),
+    re.compile(rf"\b(?:mysql\w*|mariadb\w*)\b[^\n|;]{{0,200}}?\s-p(?P<it>{_VALUE}{{3,}})"),
     re.compile(
-        rf"\bcurl\b[^\n|;]{0, 200}?\s(?:-u|--user)[ =]?[\"']?[^\s:\"']+:(?P<it>{_VALUE}{{3,}})"
+        rf"\bcurl\b[^\n|;]{{0,200}}?\s(?:-u|--user)[ =]?[\"']?[^\s:\"']+:(?P<it>{_VALUE}{{3,}})"
     ),
     re.compile(rf"\bsshpass\s+-p\s*[\"']?(?P<it>{_VALUE}{{3,}})"),
 )

@@ -80,6 +80,11 @@ def sweep() -> int:
     return swept
 
 
+def waiting() -> bool:
+    """Whether a customer waits for an answer."""
+    return Turn.objects.unfinished().exists()
+
+
 def load(turn: Turn) -> TurnState:
     """The turn with what it may know: its history and the bases its customer may read."""
     conversation = Conversation.objects.select_related("user").get(pk=turn.conversation_id)

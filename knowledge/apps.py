@@ -14,8 +14,9 @@ class KnowledgeConfig(AppConfig):
     def ready(self) -> None:
         from django_q.signals import post_spawn
 
-        from knowledge import tasks
+        from knowledge import pacing, tasks
 
+        post_spawn.connect(pacing.be_nice_when_worker_starts)
         post_spawn.connect(tasks.sweep_when_worker_starts)
         post_migrate.connect(schedule, sender=self)
 

@@ -28,8 +28,10 @@ def folder(tmp_path):
 
 
 def ingest(folder, **options):
+    """What is said; the folder has one file that cannot be read, and the command fails for it."""
     out, err = io.StringIO(), io.StringIO()
-    call_command("ingest", folder, knowledge_base="ops", stdout=out, stderr=err, **options)
+    with pytest.raises(CommandError, match="1"):
+        call_command("ingest", folder, knowledge_base="ops", stdout=out, stderr=err, **options)
     return out.getvalue(), err.getvalue()
 
 
@@ -76,9 +78,16 @@ def test_waiting_ends_when_all_is_read(folder):
 
 
 @pytest.mark.django_db
+def test_a_folder_without_a_bad_file_succeeds(folder):
+    (folder / "坏的.pdf").unlink()
+    call_command("ingest", folder, knowledge_base="ops", stdout=io.StringIO())
+    assert Document.objects.count() == 2
+
+
+@pytest.mark.django_db
 def test_a_folder_that_is_not_there_is_said(tmp_path):
     with pytest.raises(CommandError):
-        ingest(tmp_path / "nowhere")
+        call_command("ingest", tmp_path / "nowhere", knowledge_base="ops")
     assert not KnowledgeBase.objects.exists()
 
 

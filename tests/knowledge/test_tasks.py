@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
-from knowledge import indexing, parsing, tasks, uploading
+from knowledge import indexing, pacing, parsing, tasks, uploading
 from knowledge.models import Chunk, KnowledgeBase, Revision, Status
 from opsdesk.errors import ParseError
 from tests.browser import kill, wait_for, workers
@@ -180,3 +180,64 @@ def test_idle_workers_that_are_killed_block_nobody(home):
         for waiting in children(sentinel):  # one of them with the queue's lock in its hands
             os.kill(waiting, signal.SIGKILL)
         upload("b.md", b"# b\n\nc")
+
+
+@pytest.mark.django_db
+def test_short_texts_are_put_in_together(django_assert_max_num_queries):
+    base = KnowledgeBase.objects.create(slug="light", name="Light")
+    texts = [b"# %d\n\nsystemctl restart nginx %d" % (n, n) for n in range(30)]
+    rows = [
+        uploading.add(base, file=ContentFile(text), name=f"{n}.md", approved=True).revision
+        for n, text in enumerate(texts)
+    ]
+    with django_assert_max_num_queries(120):  # about 30 for each if they were alone
+        tasks.process(rows[3].pk)
+    ready = Revision.objects.filter(status=Status.READY).order_by("pk")
+    assert [row.pk for row in ready] == [row.pk for row in rows[3 : 3 + tasks.TOGETHER]]
+    assert base.chunks.count() == tasks.TOGETHER and indexing.drift() == 0
+    assert all(row.attempts == 1 and row.document.current_id == row.pk for row in ready)
+    tasks.process(rows[4].pk)  # its own delivery finds it done
+    tasks.process(rows[29].pk)
+    assert Revision.objects.filter(status=Status.QUEUED).count() == 9
+
+
+@pytest.mark.django_db
+def test_one_that_cannot_be_read_stops_none_beside_it(monkeypatch):
+    base = KnowledgeBase.objects.create(slug="light", name="Light")
+    rows = [
+        uploading.add(base, file=ContentFile(b"# a %d\n\nb" % n), name=f"{n}.md", approved=True)
+        for n in range(4)
+    ]
+    parse = parsing.parse
+
+    def broken(path, name, *args, **kwargs):
+        if name == "2.md":
+            raise ParseError("broken", permanent=True)
+        return parse(path, name, *args, **kwargs)
+
+    monkeypatch.setattr(parsing, "parse", broken)
+    tasks.process(rows[0].revision.pk)
+    states = Revision.objects.order_by("pk").values_list("status", "error", "attempts")
+    assert list(states) == [
+        ("ready", "", 1), ("ready", "", 1), ("failed", "broken", 1), ("ready", "", 1),
+    ]  # fmt: skip
+
+
+def test_reading_gives_way_to_answers_but_not_for_ever(settings):
+    settings.BUSY = [f"{__name__}.busy"]
+    BUSY.extend([True, True, False])
+    pacing.give_way()
+    assert not BUSY
+    settings.BUSY = [f"{__name__}.always"]
+    pacing.give_way(0.05)
+
+
+BUSY = []
+
+
+def busy():
+    return BUSY.pop(0)
+
+
+def always():
+    return True

@@ -2,6 +2,8 @@
 
 import time
 from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from django.core.files.base import File
 from django.core.management.base import BaseCommand, CommandError
 from django.core.validators import slug_re
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from knowledge import uploading
 from knowledge.models import Document, KnowledgeBase, Revision, Status
@@ -33,8 +36,12 @@ class Command(BaseCommand):
         base, _created = KnowledgeBase.objects.get_or_create(slug=slug, defaults={"name": slug})
         revisions = self._add(base, folder)
         if wait:
-            self._wait(revisions)
-        self._report(revisions)
+            self._wait(base, revisions)
+        if failed := self._report(revisions):
+            message = ngettext(
+                "%(n)d file could not be read.", "%(n)d files could not be read.", failed
+            )
+            raise CommandError(message % {"n": failed})
 
     def _add(self, base: KnowledgeBase, folder: Path) -> list[int]:
         paths = [path for path in sorted(folder.rglob("*")) if _wanted(path, folder)]
@@ -59,23 +66,38 @@ class Command(BaseCommand):
         )
         return revisions
 
-    def _wait(self, revisions: list[int]) -> None:
-        rows = Revision.objects.filter(pk__in=revisions)
-        while unfinished := rows.unfinished().count():
+    def _wait(self, base: KnowledgeBase, revisions: list[int]) -> None:
+        ours = set(revisions)
+        rows = Revision.objects.unfinished().filter(document__knowledge_base=base)
+        while unfinished := len(ours.intersection(rows.values_list("pk", flat=True))):
             self._progress(_("read"), len(revisions) - unfinished, len(revisions))
             time.sleep(0.5)
 
-    def _report(self, revisions: list[int]) -> None:
-        rows = Revision.objects.filter(pk__in=revisions).select_related("document")
+    def _report(self, revisions: list[int]) -> int:
+        """How many have failed, after saying what became of all and why of these."""
+        counts: Counter[str] = Counter()
+        for ids in _batched(revisions, 1000):
+            rows = Revision.objects.filter(pk__in=ids)
+            counts.update(rows.values_list("status", flat=True))
+            for row in (
+                rows.filter(status=Status.FAILED)
+                .select_related("document")
+                .only("error", "document__external_id")
+            ):
+                self.stderr.write(f"{row.document.external_id}: {row.error}")
         for status in Status:
-            if count := rows.filter(status=status).count():
+            if count := counts[status]:
                 self.stdout.write(f"{status.label}: {count}")
-        for row in rows.filter(status=Status.FAILED):
-            self.stderr.write(f"{row.document.external_id}: {row.error}")
+        return counts[Status.FAILED]
 
     def _progress(self, what: str, done: int, total: int) -> None:
         if self.stdout.isatty():
             self.stdout.write(f"\r{what} {done}/{total}", ending="\n" if done == total else "")
+
+
+def _batched(values: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
 
 
 def _wanted(path: Path, folder: Path) -> bool:

@@ -1,0 +1,38 @@
+"""Bringing documents in gives way to answering: who asks should not notice that much is read."""
+
+import os
+import time
+from contextlib import suppress
+from typing import Any
+
+from django.conf import settings
+from django.db.backends.signals import connection_created
+from django.utils.module_loading import import_string
+from django_q.conf import Conf
+
+NICENESS = 10  # of the workers that read documents
+LONGEST = 1.0  # seconds that one step of reading waits at most
+LOOK = 0.02  # seconds
+
+
+def give_way(longest: float = LONGEST) -> None:
+    """Wait while `settings.BUSY` says that someone waits for an answer, at most so many seconds."""
+    busy = [import_string(name) for name in settings.BUSY]
+    end = time.monotonic() + longest
+    while any(asked() for asked in busy) and time.monotonic() < end:
+        time.sleep(LOOK)
+
+
+def be_nice_when_worker_starts(**kwargs: Any) -> None:
+    """Receives django-q's `post_spawn`. Short work keeps its place."""
+    if settings.Q_CLUSTER["name"] == Conf.CLUSTER_NAME:
+        os.nice(NICENESS)
+        connection_created.connect(_be_nice_in_the_database)
+
+
+def _be_nice_in_the_database(connection: Any, **kwargs: Any) -> None:
+    """Half the work of indexing is done there; on another machine it is not ours to say."""
+    if not settings.DATABASE_URL:
+        with suppress(PermissionError, ProcessLookupError):
+            pid = connection.connection.info.backend_pid
+            os.setpriority(os.PRIO_PROCESS, pid, NICENESS)

@@ -1,5 +1,6 @@
 """Putting documents into the store and taking them out: chunks, pictures, words and vectors."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -359,6 +360,9 @@ def _save_attachments(revision: Revision, assets: Sequence[Asset]) -> list[Attac
         row.page, row.box, row.media_type = asset.page, asset.box, asset.media_type
         row.width, row.height = asset.width, asset.height
         row.html, row.text = _clean(asset.html), _clean(asset.text)
+        digest = hashlib.sha256(asset.data).hexdigest() if asset.data else ""
+        if digest != row.digest:
+            row.digest, row.description, row.description_state = digest, "", ""
         if asset.data:
             row.file.delete(save=False)
             name = f"{position}{SUFFIXES.get(asset.media_type, '')}"

@@ -34,6 +34,7 @@ class Attachment(models.Model):
     page = models.PositiveIntegerField(null=True)
     box = models.JSONField(null=True)  # [x0, y0, x1, y1], 0–1 from the top left of the page
     file = models.FileField(upload_to=attachment_path, blank=True, max_length=300)  # pictures
+    digest = models.CharField(max_length=64, blank=True, db_index=True)  # SHA-256 of the picture
     media_type = models.CharField(max_length=100, blank=True)
     width = models.PositiveIntegerField(null=True)
     height = models.PositiveIntegerField(null=True)

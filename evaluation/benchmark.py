@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from evaluation.metrics import mean, percentile, recall_at
 from evaluation.question_sets import QuestionSet
-from knowledge import indexing, lexical, retrieval, sentences
+from knowledge import indexing, lexical, retrieval, sentences, weighing
 from knowledge.chunking import ChunkDraft
 from knowledge.models import Document, KnowledgeBase, Revision
 from knowledge.parsing.document import ParsedDocument
@@ -22,7 +22,7 @@ HALF = 350  # characters at most; a chunk is made of two such pieces
 DOCUMENT = 1000  # chunks
 RANKS = (1, 5, 10)
 
-Rank = Callable[[lexical.Query], list[str]]  # chunks, best first
+Rank = Callable[[weighing.Query], list[str]]  # chunks, best first
 
 
 @contextmanager
@@ -100,11 +100,11 @@ def _size(function: str, table: str) -> float:
 # --- asking -------------------------------------------------------------------------
 
 
-def questions(base: KnowledgeBase, sets: Sequence[QuestionSet], most: int) -> list[lexical.Query]:
+def questions(base: KnowledgeBase, sets: Sequence[QuestionSet], most: int) -> list[weighing.Query]:
     """So many questions of the sets, always the same, that share a term with the base."""
     texts = [question.text for one in sets for question in one.questions]
     chosen = random.Random(SEED).sample(texts, min(most, len(texts)))  # noqa: S311
-    asked = [query for text in chosen if (query := lexical.query(text, [base.pk])).counts]
+    asked = [query for text in chosen if (query := weighing.query(text, [base.pk])).counts]
     if not asked:
         raise ValueError("no question has a word in common with the corpus")
     return asked
@@ -117,7 +117,7 @@ def best(base: KnowledgeBase, candidates: float) -> Rank:
     ]
 
 
-def timed(rank: Rank, asked: Sequence[lexical.Query]) -> tuple[list[list[str]], dict[str, Any]]:
+def timed(rank: Rank, asked: Sequence[weighing.Query]) -> tuple[list[list[str]], dict[str, Any]]:
     """What is found, and the milliseconds a question."""
     found, times = [], []
     rank(asked[0])  # what is slow only once
@@ -168,7 +168,7 @@ def postings(base: KnowledgeBase) -> Iterator[tuple[Rank, dict[str, Any]]]:
         indexed = time.perf_counter()
         cursor.execute("VACUUM (ANALYZE) bench_postings")
 
-        def rank(asked: lexical.Query) -> list[str]:
+        def rank(asked: weighing.Query) -> list[str]:
             known = asked.known()
             cursor.execute(BEST, [list(known), list(known.values()), retrieval.CANDIDATES])
             return [str(chunk) for (chunk,) in cursor.fetchall()]

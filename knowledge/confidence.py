@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence, Set
 from typing import Protocol
 
-from knowledge import lexical
+from knowledge import weighing
 
 PASSAGES = 5  # looked at, however many were asked for
 # Fitted on three sets with unanswerable questions; docs/retrieval.md says how well it carries
@@ -26,7 +26,7 @@ class Found(Protocol):
     def words(self) -> Set[str]: ...
 
 
-def confidence(asked: lexical.Query, passages: Sequence[Found]) -> float:
+def confidence(asked: weighing.Query, passages: Sequence[Found]) -> float:
     """The probability (0–1) that the first passages answer; 0 without any."""
     if not passages:
         return 0.0
@@ -35,7 +35,7 @@ def confidence(asked: lexical.Query, passages: Sequence[Found]) -> float:
     return 1 / (1 + math.exp(-logit))
 
 
-def features(asked: lexical.Query, passages: Sequence[Found]) -> dict[str, float]:
+def features(asked: weighing.Query, passages: Sequence[Found]) -> dict[str, float]:
     """`strength`: the best passage's score by words ÷ what one mention of every term gives;
     `coverage`: idf share of the words that stand in any of the first passages;
     `ascii`: share of the question's ASCII words that stand in the best one, 1 without such;

@@ -124,6 +124,30 @@ def nearest(
     return sorted(found, key=lambda hit: (-hit[1], hit[0]))  # the scan's order is relaxed
 
 
+def rank(
+    index: EmbeddingIndex, query: str, base_ids: Sequence[int], chunk_id: int, scope: Scope
+) -> tuple[int, float] | None:
+    """Which place, from 1, a chunk has or would have if it answered, and its cosine; None
+    without a vector. Looks at every vector. Raises ModelError when the embedder fails."""
+    vector = embedder_of(index).query(query)
+    kind = f"halfvec({index.dimensions:d})"
+    nearer = f"""
+        WITH hidden AS MATERIALIZED ({HIDDEN}), mine AS (
+            SELECT vector::{kind} <=> %(vector)s::{kind} AS distance FROM knowledge_embedding
+            WHERE index_id = {index.pk:d} AND chunk_id = %(chunk)s)
+        SELECT mine.distance, (SELECT count(*) FROM knowledge_embedding
+            WHERE index_id = {index.pk:d} AND knowledge_base_id = ANY(%(bases)s)
+                AND chunk_id <> %(chunk)s
+                AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id) {scope.condition}
+                AND vector::{kind} <=> %(vector)s::{kind} < mine.distance) FROM mine
+    """  # noqa: S608 - both are numbers
+    parameters = {**scope.parameters(base_ids), "vector": str(vector), "chunk": chunk_id}
+    with connection.cursor() as cursor:
+        cursor.execute(nearer, parameters)
+        row = cursor.fetchone()
+    return (row[1] + 1, 1.0 - row[0]) if row else None
+
+
 # --- Along with documents -------------------------------------------------------
 def vectors_for(texts: Sequence[str]) -> dict[int, list[Vector]]:
     """The vectors of new passages by the id of each index that must hold them.

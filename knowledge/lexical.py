@@ -6,12 +6,9 @@ its terms. docs/retrieval.md has the measurements behind this choice of storage.
 """
 
 import math
-import zlib
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from itertools import chain
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from django.db import connection
@@ -20,29 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from knowledge import terms
 from knowledge.models import Lexicon
 from knowledge.scope import EVERYTHING, HIDDEN, Scope
-from knowledge.synonyms import Reading
+from knowledge.weighing import DIMENSIONS, K1, B, Query, array, key
 
-K1, B = 1.6, 0.85
-VIEW_WEIGHTS = {terms.WORDS: 1.0, terms.BIGRAMS: 0.3, terms.UNIGRAMS: 1.0}
-OTHER_WORD_WEIGHT = 0.9  # at most, of the word that was asked for: of two alike it comes first
-DIMENSIONS = 1_000_000_000  # the most a sparsevec may have
 EXACT_CHUNKS = 20_000  # up to so many chunks every one is scored
 CANDIDATES = 10_000  # above: about so many, those with the question's rarest words
-QUERY_TERMS = 400  # of a very long question those that tell most
 INT4 = 23  # PostgreSQL's number for the type
 STALE = 0.1  # relative change of the mean length after which weights are reckoned anew
-
-
-# A term's number goes on from its view's, so that the views do not share numbers.
-SEEDS = {view: zlib.crc32(view.encode()) for view in terms.VIEWS}
-
-
-def key(view: str, term: str) -> int:
-    """The number a term goes by in the database, the same in every process.
-
-    Two terms share one with a chance of 1 in 10⁹; they then count as one term.
-    """
-    return zlib.crc32(term.encode(), SEEDS[view]) % DIMENSIONS
 
 
 class Bag(NamedTuple):
@@ -218,7 +198,7 @@ def _count(base_id: int, added: list[NDArray[np.int32]], gone: list[NDArray[np.i
             " SELECT %s, term, change FROM unnest(%s::int4[], %s::int4[]) AS new (term, change)"
             " ON CONFLICT (knowledge_base_id, term)"
             " DO UPDATE SET chunks = old.chunks + excluded.chunks",
-            [base_id, _array(distinct[changed]), _array(changes[changed])],
+            [base_id, array(distinct[changed]), array(changes[changed])],
         )
 
 
@@ -253,13 +233,13 @@ def _correct(base_id: int, counts: dict[int, int]) -> int:
             " ON old.knowledge_base_id = %(base)s AND old.term = new.term"
             " WHEN MATCHED AND old.chunks <> new.chunks THEN UPDATE SET chunks = new.chunks"
             " WHEN NOT MATCHED THEN INSERT VALUES (%(base)s, new.term, new.chunks)",
-            {"base": base_id, "terms": _array(counts), "counts": _array(counts.values())},
+            {"base": base_id, "terms": array(counts), "counts": array(counts.values())},
         )
         wrong = cursor.rowcount
         cursor.execute(
             "DELETE FROM knowledge_termcount WHERE knowledge_base_id = %s AND"
             " NOT term = ANY(%s::int4[]) RETURNING chunks <> 0",
-            [base_id, _array(counts)],
+            [base_id, array(counts)],
         )
         return wrong + sum(row[0] for row in cursor.fetchall())
 
@@ -267,176 +247,12 @@ def _correct(base_id: int, counts: dict[int, int]) -> int:
 # --- asking -----------------------------------------------------------------------
 
 
-Seen = tuple[str, str]  # a view and a term of it
-
-
-@dataclass(frozen=True)
-class Group:
-    """A term of the question and the other words for it. Of all of them the best counts."""
-
-    canonical: str
-    written: str  # as the question says it
-    own: dict[Seen, float]  # what only this part of the question says, with what it is worth
-    others: dict[str, dict[Seen, float]]  # the same of each other word, never worth more
-
-
-@dataclass(frozen=True)
-class Query:
-    """A question's terms with what each is worth in the bases that are asked."""
-
-    idf: dict[Seen, float]  # times the term's and the view's weight
-    counts: dict[int, int]  # document frequency by key; terms that stand nowhere are missing
-    chunks: int  # in the asked bases
-    groups: tuple[Group, ...] = ()
-
-    @property
-    def attainable(self) -> float:
-        """The score of a chunk of mean length in which every term stands once."""
-        return sum(self.idf.values())
-
-    def attainable_by(self, words: Set[str]) -> float:
-        """The same, where a chunk of these words says terms of the question in other words."""
-        spared = (
-            sum(group.own.values()) - max(sum(group.others[word].values()) for word in said)
-            for group, said in self.said_otherwise(words)
-        )
-        return self.attainable - sum(spared)
-
-    def understood(self, words: Set[str]) -> Set[str]:
-        """The words with those of the question that they say in other words."""
-        said = (_words(group.own) for group, _ in self.said_otherwise(words))
-        return words | set().union(*said)
-
-    def said_otherwise(self, words: Set[str]) -> list[tuple[Group, list[str]]]:
-        """Groups that a chunk of these words does not say as they are written, but wholly in
-        other words: those."""
-        found = []
-        for group in self.groups:
-            said = [word for word, worth in group.others.items() if _words(worth) <= words]
-            if said and not _words(group.own) <= words:
-                found.append((group, said))
-        return found
-
-    @property
-    def most(self) -> float:
-        """What no score can exceed."""
-        return (K1 + 1) * self.attainable
-
-    def words(self) -> dict[str, float]:
-        """What each word is worth, known or not."""
-        return {term: value for (view, term), value in self.idf.items() if view == terms.WORDS}
-
-    def all_words(self) -> dict[str, float]:
-        """`words`, and the words that count as well."""
-        others = [worth for group in self.groups for worth in group.others.values()]
-        more = {term: value for worth in others for (view, term), value in worth.items()
-                if view == terms.WORDS}  # fmt: skip
-        return more | self.words()
-
-    def known(self) -> dict[int, float]:
-        """Worth by key of the terms that stand somewhere, the most telling ones."""
-        return self._known(self.idf)
-
-    def vectors(self) -> tuple[dict[int, float], list[list[dict[int, float]]]]:
-        """What counts in any case, and of each group the ways of which the best one counts."""
-        known = self.known()
-        ways = []
-        for group in self.groups:
-            own = {term: known.pop(term) for term in self._known(group.own) if term in known}
-            ways.append([own, *map(self._known, group.others.values())])
-        return known, ways
-
-    def _known(self, idf: dict[Seen, float]) -> dict[int, float]:
-        worth = {
-            key(view, term): value
-            for (view, term), value in idf.items()
-            if key(view, term) in self.counts
-        }
-        best = sorted(worth, key=worth.__getitem__, reverse=True)[:QUERY_TERMS]
-        return {term: worth[term] for term in sorted(best)}
-
-
-def query(text: str, base_ids: Sequence[int], reading: Reading | None = None) -> Query:
-    """Weigh a question against bases asked together: their counts add up.
-
-    With its `reading` the other words for its terms count as well.
-    """
-    reading = reading or Reading(text)
-    asked = _shares(text)
-    others = [[_shares(word) for word in one.others] for one in reading.meant]
-    counts, chunks = _counts(base_ids, chain(asked, *chain.from_iterable(others)))
-    weigh = partial(_worth, counts=counts, chunks=chunks)
-    rest = _shares(reading.rest).keys() if reading.meant else set()
-    worth, taken, groups = weigh(asked), set(rest), []
-    for one, found in zip(reading.meant, others, strict=True):
-        said = _shares(one.written).keys() & worth.keys() - taken
-        own = {term: worth[term] for term in said}
-        most = sum(own.values())
-        ways = {
-            word: _at_most(most, weigh(shares), rest)
-            for word, shares in zip(one.others, found, strict=True)
-        }
-        taken |= own.keys()
-        groups.append(Group(one.canonical, one.written, own, ways))
-    return Query(worth, counts, chunks, tuple(groups))
-
-
-def _shares(text: str) -> dict[Seen, float]:
-    return {
-        (view, term): share
-        for view, found in terms.query_terms(text).items()
-        for term, share in found.items()
-    }
-
-
-def _worth(found: dict[Seen, float], counts: dict[int, int], chunks: int) -> dict[Seen, float]:
-    return {
-        (view, term): share * VIEW_WEIGHTS[view] * idf(counts.get(key(view, term), 0), chunks)
-        for (view, term), share in found.items()
-    }
-
-
-def _at_most(most: float, worth: dict[Seen, float], rest: Set[Seen]) -> dict[Seen, float]:
-    """What `worth` says beside the rest of the question. However rare a word for a term is, it
-    weighs a little less than the term as it was asked."""
-    share = min(1.0, OTHER_WORD_WEIGHT * most / sum(worth.values()))
-    return {term: share * value for term, value in worth.items() if term not in rest}
-
-
-def _words(found: Iterable[Seen]) -> set[str]:
-    return {term for view, term in found if view == terms.WORDS}
-
-
-def _counts(base_ids: Sequence[int], found: Iterable[Seen]) -> tuple[dict[int, int], int]:
-    """In how many chunks each term stands, those that stand in any, and how many there are."""
-    keys = {key(view, term) for view, term in found}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT coalesce(sum(chunks), 0) FROM knowledge_lexicon"
-            " WHERE knowledge_base_id = ANY(%s)",
-            [list(base_ids)],
-        )
-        chunks = int(cursor.fetchone()[0])
-        cursor.execute(
-            "SELECT term, sum(chunks) FROM knowledge_termcount"
-            " WHERE knowledge_base_id = ANY(%s) AND term = ANY(%s::int4[]) GROUP BY term",
-            [list(base_ids), _array(keys)],
-        )
-        return {term: int(count) for term, count in cursor.fetchall() if count > 0}, chunks
-
-
-def idf(count: int, chunks: int) -> float:
-    """Lucene's, which is never negative."""
-    return math.log(1 + (chunks - count + 0.5) / (count + 0.5))
-
-
-BEST = f"""
+SCORED = f"""
     WITH hidden AS MATERIALIZED ({HIDDEN})
     SELECT chunk_id, {{score}} AS score FROM knowledge_chunkterms
     WHERE knowledge_base_id = ANY(%(bases)s)
         AND (%(words)s::int4[] IS NULL OR words && %(words)s::int4[])
         AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id) {{inside}}
-    ORDER BY score DESC, chunk_id LIMIT %(limit)s
 """  # noqa: S608
 
 
@@ -452,21 +268,81 @@ def best(
     About `candidates` chunks are scored, with `math.inf` every one; unless it is given, their
     number in the asked bases, or inside the scope, decides.
     """
+    scored, parameters = _scored(asked, base_ids, scope, candidates)
+    if not parameters:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{scored} ORDER BY score DESC, chunk_id LIMIT %(limit)s",
+            {**parameters, "limit": limit},
+        )
+        return {chunk: score for chunk, score in cursor.fetchall() if score > 0}
+
+
+def rank(asked: Query, base_ids: Sequence[int], chunk_id: int, scope: Scope) -> int | None:
+    """Which place, from 1, a chunk has or would have if it answered; None if it is not scored:
+    no term of the question stands in it, or only words too frequent to choose candidates by."""
+    scored, parameters = _scored(asked, base_ids, scope, None)
+    score = scores(asked, [chunk_id]).get(chunk_id, 0.0)
+    if not parameters or score <= 0:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT %(words)s::int4[] IS NULL OR words && %(words)s::int4[]"
+            " FROM knowledge_chunkterms WHERE chunk_id = %(chunk)s",
+            {"words": parameters["words"], "chunk": chunk_id},
+        )
+        if not cursor.fetchone()[0]:
+            return None
+        cursor.execute(
+            f"SELECT count(*) FROM ({scored}) found WHERE chunk_id <> %(chunk)s"  # noqa: S608
+            " AND (score > %(least)s OR score = %(least)s AND chunk_id < %(chunk)s)",
+            {**parameters, "least": score, "chunk": chunk_id},
+        )
+        return int(cursor.fetchone()[0]) + 1
+
+
+def by_view(asked: Query, chunk_ids: Sequence[int]) -> dict[int, dict[str, float]]:
+    """The scores of chunks in their parts: by view, and what words for terms bring."""
+    known, groups = asked.vectors()
+    numbers = {
+        view: {key(view, term) for of, term in asked.idf if of == view} for view in terms.VIEWS
+    }
+    vectors = {
+        view: {term: worth for term, worth in known.items() if term in numbers[view]}
+        for view in terms.VIEWS
+    }
+    product = "-(weights <#> %s::sparsevec)"
+    best = [f"greatest({', '.join([product] * len(ways))})" for ways in groups] or ["0"]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT chunk_id, {product}, {product}, {product}, {' + '.join(best)}"  # noqa: S608
+            " FROM knowledge_chunkterms WHERE chunk_id = ANY(%s)",
+            [
+                *map(_text, vectors.values()),
+                *map(_text, chain.from_iterable(groups)),
+                list(chunk_ids),
+            ],
+        )
+        return {
+            chunk: dict(zip([*terms.VIEWS, "terms"], parts, strict=True))
+            for chunk, *parts in cursor.fetchall()
+        }
+
+
+def _scored(
+    asked: Query, base_ids: Sequence[int], scope: Scope, candidates: float | None
+) -> tuple[str, dict[str, Any]]:
+    """SQL of the chunks with their scores, and its parameters, none when nothing is known."""
     score, vectors = _score(asked)
     if not vectors:
-        return {}
+        return "", {}
     if candidates is None:
         few = asked.chunks <= EXACT_CHUNKS or scope.small(base_ids, EXACT_CHUNKS)
         candidates = math.inf if few else CANDIDATES
-    parameters = {
-        **scope.parameters(base_ids),
-        **vectors,
-        "words": None if candidates == math.inf else _rarest(asked, candidates),
-        "limit": limit,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(BEST.format(score=score, inside=scope.condition), parameters)
-        return {chunk: score for chunk, score in cursor.fetchall() if score > 0}
+    words = None if candidates == math.inf else _rarest(asked, candidates)
+    parameters = {**scope.parameters(base_ids), **vectors, "words": words}
+    return SCORED.format(score=score, inside=scope.condition), parameters
 
 
 def _score(asked: Query) -> tuple[str, dict[str, str]]:
@@ -513,11 +389,6 @@ def _rarest(asked: Query, candidates: float) -> list[int] | None:
             break
         rarest.append(term)
     return rarest or None
-
-
-def _array(values: Iterable[int]) -> str:
-    """PostgreSQL's text format, many times faster than a parameter for each number."""
-    return f"{{{','.join(map(str, values))}}}"
 
 
 def _text(values: dict[int, float]) -> str:

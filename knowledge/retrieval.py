@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
-from knowledge import confidence, embedding, lexical, synonyms, terms
+from knowledge import confidence, embedding, lexical, synonyms, terms, weighing
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.scope import EVERYTHING, Scope
 from opsdesk.errors import ModelError
@@ -47,7 +47,7 @@ class Passage:
     regions: list[dict[str, Any]]
     score: float  # 0–1, of what the best conceivable passage would get; falls with the rank
     scores: dict[str, float]  # by stage, as they were: "words" (BM25), "dense" (cosine)
-    asked: lexical.Query = field(repr=False)
+    asked: weighing.Query = field(repr=False)
 
     @cached_property
     def hits(self) -> list[str]:
@@ -67,7 +67,9 @@ class Retrieval:
     confidence: float  # probability that the passages hold the answer
     timings: dict[str, float] = field(default_factory=dict)  # milliseconds by stage
     mode: str = WORDS
-    asked: lexical.Query | None = field(default=None, repr=False)
+    asked: weighing.Query | None = field(default=None, repr=False)
+    # Chunks as each stage ordered them: "words", "dense", and "fused", the order that counts.
+    order: dict[str, list[int]] = field(default_factory=dict, repr=False)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -98,11 +100,14 @@ def search(
     limit = max(CANDIDATES, top_k)
     with found.timed("words"):
         reading = synonyms.read(query, base_ids)
-        asked = found.asked = lexical.query(query, base_ids, reading)
+        asked = found.asked = weighing.query(query, base_ids, reading)
         by_words = lexical.best(asked, base_ids, limit, scope=scope)
     with found.timed("dense"):
         near = _nearest(f"{query} {reading.more}".strip(), base_ids, limit, scope, found)
     ranked = _fused(asked, by_words, near) if near else _by_words(asked, by_words)
+    found.order = {"words": list(by_words), "fused": [chunk for chunk, _, _ in ranked]}
+    if near:
+        found.order["dense"] = list(near)
     with found.timed("passages"):
         wanted = ranked[: max(top_k, confidence.PASSAGES)]
         found.passages = _passages(wanted, asked)
@@ -133,11 +138,11 @@ def _nearest(
 Ranked = list[tuple[int, float, dict[str, float]]]  # chunk, score 0–1, scores by stage
 
 
-def _by_words(asked: lexical.Query, by_words: dict[int, float]) -> Ranked:
+def _by_words(asked: weighing.Query, by_words: dict[int, float]) -> Ranked:
     return [(chunk, score / asked.most, {"words": score}) for chunk, score in by_words.items()]
 
 
-def _fused(asked: lexical.Query, by_words: dict[int, float], near: dict[int, float]) -> Ranked:
+def _fused(asked: weighing.Query, by_words: dict[int, float], near: dict[int, float]) -> Ranked:
     """Both ways of finding in one order: the weighted sum of their z-scores over all candidates.
 
     That sum is a weighting of the raw scores but for a constant; divided by what the best
@@ -167,7 +172,7 @@ def _over(weight: float, deviation: float) -> float:
     return weight / deviation if deviation else 0.0
 
 
-def _passages(ranked: Ranked, asked: lexical.Query) -> list[Passage]:
+def _passages(ranked: Ranked, asked: weighing.Query) -> list[Passage]:
     chunks = Chunk.objects.select_related("document").in_bulk([chunk for chunk, _, _ in ranked])
     return [
         _passage(chunks[chunk_id], score, scores, asked)
@@ -176,7 +181,9 @@ def _passages(ranked: Ranked, asked: lexical.Query) -> list[Passage]:
     ]
 
 
-def _passage(chunk: Chunk, score: float, scores: dict[str, float], asked: lexical.Query) -> Passage:
+def _passage(
+    chunk: Chunk, score: float, scores: dict[str, float], asked: weighing.Query
+) -> Passage:
     return Passage(
         chunk_id=chunk.pk,
         document_id=chunk.document_id,

@@ -84,7 +84,7 @@ class TermCount(models.Model):
     knowledge_base = models.ForeignKey(
         KnowledgeBase, models.CASCADE, related_name="+", db_index=False
     )
-    term = models.IntegerField()  # lexical.key
+    term = models.IntegerField()  # weighing.key
     chunks = models.IntegerField()
 
     def __str__(self) -> str:

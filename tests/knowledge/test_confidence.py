@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from knowledge import confidence, lexical, retrieval
+from knowledge import confidence, retrieval, weighing
 from tests.knowledge import documents
 
 pytestmark = pytest.mark.django_db
@@ -36,28 +36,28 @@ def test_it_does_not_depend_on_how_many_passages_are_asked_for(base):
 
 
 def test_features_have_no_scale_of_their_own(base):
-    asked = lexical.query("nginx 重启", [base.pk])
+    asked = weighing.query("nginx 重启", [base.pk])
     passages = retrieval.search("nginx 重启", [base]).passages
     values = confidence.features(asked, passages)
     assert values["coverage"] == pytest.approx(1.0)
     assert values["ascii"] == 1.0
-    assert 0 < values["strength"] <= lexical.K1 + 1
+    assert 0 < values["strength"] <= weighing.K1 + 1
 
 
 def test_the_share_of_ascii_words_is_taken_in_the_best_passage(base):
     query = "nginx 重启 kafka"
     values = confidence.features(
-        lexical.query(query, [base.pk]), retrieval.search(query, [base]).passages
+        weighing.query(query, [base.pk]), retrieval.search(query, [base]).passages
     )
     assert values["ascii"] == 0.5
 
 
 def test_without_passages_there_is_no_confidence(base):
-    assert confidence.confidence(lexical.query("备份", [base.pk]), []) == 0.0
+    assert confidence.confidence(weighing.query("备份", [base.pk]), []) == 0.0
 
 
 def test_a_small_base_is_made_up_for_and_never_beyond_bounds(base):
-    asked = lexical.query("nginx 重启", [base.pk])
+    asked = weighing.query("nginx 重启", [base.pk])
     passages = retrieval.search("nginx 重启", [base]).passages
     sizes = {n: confidence.features(replace(asked, chunks=n), passages)["small"]
              for n in (0, 3, 40, 200, 400, 10_000)}  # fmt: skip

@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 from rank_bm25 import BM25Okapi
 
-from knowledge import embedding, indexing, lexical, retrieval, terms
+from knowledge import embedding, indexing, lexical, retrieval, terms, weighing
 from knowledge.embedders import Embedder
 from knowledge.models import Chunk, Document, Embedding, Lexicon
 from opsdesk.errors import ModelError
@@ -116,19 +116,19 @@ def test_a_word_among_thousands_of_others_counts(base):
 def test_bases_asked_together_add_up_their_counts(base):
     other = documents.base("other")
     documents.put(other, "备份文件放在异地")
-    asked = lexical.query("备份", [base.pk, other.pk])
+    asked = weighing.query("备份", [base.pk, other.pk])
     assert asked.chunks == len(CORPUS) + 1
-    assert asked.counts[lexical.key("words", "备份")] == 3
+    assert asked.counts[weighing.key("words", "备份")] == 3
     found = retrieval.search("备份", [base, other]).passages
     assert {passage.knowledge_base_id for passage in found} == {base.pk, other.pk}
     assert all(p.knowledge_base_id == other.pk for p in retrieval.search("备份", [other]).passages)
 
 
 def test_what_is_hidden_is_not_found_and_keeps_the_worth_of_words(base):
-    before = lexical.query("备份", [base.pk])
+    before = weighing.query("备份", [base.pk])
     scores = scores_by_text(retrieval.search("备份", [base]))
     Chunk.objects.filter(text=CORPUS[3]).update(enabled=False)
-    assert lexical.query("备份", [base.pk]) == before
+    assert weighing.query("备份", [base.pk]) == before
     assert scores_by_text(retrieval.search("备份", [base])) == {CORPUS[7]: scores[CORPUS[7]]}
 
 

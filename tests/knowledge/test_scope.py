@@ -4,7 +4,7 @@ import random
 import pytest
 from django.utils import timezone
 
-from knowledge import embedding, lexical, retrieval, scope, uploading
+from knowledge import embedding, lexical, retrieval, scope, uploading, weighing
 from knowledge.models import Chunk, Document
 from knowledge.scope import Scope
 from tests.knowledge import documents
@@ -94,7 +94,7 @@ def test_vectors_keep_to_the_scope_too(base, settings, monkeypatch, few):
 def test_what_has_expired_or_was_retired_answers_no_more(base):
     today = scope.today()
     first, second, third, fourth = Document.objects.order_by("pk")[:4]
-    before = lexical.query("磁盘", [base.pk])
+    before = weighing.query("磁盘", [base.pk])
     first.expires_on = today
     second.expires_on = today + datetime.timedelta(days=1)
     third.expires_on = today - datetime.timedelta(days=400)
@@ -105,7 +105,7 @@ def test_what_has_expired_or_was_retired_answers_no_more(base):
     assert answering == {one.pk for one in Document.objects.all() if scope.answers(one)}
     assert len(answering) == 37
     assert second.pk in answering
-    assert lexical.query("磁盘", [base.pk]) == before
+    assert weighing.query("磁盘", [base.pk]) == before
     uploading.restore(Document.objects.all())
     assert fourth.pk in found(base, None)
 

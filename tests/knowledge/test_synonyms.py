@@ -1,7 +1,7 @@
 import pytest
 from django.core.exceptions import ValidationError
 
-from knowledge import confidence, lexical, retrieval, synonyms
+from knowledge import confidence, lexical, retrieval, synonyms, weighing
 from knowledge.models import KnowledgeBase, Term
 from tests.knowledge import documents
 
@@ -100,7 +100,7 @@ def test_a_rare_word_for_a_common_one_weighs_no_more_than_it(base):
         documents.put(base, f"硬盘巡检第 {n} 次")
     documents.put(base, "RAID 卡告警")
     term(base, "硬盘", "RAID 卡")
-    asked = lexical.query("硬盘", [base.pk], synonyms.read("硬盘", [base.pk]))
+    asked = weighing.query("硬盘", [base.pk], synonyms.read("硬盘", [base.pk]))
     (group,) = asked.groups
     (worth,) = group.others.values()
     assert sum(worth.values()) <= sum(group.own.values()) * (1 + 1e-6)
@@ -142,7 +142,7 @@ def test_a_word_that_is_said_twice_counts_once(base):
     before = scores(base, "k8s")
     term(base, "Kubernetes", "k8s")
     assert scores(base, "k8s，还是 k8s")[CORPUS[1]] >= before[CORPUS[1]] * (1 - 1e-6)
-    (group,) = lexical.query("k8s k8s", [base.pk], synonyms.read("k8s k8s", [base.pk])).groups
+    (group,) = weighing.query("k8s k8s", [base.pk], synonyms.read("k8s k8s", [base.pk])).groups
     assert group.own
 
 

@@ -1,0 +1,202 @@
+"""What the terms of a question are worth, and what stands for them in other words.
+
+A term's worth is its idf times the weight of its view; a chunk's score is the inner product of
+these with its own weights (`knowledge.lexical`).
+"""
+
+import math
+import zlib
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+
+from django.db import connection
+
+from knowledge import terms
+from knowledge.synonyms import Reading
+
+K1, B = 1.6, 0.85
+VIEW_WEIGHTS = {terms.WORDS: 1.0, terms.BIGRAMS: 0.3, terms.UNIGRAMS: 1.0}
+OTHER_WORD_WEIGHT = 0.9  # at most, of the word that was asked for: of two alike it comes first
+DIMENSIONS = 1_000_000_000  # the most a sparsevec may have
+QUERY_TERMS = 400  # of a very long question those that tell most
+
+# A term's number goes on from its view's, so that the views do not share numbers.
+SEEDS = {view: zlib.crc32(view.encode()) for view in terms.VIEWS}
+
+
+def key(view: str, term: str) -> int:
+    """The number a term goes by in the database, the same in every process.
+
+    Two terms share one with a chance of 1 in 10⁹; they then count as one term.
+    """
+    return zlib.crc32(term.encode(), SEEDS[view]) % DIMENSIONS
+
+
+def array(values: Iterable[int]) -> str:
+    """PostgreSQL's text format, many times faster than a parameter for each number."""
+    return f"{{{','.join(map(str, values))}}}"
+
+
+Seen = tuple[str, str]  # a view and a term of it
+
+
+@dataclass(frozen=True)
+class Group:
+    """A term of the question and the other words for it. Of all of them the best counts."""
+
+    canonical: str
+    written: str  # as the question says it
+    own: dict[Seen, float]  # what only this part of the question says, with what it is worth
+    others: dict[str, dict[Seen, float]]  # the same of each other word, never worth more
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question's terms with what each is worth in the bases that are asked."""
+
+    idf: dict[Seen, float]  # times the term's and the view's weight
+    counts: dict[int, int]  # document frequency by key; terms that stand nowhere are missing
+    chunks: int  # in the asked bases
+    groups: tuple[Group, ...] = ()
+
+    @property
+    def attainable(self) -> float:
+        """The score of a chunk of mean length in which every term stands once."""
+        return sum(self.idf.values())
+
+    def attainable_by(self, words: Set[str]) -> float:
+        """The same, where a chunk of these words says terms of the question in other words."""
+        spared = (
+            sum(group.own.values()) - max(sum(group.others[word].values()) for word in said)
+            for group, said in self.said_otherwise(words)
+        )
+        return self.attainable - sum(spared)
+
+    def understood(self, words: Set[str]) -> Set[str]:
+        """The words with those of the question that they say in other words."""
+        said = (_words(group.own) for group, _ in self.said_otherwise(words))
+        return words | set().union(*said)
+
+    def said_otherwise(self, words: Set[str]) -> list[tuple[Group, list[str]]]:
+        """Groups that a chunk of these words does not say as they are written, but wholly in
+        other words: those."""
+        found = []
+        for group in self.groups:
+            said = [word for word, worth in group.others.items() if _words(worth) <= words]
+            if said and not _words(group.own) <= words:
+                found.append((group, said))
+        return found
+
+    @property
+    def most(self) -> float:
+        """What no score can exceed."""
+        return (K1 + 1) * self.attainable
+
+    def words(self) -> dict[str, float]:
+        """What each word is worth, known or not."""
+        return {term: value for (view, term), value in self.idf.items() if view == terms.WORDS}
+
+    def all_words(self) -> dict[str, float]:
+        """`words`, and the words that count as well."""
+        others = [worth for group in self.groups for worth in group.others.values()]
+        more = {term: value for worth in others for (view, term), value in worth.items()
+                if view == terms.WORDS}  # fmt: skip
+        return more | self.words()
+
+    def known(self) -> dict[int, float]:
+        """Worth by key of the terms that stand somewhere, the most telling ones."""
+        return self._known(self.idf)
+
+    def vectors(self) -> tuple[dict[int, float], list[list[dict[int, float]]]]:
+        """What counts in any case, and of each group the ways of which the best one counts."""
+        known = self.known()
+        ways = []
+        for group in self.groups:
+            own = {term: known.pop(term) for term in self._known(group.own) if term in known}
+            ways.append([own, *map(self._known, group.others.values())])
+        return known, ways
+
+    def _known(self, idf: dict[Seen, float]) -> dict[int, float]:
+        worth = {
+            key(view, term): value
+            for (view, term), value in idf.items()
+            if key(view, term) in self.counts
+        }
+        best = sorted(worth, key=worth.__getitem__, reverse=True)[:QUERY_TERMS]
+        return {term: worth[term] for term in sorted(best)}
+
+
+def query(text: str, base_ids: Sequence[int], reading: Reading | None = None) -> Query:
+    """Weigh a question against bases asked together: their counts add up.
+
+    With its `reading` the other words for its terms count as well.
+    """
+    reading = reading or Reading(text)
+    asked = _shares(text)
+    others = [[_shares(word) for word in one.others] for one in reading.meant]
+    counts, chunks = _counts(base_ids, chain(asked, *chain.from_iterable(others)))
+    weigh = partial(_worth, counts=counts, chunks=chunks)
+    rest = _shares(reading.rest).keys() if reading.meant else set()
+    worth, taken, groups = weigh(asked), set(rest), []
+    for one, found in zip(reading.meant, others, strict=True):
+        said = _shares(one.written).keys() & worth.keys() - taken
+        own = {term: worth[term] for term in said}
+        most = sum(own.values())
+        ways = {
+            word: _at_most(most, weigh(shares), rest)
+            for word, shares in zip(one.others, found, strict=True)
+        }
+        taken |= own.keys()
+        groups.append(Group(one.canonical, one.written, own, ways))
+    return Query(worth, counts, chunks, tuple(groups))
+
+
+def _shares(text: str) -> dict[Seen, float]:
+    return {
+        (view, term): share
+        for view, found in terms.query_terms(text).items()
+        for term, share in found.items()
+    }
+
+
+def _worth(found: dict[Seen, float], counts: dict[int, int], chunks: int) -> dict[Seen, float]:
+    return {
+        (view, term): share * VIEW_WEIGHTS[view] * idf(counts.get(key(view, term), 0), chunks)
+        for (view, term), share in found.items()
+    }
+
+
+def _at_most(most: float, worth: dict[Seen, float], rest: Set[Seen]) -> dict[Seen, float]:
+    """What `worth` says beside the rest of the question. However rare a word for a term is, it
+    weighs a little less than the term as it was asked."""
+    share = min(1.0, OTHER_WORD_WEIGHT * most / sum(worth.values()))
+    return {term: share * value for term, value in worth.items() if term not in rest}
+
+
+def _words(found: Iterable[Seen]) -> set[str]:
+    return {term for view, term in found if view == terms.WORDS}
+
+
+def _counts(base_ids: Sequence[int], found: Iterable[Seen]) -> tuple[dict[int, int], int]:
+    """In how many chunks each term stands, those that stand in any, and how many there are."""
+    keys = {key(view, term) for view, term in found}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(chunks), 0) FROM knowledge_lexicon"
+            " WHERE knowledge_base_id = ANY(%s)",
+            [list(base_ids)],
+        )
+        chunks = int(cursor.fetchone()[0])
+        cursor.execute(
+            "SELECT term, sum(chunks) FROM knowledge_termcount"
+            " WHERE knowledge_base_id = ANY(%s) AND term = ANY(%s::int4[]) GROUP BY term",
+            [list(base_ids), array(keys)],
+        )
+        return {term: int(count) for term, count in cursor.fetchall() if count > 0}, chunks
+
+
+def idf(count: int, chunks: int) -> float:
+    """Lucene's, which is never negative."""
+    return math.log(1 + (chunks - count + 0.5) / (count + 0.5))

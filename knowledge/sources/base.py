@@ -86,6 +86,7 @@ class Backend:
     watched = False  # looked after by `manage.py watch`, not by the clock
     crawls = False  # what there is shows only while items are fetched
     max_items = 20_000
+    again = 0.0  # seconds after which to look once more: something was not ready yet
     incomplete = ""  # why `items` could not tell all, in a sentence
 
     def __init__(self, source: Source) -> None:

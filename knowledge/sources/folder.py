@@ -68,7 +68,7 @@ class Folder(Backend):
         self.root = Path(self.options["path"])
 
     def items(self) -> Iterator[Found]:
-        self.incomplete = ""
+        self.incomplete, self.again = "", 0.0
         identity = self._identity()
         found = list(self._walk(self.root))
         known = self.source.memory.get("root")
@@ -160,7 +160,8 @@ class Folder(Backend):
         return resolved
 
     def _unsettled(self, key: str) -> Found | None:
-        """Still being written: as it was, until the watcher looks again."""
+        """Still being written: as it was, until the next look."""
+        self.again = SETTLED + 0.1
         item = self.source.items.filter(key=key).first() if self.source.pk else None
         return Found(key, version=item.data.get("version", ""), ready=False) if item else None
 

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import IO, Any
 
@@ -311,7 +311,9 @@ class _Look:
         log.info("source %s: %s", self.source.pk, failed or "done")
         return False
 
-    def _next(self, now: Any, failed: bool) -> Any:
+    def _next(self, now: datetime, failed: bool) -> datetime | None:
+        if self.backend.again:
+            return now + timedelta(seconds=self.backend.again)
         if not self.source.every:
             return None
         every = timedelta(minutes=self.source.every)

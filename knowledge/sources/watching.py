@@ -52,6 +52,7 @@ class Watcher:
             try:
                 self._review()
                 pause = PAUSES[0]
+                self._notice(set(self._folders.values()))  # what happened before we watched
                 for changes in self._changes():
                     self._notice(changes)
                     self._look()

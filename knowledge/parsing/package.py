@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from lxml import etree
 
+from knowledge.parsing.detection import BROKEN_ZIP
+
 MAX_PART = 64 * 1024**2  # bytes of XML; more is no text that somebody wrote
 _PARSER = etree.XMLParser(
     resolve_entities=False, no_network=True, load_dtd=False, recover=True, remove_comments=True
@@ -20,7 +22,7 @@ class Link(NamedTuple):
 
 
 class Package:
-    """Raises what zipfile raises of damaged archives; parts that are not there are None."""
+    """Parts that are missing, damaged or too large are None."""
 
     def __init__(self, data: bytes) -> None:
         self.archive = zipfile.ZipFile(io.BytesIO(data))
@@ -29,7 +31,10 @@ class Package:
     def data(self, part: str) -> bytes | None:
         if part not in self.names or self.archive.getinfo(part).file_size > MAX_PART:
             return None
-        return self.archive.read(part)
+        try:
+            return self.archive.read(part)
+        except BROKEN_ZIP:  # the rest may still be read
+            return None
 
     def xml(self, part: str) -> etree._Element | None:
         data = self.data(part)

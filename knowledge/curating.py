@@ -51,6 +51,7 @@ __all__ = [
     "split",
     "undo",
     "version",
+    "what_happened",
 ]
 Kind = ChunkEdit.Kind
 QUESTIONS = 50  # other questions of one passage
@@ -353,13 +354,13 @@ def _held(ids: Sequence[int], seen: Sequence[str | None] = ()) -> list[Chunk]:
     rows = {row.pk: row for row in chunks.select_related("document")}
     for pk, shown in zip(ids, seen or [None] * len(ids), strict=True):
         if pk not in rows or (shown and shown != version(rows[pk])):
-            raise Conflict(_what_happened(pk))
+            raise Conflict(what_happened(pk))
         if rows[pk].document.origin == Document.Origin.FAQ:
             raise Conflict(_("This passage is a FAQ entry. Change the entry."))
     return sorted(rows.values(), key=lambda row: (row.document_id, row.position))
 
 
-def _what_happened(chunk_id: int) -> str:
+def what_happened(chunk_id: int) -> str:
     """A sentence for the one who came second."""
     held = [{"id": chunk_id}]
     touching = ChunkEdit.objects.filter(Q(before__contains=held) | Q(after__contains=held))

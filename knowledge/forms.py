@@ -1,16 +1,20 @@
-"""The upload page's form."""
+"""The forms of the upload page and of labelling many documents."""
 
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
+from django.contrib.postgres.forms import SimpleArrayField
 from django.core.files.uploadedfile import UploadedFile
+from django.db.models import QuerySet
+from django.forms import BoundField
 from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
-from knowledge import permissions
-from knowledge.models import KnowledgeBase
+from knowledge import permissions, uploading
+from knowledge.models import Document, KnowledgeBase
 
 
 class FilesInput(forms.ClearableFileInput):
@@ -80,3 +84,51 @@ class UploadForm(forms.Form):
         return known or KnowledgeBase.objects.create(
             name=name, slug=f"{slugify(name) or 'base'}-{secrets.token_hex(3)}"[-50:]
         )
+
+
+class LabelForm(forms.Form):
+    """What many documents hold for: what is ticked is set, to nothing too."""
+
+    FACTS = ("product", "version", "environment", "expires_on")
+
+    set_product = forms.BooleanField(required=False)
+    product = forms.CharField(label=_("Product"), max_length=100, required=False)
+    set_version = forms.BooleanField(required=False)
+    version = forms.CharField(label=_("Product version"), max_length=100, required=False)
+    set_environment = forms.BooleanField(required=False)
+    environment = forms.CharField(label=_("Environment"), max_length=100, required=False)
+    set_expires_on = forms.BooleanField(required=False)
+    expires_on = forms.DateField(
+        label=_("Expires on"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        help_text=_("From this day on they answer no more."),
+    )
+    add_tags = SimpleArrayField(
+        forms.CharField(max_length=50),
+        label=_("Add tags"),
+        required=False,
+        help_text=_("Separated by commas."),
+    )
+    remove_tags = SimpleArrayField(
+        forms.CharField(max_length=50), label=_("Remove tags"), required=False
+    )
+
+    def rows(self) -> Iterator[tuple[BoundField, BoundField]]:
+        """A box to tick, and the field that counts when it is."""
+        return ((self[f"set_{name}"], self[name]) for name in self.FACTS)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        ticked = [name for name in self.FACTS if data.get(f"set_{name}")]
+        if not (ticked or data.get("add_tags") or data.get("remove_tags") or self.errors):
+            raise forms.ValidationError(_("Tick what shall be set, or name tags."))
+        return data
+
+    def apply(self, documents: QuerySet[Document]) -> int:
+        """Set it; how many documents."""
+        data = self.cleaned_data
+        facts = {name: data[name] for name in self.FACTS if data[f"set_{name}"]}
+        set_ = uploading.describe(documents, **facts)
+        tagged = uploading.tag(documents, data["add_tags"] or [], data["remove_tags"] or [])
+        return max(set_, tagged)

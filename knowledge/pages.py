@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt
 
 from knowledge import drawing
 from knowledge.models import Revision
-from knowledge.parsing import sandbox
+from knowledge.parsing import longtable, sandbox
 from knowledge.parsing.document import Block, ParsedDocument
 from opsdesk.errors import ParseError
 
@@ -104,6 +104,8 @@ def html(revision: Revision, page: int, row: int = 0) -> SafeString:
     if revision.parsed is None:
         return mark_safe("")
     parsed = ParsedDocument.from_json(revision.parsed)
+    if parsed.parser == longtable.PARSER and revision.file:
+        return render_to_string("knowledge/blocks.html", {"blocks": [_long(revision, row)]})
     attachments = dict(revision.attachments.values_list("position", "pk"))
     blocks = [
         _context(index, block, parsed, attachments, row) for index, block in _on_page(parsed, page)
@@ -169,7 +171,7 @@ def _context(
 ) -> dict[str, Any]:
     context: dict[str, Any] = {"index": index, "block": block}
     if block.kind in {"heading", "paragraph", "list"}:
-        context["html"] = _markdown(block.text, inline=block.kind == "heading")
+        context["html"] = markdown(block.text, inline=block.kind == "heading")
         context["tag"] = f"h{min(6, (block.level or 1) + 1)}"
     elif block.kind == "table":
         context |= _table(block, parsed, row)
@@ -198,6 +200,21 @@ def _table(block: Block, parsed: ParsedDocument, row: int) -> dict[str, Any]:
     }
 
 
+def _long(revision: Revision, row: int) -> dict[str, Any]:
+    """A window of a table of which only the beginning was kept, from its file."""
+    path, first = Path(revision.file.path), max(1, row - ROWS // 10)
+    rows = longtable.window(path, first, ROWS)
+    return {
+        "index": 0,
+        "block": Block("table"),
+        "header": list(enumerate(longtable.window(path, 0, 1))),
+        "rows": list(enumerate(rows, first)),
+        "first": first + 1,
+        "last": first + len(rows),
+        "of": "…",
+    }
+
+
 @cache
 def _parser() -> MarkdownIt:
     return (
@@ -207,7 +224,8 @@ def _parser() -> MarkdownIt:
     )
 
 
-def _markdown(text: str, *, inline: bool = False) -> SafeString:
+def markdown(text: str, *, inline: bool = False) -> SafeString:
+    """Markdown as HTML that is safe to show."""
     rendered = _parser().renderInline(text) if inline else _parser().render(text)
     cleaned = nh3.clean(
         rendered, tags=TAGS, attributes={"a": {"href"}}, url_schemes={"http", "https", "mailto"}

@@ -2,7 +2,8 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -205,6 +206,25 @@ def retire(documents: QuerySet[Document], reason: str) -> int:
 def restore(documents: QuerySet[Document]) -> int:
     """Let retired documents answer again; how many."""
     return _set(documents.exclude(retired_at=None), retired_at=None, retired_reason="")
+
+
+def describe(documents: QuerySet[Document], **facts: Any) -> int:
+    """Say of documents what they hold for, until when, where readers find them; how many."""
+    return _set(documents, **facts) if facts else 0
+
+
+def tag(documents: QuerySet[Document], add: Sequence[str], remove: Sequence[str]) -> int:
+    """Give documents tags and take some away; how many have others now."""
+    changed: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    with transaction.atomic():
+        locked = documents.select_for_update(of=("self",)).order_by("pk")
+        for pk, tags in locked.values_list("pk", "tags"):
+            kept = tuple(one for one in dict.fromkeys([*tags, *add]) if one not in remove)
+            if kept != tuple(tags):
+                changed[kept].append(pk)
+        for tags, ids in changed.items():
+            _set(Document.objects.filter(pk__in=ids), tags=list(tags))
+    return sum(map(len, changed.values()))
 
 
 def delete(documents: Iterable[Document]) -> None:

@@ -161,14 +161,8 @@ def test_an_edited_chunk_is_found_by_its_new_words(admin_client, base, document)
 def test_a_disabled_chunk_answers_no_more(admin_client, base, document):
     chunk = Chunk.objects.get()
     page = reverse("admin:knowledge_chunk_changelist")
-    form = {
-        "form-TOTAL_FORMS": 1,
-        "form-INITIAL_FORMS": 1,
-        "form-0-id": chunk.pk,
-        "_save": "1",
-    }
     version = KnowledgeBase.objects.get().version
-    admin_client.post(page, form)
+    admin_client.post(page, {"action": "disable", "_selected_action": chunk.pk})
     chunk.refresh_from_db()
     assert not chunk.enabled and KnowledgeBase.objects.get().version > version
     url = reverse("admin:knowledge_knowledgebase_try", args=[base.pk])

@@ -37,6 +37,14 @@ class Line:
     def middle(self) -> float:
         return (self.top + self.bottom) / 2
 
+    @property
+    def centre(self) -> float:
+        return (self.left + self.right) / 2
+
+    def scaled(self, scale: float) -> "Line":
+        left, right = self.left * scale, self.right * scale
+        return Line(self.text, left, self.top * scale, right, self.bottom * scale)
+
 
 def blocks(lines: list[Line], width: float, height: float) -> list[Block]:
     """Paragraphs and tables of a page of that size, boxes as shares of it."""

@@ -123,17 +123,12 @@ def _straightened(pixels: numpy.ndarray, found: list[Found]) -> tuple[numpy.ndar
 def _with_tables(pixels: numpy.ndarray, lines: list[Line], side: int) -> list[Line]:
     """The lines, those in a ruled table replaced by the table."""
     for grid in ruled.grids(cv2.cvtColor(numpy.ascontiguousarray(pixels), cv2.COLOR_BGR2GRAY)):
-        left, top, right, bottom = map(float, grid.box)
-        inside = [
-            line
-            for line in lines
-            if left <= (line.left + line.right) / 2 <= right and top <= line.middle <= bottom
-        ]
+        inside = [line for line in lines if grid.holds(line)]
         pieces = [piece for line in inside for piece in _cut(pixels, grid, line, side)]
         if made := ruled.table(grid, pieces):
-            block = ruled.block(made)
+            left, top, right, bottom = grid.box
             lines = [line for line in lines if line not in inside]
-            lines.append(Line("", left, top, right, bottom, block))
+            lines.append(Line("", left, top, right, bottom, ruled.block(made)))
     return lines
 
 

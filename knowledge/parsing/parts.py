@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 
-from knowledge.parsing import captions, running, tables
+from knowledge.parsing import breaks, captions, running, tables
 from knowledge.parsing.document import Block, ParsedDocument
 
 PLAN = "plan"
@@ -99,6 +99,8 @@ def assemble(done: Mapping[str, Part]) -> ParsedDocument:
     whole.blocks.sort(key=lambda block: block.page or 0)
     running.hide(whole)
     tables.show(whole)
+    breaks.join(whole)
+    running.drop_unused(whole)
     captions.link(whole)
     return whole
 

@@ -4,6 +4,7 @@ DocVortex's own way with scans is to ask for models from the network; it never s
 """
 
 import io
+import math
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -12,12 +13,13 @@ from docvortex.document.pdf import PDFDocument
 from docvortex.document.pdf.pdfium import safe_rewrite_pdf_bytes_with_pdfium_result
 from pypdfium2 import raw
 
-from knowledge.parsing import docvortex, layout, ocr
+from knowledge.parsing import docvortex, layout, legibility, ocr, ruled
 from knowledge.parsing.document import Block, ParsedDocument
-from knowledge.parsing.parts import PLAN, Part, named, numbers
+from knowledge.parsing.parts import PLAN, Part, named, numbers, words
 from knowledge.parsing.unreadable import Unreadable
 
 DPI = 200
+RULES_DPI = 100  # at which rules between lines of known text are looked for
 MAX_PIXELS = 40_000_000  # of a rendered page; larger pages are rendered coarser
 AT_ONCE = 100  # pages with a text layer in one step
 # Fewer characters than these do not make a page of text when a picture fills it.
@@ -36,7 +38,7 @@ def read(data: bytes, password: str | None, steps: list[str] | None) -> Iterator
         for step in steps:
             pages = numbers(step)
             if step.startswith("page:"):
-                yield Part(step, _recognised(document, pages[0]))
+                yield Part(step, _page(document, data, pages[0]))
             else:
                 yield Part(step, _text_pages(document, data, pages))
 
@@ -69,11 +71,23 @@ def _unlocked(document: pypdfium2.PdfDocument) -> bytes:
     return buffer.getvalue()
 
 
+def _page(document: pypdfium2.PdfDocument, data: bytes, number: int) -> ParsedDocument:
+    """What is recognised on the page; its text layer if that only looked wrong."""
+    found = _recognised(document, number)
+    layer = _layer(document, number - 1)
+    said = "\n".join(map(words, found.blocks))
+    if legibility.suspicious(layer) and legibility.agrees(layer, said):
+        return _text_pages(document, data, [number])
+    return found
+
+
 def _text_pages(document: pypdfium2.PdfDocument, data: bytes, pages: list[int]) -> ParsedDocument:
     chosen = "" if len(pages) == len(document) else named("", pages)[1:]
     parsed = docvortex.parse(data, "pdf", chosen)
     _read_in_pictures(document, parsed)
     _find_tables(document, parsed)
+    for _number, blocks in groupby(parsed.blocks, key=lambda block: block.page):
+        legibility.undouble(list(blocks), parsed.assets)
     return parsed
 
 
@@ -89,19 +103,36 @@ def _find_tables(document: pypdfium2.PdfDocument, parsed: ParsedDocument) -> Non
 
 
 def _read_in_pictures(document: pypdfium2.PdfDocument, parsed: ParsedDocument) -> None:
-    """Text under a region that DocVortex took for a picture or a formula, and did not read."""
+    """Text, or a table, in a region that DocVortex took for a picture or a formula."""
     for block in parsed.blocks:
-        if block.kind == "picture" and not block.text and block.box and block.page:
+        if block.kind == "picture" and block.box and block.page:
             left, top, right, bottom = block.box
             page = document[block.page - 1]
             width, height = page.get_size()
             inside = [
                 line
                 for line in _lines(page)
-                if left * width <= (line.left + line.right) / 2 <= right * width
+                if left * width <= line.centre <= right * width
                 and top * height <= line.middle <= bottom * height
             ]
-            block.text = layout.as_text(inside)
+            if not _read_ruled(page, block, inside):
+                block.text = block.text or layout.as_text(inside)
+
+
+def _read_ruled(page: pypdfium2.PdfPage, block: Block, lines: list[layout.Line]) -> bool:
+    """Make the block a table, if rules part all of the lines; whether they do."""
+    if len(lines) < layout.FEWEST_ROWS:
+        return False
+    scale = min(RULES_DPI / 72, (MAX_PIXELS / max(math.prod(page.get_size()), 1)) ** 0.5)
+    picture = page.render(scale=scale, grayscale=True).to_numpy()
+    scaled = [line.scaled(scale) for line in lines]
+    for grid in ruled.grids(picture):
+        held = all(grid.holds(line) and len(ruled.split(grid, line)) == 1 for line in scaled)
+        if held and (table := ruled.table(grid, scaled)):
+            block.kind, block.rows, block.html = "table", table.rows, table.html
+            block.header_rows, block.asset, block.text = table.header_rows, None, ""
+            return True
+    return False
 
 
 def _scattered(blocks: list[Block]) -> list[list[Block]]:
@@ -176,9 +207,9 @@ def _scans(document: pypdfium2.PdfDocument, data: bytes) -> set[int]:
 
 
 def _is_scan(document: pypdfium2.PdfDocument, data: bytes, number: int, doubtful: bool) -> bool:
+    text = _layer(document, number)
     page = document[number]
     try:
-        text = page.get_textpage().get_text_bounded()
         covered = _covered(page)
     finally:
         page.close()
@@ -186,7 +217,15 @@ def _is_scan(document: pypdfium2.PdfDocument, data: bytes, number: int, doubtful
     if characters < FEW:
         # A title page or an empty one is no scan; a picture with a page number is.
         return covered > 0.4 if characters else covered > 0.02
-    return doubtful and _classified_scan(data, number)
+    return legibility.suspicious(text) or (doubtful and _classified_scan(data, number))
+
+
+def _layer(document: pypdfium2.PdfDocument, number: int) -> str:
+    page = document[number]
+    try:
+        return str(page.get_textpage().get_text_bounded())
+    finally:
+        page.close()
 
 
 def _covered(page: pypdfium2.PdfPage) -> float:

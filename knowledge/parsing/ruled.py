@@ -81,6 +81,10 @@ class Grid:
     def box(self) -> tuple[int, int, int, int]:
         return self.columns[0], self.rows[0], self.columns[-1], self.rows[-1]
 
+    def holds(self, line: Line) -> bool:
+        left, top, right, bottom = self.box
+        return left <= line.centre <= right and top <= line.middle <= bottom
+
     def place(self, cell: Cell) -> tuple[int, int, int, int]:
         return (
             self.columns[cell.column],
@@ -193,11 +197,7 @@ def table(grid: Grid, lines: list[Line]) -> Table | None:
 
 def _inside(place: tuple[int, int, int, int], lines: list[Line]) -> list[Line]:
     left, top, right, bottom = place
-    return [
-        line
-        for line in lines
-        if left <= (line.left + line.right) / 2 < right and top <= line.middle < bottom
-    ]
+    return [line for line in lines if left <= line.centre < right and top <= line.middle < bottom]
 
 
 def _text(lines: list[Line]) -> str:

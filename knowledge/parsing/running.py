@@ -27,7 +27,7 @@ def hide(parsed: ParsedDocument) -> None:
         block.hidden = block.hidden or repeated
         kept.append(block)
     parsed.blocks = kept
-    _drop_unused_pictures(parsed)
+    drop_unused(parsed)
 
 
 def _key(block: Block) -> tuple[object, ...] | None:
@@ -45,7 +45,8 @@ def _key(block: Block) -> tuple[object, ...] | None:
     return None
 
 
-def _drop_unused_pictures(parsed: ParsedDocument) -> None:
+def drop_unused(parsed: ParsedDocument) -> None:
+    """Without the assets that no block shows."""
     used = {block.asset for block in parsed.blocks}
     kept = [index for index in range(len(parsed.assets)) if index in used]
     places = {old: new for new, old in enumerate(kept)}

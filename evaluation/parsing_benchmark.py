@@ -35,6 +35,7 @@ SHORTEST_LINE = 8  # characters; shorter lines stand in many places
 # Written by whoever made the references: it stands in no deck.
 _SLIDE = re.compile(r"^# slide \d+\n", re.MULTILINE)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_IMAGE = re.compile(r"!(?=\[)")
 _TARGET = re.compile(r"\]\((?:[^()\s]|\([^()]*\))*(?:\s+\"[^\"]*\")?\)")
 _TAG = re.compile(
     r"</?(?:table|thead|tbody|tr|td|th|br|p|div|span|img|a|b|i|u|s|strong|em|sub|sup|details"
@@ -108,7 +109,7 @@ def measure(case: Case, made: dict[str, Any]) -> dict[str, Any]:
 
 def plain(text: str) -> str:
     """The characters alone: no white space, no marks of Markdown, no addresses of links."""
-    text = _TAG.sub("", _TARGET.sub("]", _COMMENT.sub("", text)))
+    text = _TAG.sub("", _IMAGE.sub("", _TARGET.sub("]", _COMMENT.sub("", text))))
     return _MARKS.sub("", unicodedata.normalize("NFKC", unescape(text)))
 
 

@@ -11,6 +11,8 @@ from knowledge.parsing.document import Asset, ParsedDocument
 
 _BREAKS = {"br", "p", "div", "li", "tr", "table", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6"}
 _CELLS = ["td", "th"]
+# The mark of an item whose text is a paragraph.
+_MARK_ALONE = re.compile(r"(\n(?:-|\d+\.) )\s+")
 MAX_SPAN = 10_000
 # Rows. Larger tables are read by their rows; nobody wants them whole under an answer.
 LARGEST_SHOWN = 300
@@ -148,9 +150,19 @@ def _text(tag: Tag) -> str:
             formula = node.find_parent("eq") is not None
             parts.append(f" ${node}$ " if formula else re.sub(r"\s+", " ", str(node)))
         elif isinstance(node, Tag) and node.name in _BREAKS:
-            parts.append("\n")
-    lines = (re.sub(r"[ \t]+", " ", line).strip() for line in "".join(parts).split("\n"))
+            parts.append("\n" + _mark(node))
+    text = _MARK_ALONE.sub(r"\1", "".join(parts))
+    lines = (re.sub(r"[ \t]+", " ", line).strip() for line in text.split("\n"))
     return "\n".join(line for line in lines if line)
+
+
+def _mark(tag: Tag) -> str:
+    """What stands before an item of a list."""
+    if tag.name != "li" or tag.parent is None:
+        return ""
+    if tag.parent.name != "ol":
+        return "- "
+    return f"{1 + len(tag.find_previous_siblings('li'))}. "
 
 
 def _lines(table: Tag) -> Tag:

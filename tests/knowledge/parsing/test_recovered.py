@@ -42,7 +42,7 @@ def test_tables_of_word_keep_their_cells_apart(tmp_path):
     assert merged.rows == [["甲00", "甲01", "甲02"], ["甲10", "甲11", ""], ["甲20", "", ""]]
     assert '<td rowspan="2" colspan="2">甲11</td>' in parsed.assets[merged.asset].html
     assert beside.rows == [["乙00", "乙01"], ["乙10", "乙11"]]
-    assert outer.rows == [["步骤", "参数"], ["第一段\n第二段\n项目", "内00 | 内01\n内10 | 内11"]]
+    assert outer.rows == [["步骤", "参数"], ["第一段\n第二段\n- 项目", "内00 | 内01\n内10 | 内11"]]
 
 
 def test_formulas_are_latex_and_full_width_signs_stay(tmp_path):

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import Count, F, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
-from knowledge import carrying, chunking, embedding, lexical
+from knowledge import carrying, chunking, embedding, lexical, pacing
 from knowledge.embedders import Vector
 from knowledge.models import (
     Attachment,
@@ -97,7 +97,7 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
         old = _chunks_of(ids)
         curated = carrying.works(ids)
         rows = _insert(wanted)
-        _finish(incoming)
+        _finish((one.revision, one.parsed) for one in incoming)
         _lock(ids)
         gone = _erase(old)
         lexicon = lexical.change(base_id, gone, _carry_over(curated, wanted, rows))
@@ -106,6 +106,58 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
         _changed(base_id)
     if lexicon.chunks <= REINDEX_AT_ONCE:
         renew(lexicon.knowledge_base)
+
+
+def put_parts(revision: Revision, parts: Iterable[ParsedDocument]) -> None:
+    """As `put`, of a table that is too long to be held as a whole, a part of its rows at a time.
+
+    Of what was parsed only the first part is kept: its pages are shown from the file. Vectors
+    are left to `embedding.catch_up`.
+    """
+    document_id, base_id = revision.document_id, revision.document.knowledge_base_id
+    first: ParsedDocument | None = None
+    with transaction.atomic():
+        held = _lock([document_id], citable=True)
+        if not held or (held[document_id].current_id or 0) > revision.pk:
+            _mark_ready([revision.pk])
+            return
+        old, curated, position = _chunks_of([document_id]), carrying.works([document_id]), 0
+        for parsed in parts:
+            first = first or parsed
+            drafts = [_clean_draft(draft) for draft in chunking.chunk(parsed)]
+            _as_one_table(parsed, drafts)
+            Chunk.objects.bulk_create(
+                [_chunk(revision, position + n, draft) for n, draft in enumerate(drafts)],
+                batch_size=BATCH,
+            )
+            position += len(drafts)
+            pacing.give_way()
+        carrying.carry_over(curated, [revision])
+        lexical.add(base_id, _rows_of(revision))
+        _lock([document_id])
+        lexicon = lexical.change(base_id, _erase(old), [])
+        _finish([(revision, _clean((first or ParsedDocument()).to_json()))])
+        _answer([revision])
+        embedding.catch_up()
+        _changed(base_id)
+    if lexicon.chunks <= REINDEX_AT_ONCE:
+        renew(lexicon.knowledge_base)
+
+
+def _as_one_table(parsed: ParsedDocument, drafts: Sequence[chunking.ChunkDraft]) -> None:
+    """Count the rows of its regions from the beginning of the whole table."""
+    before = (parsed.blocks[0].first_row or 1) - 1
+    for draft in drafts:
+        for region in draft.regions:
+            region["rows"] = [row + before for row in region["rows"] or []] or None
+
+
+def _rows_of(revision: Revision) -> Iterator[list[lexical.Row]]:
+    chunks = Chunk.objects.filter(revision=revision).select_related("document").order_by("position")
+    ids = list(chunks.values_list("pk", flat=True))
+    for some in _batches(ids):
+        yield [_row(chunk) for chunk in chunks.filter(pk__in=some)]
+        pacing.give_way()
 
 
 def remove(document: Document) -> None:
@@ -313,8 +365,8 @@ def _row(chunk: Chunk) -> lexical.Row:
     return lexical.Row(chunk.pk, lexical.bag(lexical.passage_text(chunk.document.title, chunk)))
 
 
-def _finish(incoming: Sequence[Incoming]) -> None:
-    parsed = {one.revision.pk: one.parsed for one in incoming}
+def _finish(read: Iterable[tuple[Revision, dict[str, Any]]]) -> None:
+    parsed = {revision.pk: document for revision, document in read}
     with connection.cursor() as cursor:  # many at once, ten times faster than bulk_update
         cursor.execute(
             "UPDATE knowledge_revision SET parsed = new.parsed,"
@@ -323,7 +375,11 @@ def _finish(incoming: Sequence[Incoming]) -> None:
             " WHERE knowledge_revision.id = new.id::bigint",
             [json.dumps(parsed)],
         )
-    Revision.objects.filter(pk__in=parsed).update(
+    _mark_ready(parsed)
+
+
+def _mark_ready(revisions: Iterable[int]) -> None:
+    Revision.objects.filter(pk__in=revisions).update(
         status=Status.READY, stage="", progress=100, error="", finished_at=timezone.now()
     )
 

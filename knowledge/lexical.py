@@ -6,7 +6,7 @@ its terms. docs/retrieval.md has the measurements behind this choice of storage.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -150,6 +150,33 @@ def change(base_id: int, gone: Gone, new: Sequence[Row]) -> Lexicon:
     return lexicon
 
 
+def add(base_id: int, batches: Iterable[Sequence[Row]]) -> Lexicon:
+    """As `change` with nothing gone, of more rows than fit into memory at once.
+
+    The base's lexicon is locked only at the end, so that other documents come in meanwhile.
+    """
+    known = Lexicon.objects.filter(pk=base_id).first()
+    means = known.means if known and any(known.means) else []
+    keys, counts = np.empty(0, np.int32), np.empty(0, np.int64)
+    chunks, lengths = 0, np.zeros(3, np.int64)
+    for rows in batches:
+        chunks += len(rows)
+        lengths += np.sum([row.bag.lengths for row in rows], axis=0)
+        means = means or (lengths / chunks).tolist()
+        _copy(base_id, rows, means)
+        new = np.concatenate([row.bag.keys for row in rows])
+        ones = np.ones(len(new), np.int64)
+        keys, counts = _sums(np.concatenate([keys, new]), np.concatenate([counts, ones]))
+    lexicon = lock(base_id)
+    lexicon.chunks += chunks
+    lexicon.lengths = (np.array(lexicon.lengths) + lengths).tolist()
+    if not any(lexicon.means):
+        lexicon.means = means or lexicon.means
+    _change_counts(base_id, keys, counts)
+    lexicon.save()
+    return lexicon
+
+
 def true_means(lexicon: Lexicon) -> list[float]:
     return [length / lexicon.chunks if lexicon.chunks else 0.0 for length in lexicon.lengths]
 
@@ -189,8 +216,17 @@ def _count(base_id: int, added: list[NDArray[np.int32]], gone: list[NDArray[np.i
     keys = np.concatenate([nothing, *added, *gone])
     signs = np.ones(len(keys), np.int64)
     signs[sum(map(len, added)) :] = -1
+    _change_counts(base_id, *_sums(keys, signs))
+
+
+def _sums(keys: NDArray[np.int32], numbers: NDArray[np.int64]) -> tuple[Any, Any]:
+    """Each key once, ascending, with the sum of its numbers."""
     distinct, places = np.unique(keys, return_inverse=True)
-    changes = np.bincount(places, weights=signs, minlength=len(distinct)).astype(np.int64)
+    sums = np.bincount(places, weights=numbers, minlength=len(distinct))
+    return distinct, sums.astype(np.int64)
+
+
+def _change_counts(base_id: int, keys: NDArray[np.int32], changes: NDArray[np.int64]) -> None:
     changed = changes != 0
     with connection.cursor() as cursor:
         cursor.execute(
@@ -198,7 +234,7 @@ def _count(base_id: int, added: list[NDArray[np.int32]], gone: list[NDArray[np.i
             " SELECT %s, term, change FROM unnest(%s::int4[], %s::int4[]) AS new (term, change)"
             " ON CONFLICT (knowledge_base_id, term)"
             " DO UPDATE SET chunks = old.chunks + excluded.chunks",
-            [base_id, array(distinct[changed]), array(changes[changed])],
+            [base_id, array(keys[changed]), array(changes[changed])],
         )
 
 

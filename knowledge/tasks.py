@@ -29,16 +29,19 @@ ATTEMPTS = 3
 LIGHT = ("text/markdown", "text/plain")
 LIGHT_BYTES = 64 * 1024
 TOGETHER = 20
+LONG_SECONDS = 6 * 3600  # a table of a million rows, giving way to answers
 GROUP = "revision:%d"
 
 
 def enqueue(revision_id: int) -> None:
     """Queue a revision. The queue is a table here: inside a transaction, it commits with it."""
+    # Other files end by themselves when the parser's time is over.
     async_task(
         "knowledge.tasks.process",
         revision_id,
         group=GROUP % revision_id,
         cluster=settings.Q_CLUSTER["name"],
+        timeout=LONG_SECONDS,
     )
 
 
@@ -146,10 +149,16 @@ def _attempt(revision: Revision) -> bool:
 
 
 def _index(revision: Revision) -> None:
+    path = Path(revision.file.path)
+    if parsing.is_long(path, revision.media_type):
+        revision.report(Revision.Stage.INDEXING, 20)
+        indexing.put_parts(revision, parsing.portions(path))
+        revision.refresh_from_db()
+        return
     if not revision.parts_done:
         revision.report(Revision.Stage.READING, 5)
     parsed = parsing.parse(
-        Path(revision.file.path),
+        path,
         revision.name,
         revision.opened_with,
         tier=revision.document.reading,

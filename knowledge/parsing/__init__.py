@@ -1,11 +1,11 @@
 """Any file → the same `ParsedDocument`.
 
-`parse`, `media_type` and, of sheets of records, `rows` are the only doors. The parsing
-subprocess imports this package as well, and must not load Django: so the doors open the
-rooms behind them only when called.
+The only doors are `parse`, `media_type`, of long tables `portions` and of sheets of records
+`rows`. The parsing subprocess imports this package as well, and must not load Django: so the
+doors open the rooms behind them only when called.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,23 @@ def media_type(path: Path, name: str) -> str:
     return reading.media_type(path, name)
 
 
+def is_long(path: Path, media_type: str) -> bool:
+    """Whether a file is read by `portions`, because it may be too long to be held as a whole."""
+    from knowledge.parsing import longtable
+
+    return longtable.long(path, media_type)
+
+
+def portions(path: Path) -> Iterator[ParsedDocument]:
+    """A long table, some of its rows at a time, see `knowledge.parsing.longtable`.
+
+    Raises opsdesk.errors.ParseError.
+    """
+    from knowledge.parsing import reading
+
+    return reading.parts(path)
+
+
 def rows(path: Path) -> ParsedDocument:
     """The cells of a workbook as they are: a table a sheet, see `knowledge.parsing.records`.
 
@@ -64,4 +81,4 @@ def rows(path: Path) -> ParsedDocument:
     return reading.rows(path)
 
 
-__all__ = ["ParsedDocument", "Unfinished", "media_type", "parse", "rows"]
+__all__ = ["ParsedDocument", "Unfinished", "is_long", "media_type", "parse", "portions", "rows"]

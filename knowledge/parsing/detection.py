@@ -50,6 +50,7 @@ EML = "message/rfc822"
 MSG = "application/vnd.ms-outlook"
 LOCKABLE = {ENCRYPTED_OFFICE, "application/pdf"}
 
+_TEXT_READ = 4 * 1024 * 1024  # bytes, even
 _HEAD = 4096
 _PICTURE_MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -139,8 +140,7 @@ def _text(path: Path, head: bytes, suffix: str) -> str:
         return "application/rtf"
     if _is_mail(head, suffix):
         return EML
-    text = decode(path.read_bytes())
-    start = text[:_HEAD].lstrip().lower()
+    start = decode(_beginning(path))[:_HEAD].lstrip().lower()
     if not start:
         raise Unreadable("empty")
     if suffix in {".mht", ".mhtml"} and "content-type: multipart/related" in start:
@@ -154,6 +154,15 @@ def _text(path: Path, head: bytes, suffix: str) -> str:
     if suffix in _BINARY_SUFFIXES:
         raise Unreadable("wrong_extension")
     return _TEXT_SUFFIXES.get(suffix, "text/plain")
+
+
+def _beginning(path: Path) -> bytes:
+    """Enough lines to know a text by; a short file as a whole."""
+    with path.open("rb") as file:
+        data = file.read(_TEXT_READ)
+    if len(data) < _TEXT_READ or data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data
+    return data[: data.rfind(b"\n") + 1] or path.read_bytes()
 
 
 def _is_mail(head: bytes, suffix: str) -> bool:

@@ -1,13 +1,22 @@
 """Behind the doors, in the process that has Django: detect, run the right parser, explain."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from knowledge.parsing import detection, markdown, mineru, pictures, plaintext, tables, worker
+from knowledge.parsing import (
+    detection,
+    longtable,
+    markdown,
+    mineru,
+    pictures,
+    plaintext,
+    tables,
+    worker,
+)
 from knowledge.parsing.document import ParsedDocument
 from knowledge.parsing.job import Job
 from knowledge.parsing.unreadable import Reason, Unreadable
@@ -51,7 +60,7 @@ WARNINGS = {
     "pictures_unread": _("The words in %(detail)s of the smaller pictures were not read."),
     "pictures_elsewhere": _("%(detail)s pictures lie on other machines and were not fetched."),
     "formulas_without_value": _(
-        "%(detail)s formula cells have no saved result and are blank. "
+        "%(detail)s formula cells have no saved result and show their formula. "
         "Open the file in Excel and save it."
     ),
     "ocr_stopped": _("Text recognition ran out of time after %(detail)s pages."),
@@ -86,6 +95,13 @@ def parse(
         raise _explained(refusal) from refusal
     parsed.warnings = [_warning(warning) for warning in parsed.warnings]
     return parsed
+
+
+def parts(path: Path) -> Iterator[ParsedDocument]:
+    try:
+        yield from longtable.parts(path)
+    except Unreadable as refusal:
+        raise _explained(refusal) from refusal
 
 
 def rows(path: Path) -> ParsedDocument:

@@ -1,5 +1,5 @@
 """The curators' pages, a module a subject."""
 
-from knowledge.admin import bases, chunks, documents, embeddings, terms
+from knowledge.admin import bases, chunks, documents, embeddings, entries, imports, sources, terms
 
-__all__ = ["bases", "chunks", "documents", "embeddings", "terms"]
+__all__ = ["bases", "chunks", "documents", "embeddings", "entries", "imports", "sources", "terms"]

@@ -77,8 +77,10 @@ class Backend:
     """
 
     label: str | Promise
+    about: str | Promise = ""  # what it is for, in a sentence
     options_form: type[Options] = Options
     secrets: tuple[str, ...] = ()  # of the options, those kept sealed
+    account: tuple[str, ...] = ()  # and those that say whose tokens are kept beside them
     default_every = 1440  # minutes
     # How many complete listings in a row must lack an item until its document is retired.
     patience = 2

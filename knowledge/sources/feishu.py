@@ -114,6 +114,8 @@ def _place(address: str) -> Place | None:
 
 class Feishu(Backend):
     label = gettext_lazy("Feishu documents")
+    about = gettext_lazy("A wiki, a folder or a document of Feishu or Lark, behind its sign-in.")
+    account = ("server", "other_server", "app_id", "identity")
     options_form = FeishuOptions
     secrets = ("app_secret",)
     connectable = True

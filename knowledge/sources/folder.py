@@ -58,6 +58,7 @@ class FolderOptions(Options):
 
 class Folder(Backend):
     label = gettext_lazy("watched folder")
+    about = gettext_lazy("What is put into a folder on the server, within seconds.")
     options_form = FolderOptions
     default_every = 1
     patience = 1  # a file system knows what is there

@@ -37,6 +37,7 @@ class Link(Web):
     """Each address is one file. Somebody named each of them: robots.txt is for those who roam."""
 
     label = gettext_lazy("files by link")
+    about = gettext_lazy("CSV, XLSX, PDF, Word … behind addresses, also shared online sheets.")
     options_form = LinkOptions
     robots = False
 

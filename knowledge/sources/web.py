@@ -102,6 +102,7 @@ class Page(Web):
     """A page, and, to a depth, the pages it links to below a path of the same server."""
 
     label = gettext_lazy("web page")
+    about = gettext_lazy("One page, and if you like the pages that it links to.")
     options_form = PageOptions
 
     def __init__(self, source: Any) -> None:
@@ -177,6 +178,7 @@ class Sitemap(Web):
     """All pages that a sitemap names, or the sitemaps of an index."""
 
     label = gettext_lazy("sitemap")
+    about = gettext_lazy("All pages of a site of documentation, as its sitemap lists them.")
     options_form = SitemapOptions
 
     def __init__(self, source: Any) -> None:

@@ -258,7 +258,7 @@ def _locator(parsed: ParsedDocument, path: list[str], regions: list[dict[str, An
     top, bottom = (block.first_row + row for row in first["rows"])
     left = block.first_column or 1
     right = left + max(len(row) for row in block.rows) - 1
-    cells = f"{_letters(left)}{top}:{_letters(right)}{bottom}"
+    cells = f"{letters(left)}{top}:{letters(right)}{bottom}"
     return f"{name}!{cells}" if name else cells
 
 
@@ -271,7 +271,7 @@ def _inside(parsed: ParsedDocument, regions: list[dict[str, Any]]) -> list[str]:
     return [names[0] if len(names) == 1 else f"{names[0]} – {names[-1]}"] if names else []
 
 
-def _letters(column: int) -> str:
+def letters(column: int) -> str:
     """A column's name in a sheet: 1 is A, 27 is AA."""
     name = ""
     while column:

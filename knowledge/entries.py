@@ -117,11 +117,21 @@ def unpublish(entries: Iterable[Entry], user: User | None = None) -> int:
     return _withdraw(entries, Entry.State.DRAFT, user)
 
 
+def decide(decision: str, ids: Sequence[int], user_id: int | None) -> int:
+    """Task: publish, dismiss or unpublish many entries; how many changed."""
+    entries = Entry.objects.filter(pk__in=ids).order_by("pk")
+    user = User.objects.filter(pk=user_id or 0).first()
+    return DECISIONS[decision](entries, user)
+
+
 def delete(entries: Iterable[Entry]) -> None:
     with transaction.atomic():
         rows = list(entries)
         _withdraw(rows, Entry.State.DISMISSED, None)
         Entry.objects.filter(pk__in=[entry.pk for entry in rows]).delete()
+
+
+DECISIONS = {"publish": publish, "dismiss": dismiss, "unpublish": unpublish}
 
 
 def lock(base: KnowledgeBase) -> None:

@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from knowledge import permissions
-from knowledge.models import Document, Status
+from knowledge.models import Document, Entry, Status
 from opsdesk.site import Panel
 
 
@@ -40,5 +40,33 @@ def documents(request: HttpRequest) -> Panel | None:
             },
             {"label": _("being read"), "value": counts["unfinished"], "url": unread},
             {"label": _("all"), "value": counts["all"], "url": url},
+        ],
+    }
+
+
+def entries(request: HttpRequest) -> Panel | None:
+    """FAQ entries; nothing where there are none."""
+    held = Entry.objects.filter(knowledge_base__in=permissions.bases(request.user, "view"))
+    counts = held.aggregate(
+        drafts=Count("pk", filter=Q(state=Entry.State.DRAFT)),
+        published=Count("pk", filter=Q(state=Entry.State.PUBLISHED)),
+    )
+    if not any(counts.values()):
+        return None
+    url = reverse("admin:knowledge_entry_changelist")
+    return {
+        "title": _("FAQ entries"),
+        "rows": [
+            {
+                "label": _("drafts to decide on"),
+                "value": counts["drafts"],
+                "url": f"{url}?state__exact={Entry.State.DRAFT}",
+                "level": "warning" if counts["drafts"] else "ok",
+            },
+            {
+                "label": _("published"),
+                "value": counts["published"],
+                "url": f"{url}?state__exact={Entry.State.PUBLISHED}",
+            },
         ],
     }

@@ -14,9 +14,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path, PurePath
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.files.base import File
 from django.db import transaction
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -25,6 +28,7 @@ from django.utils.translation import gettext_lazy
 from django_q.tasks import async_task
 
 from knowledge import entries, parsing
+from knowledge.chunking import letters
 from knowledge.models import Entry, Import, KnowledgeBase
 from knowledge.parsing import detection, records
 from opsdesk.errors import ParseError
@@ -130,9 +134,21 @@ class Planned:
     entry: Entry | None = None  # that it changes, or is
     change: str = ""  # new, changed, unchanged; of a good row
 
-    @property
-    def shown(self) -> list[str]:
-        return [_shown(self.values.get(name)) for name in FIELDS]
+
+def receive(base: KnowledgeBase, file: File, name: str, user: User | None) -> Import:
+    """Keep a sheet with a guess of what its columns mean, for a person to look at.
+
+    Raises ParseError when it cannot be read.
+    """
+    row = Import(knowledge_base=base, kind=Import.Kind.FAQ, name=name, user=user)
+    with NamedTemporaryFile(prefix="opsdesk-") as copy:
+        for piece in file.chunks():
+            copy.write(piece)
+        copy.flush()
+        row.mapping = guess(read(Path(copy.name), name)).to_json()
+    row.file.save(name, file, save=False)
+    row.save()
+    return row
 
 
 # --- reading ------------------------------------------------------------------------
@@ -197,6 +213,12 @@ def header_row(sheet: Sheet, number: int) -> Row:
     return next((row for row in sheet.rows if row.number == number), Row(number, []))
 
 
+def column_names(sheet: Sheet, header: Row) -> list[tuple[int, str]]:
+    """Every column with what a person calls it: its letter and its header."""
+    width = max((len(row.cells) for row in sheet.rows), default=0)
+    return [(n, f"{letters(n + 1)} {header.cell(n)[:30]}".strip()) for n in range(width)]
+
+
 # --- planning -----------------------------------------------------------------------
 
 
@@ -226,7 +248,7 @@ def _judge(row: Row, columns: dict[str, int]) -> Planned:
     planned = Planned(row.number, {})
     for name, column in columns.items():
         try:
-            planned.values[name] = _value(name, row.cell(column))
+            planned.values[name] = value(name, row.cell(column))
         except ValueError as error:
             planned.values[name] = row.cell(column)
             planned.error = planned.error or str(error)
@@ -237,7 +259,7 @@ def _judge(row: Row, columns: dict[str, int]) -> Planned:
     return planned
 
 
-def _value(name: str, cell: str) -> Any:
+def value(name: str, cell: str) -> Any:
     """What a cell says of a field; ValueError with a sentence when it cannot be that."""
     if name == "variants":
         values = _list(cell, "|｜；", entries.QUESTION, _("One of the other questions"))
@@ -246,7 +268,7 @@ def _value(name: str, cell: str) -> Any:
             raise ValueError(_("There are more than %(most)d other questions.") % limit)
         return values
     if name == "tags":
-        return tags(cell)
+        return _tags(cell)
     if name == "expires_on":
         return _date(cell)
     text = entries.prose(cell) if name == "answer" else entries.line(cell)
@@ -256,7 +278,7 @@ def _value(name: str, cell: str) -> Any:
     return text
 
 
-def tags(cell: str) -> list[str]:
+def _tags(cell: str) -> list[str]:
     return _list(cell, ",，;；、|｜", TAG, _("One of the tags"))
 
 
@@ -444,7 +466,18 @@ def exported(rows: Iterable[Entry]) -> Iterator[list[str]]:
     """A header and a row for each entry, as an import reads them."""
     yield [str(title) for title in FIELDS.values()]
     for entry in rows:
-        yield [_shown(getattr(entry, name), name) for name in FIELDS]
+        yield [shown(getattr(entry, name), name) for name in FIELDS]
+
+
+def template() -> Iterator[list[str]]:
+    """An empty sheet with one row that shows how it is meant."""
+    yield [str(title) for title in FIELDS.values()]
+    yield [
+        _("How do I see the log of nginx?"),
+        _("Run `journalctl -u nginx -e` on the machine."),
+        _("nginx log\nWhere are the logs of nginx?"),
+        _("Web server"), "nginx", "1.24", _("production"), _("log, nginx"), "2030-12-31", "FAQ-001",
+    ]  # fmt: skip
 
 
 def refused(row: Import) -> Iterator[list[str]]:
@@ -483,7 +516,7 @@ def to_xlsx(rows: Iterable[list[str]]) -> bytes:
     return file.getvalue()
 
 
-def _shown(value: Any, name: str = "") -> str:
+def shown(value: Any, name: str = "") -> str:
     if name == "tags":
         return "，".join(value)
     if isinstance(value, list):

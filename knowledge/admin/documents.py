@@ -1,10 +1,12 @@
 """Curators' pages of documents: upload, how far they are, the read original."""
 
+from datetime import timedelta
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, QuerySet
+from django.db.models import Count, F, Func, Q, QuerySet, TextField
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
@@ -15,14 +17,17 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from knowledge import indexing, pages, uploading
-from knowledge.admin import passwords
+from knowledge import curating, indexing, scope, uploading
+from knowledge.admin import curation, passwords
 from knowledge.admin.parts import chunks_link, deleted
-from knowledge.forms import UploadForm
-from knowledge.models import Document, KnowledgeBase, Status
+from knowledge.forms import LabelForm, UploadForm
+from knowledge.models import Document, KnowledgeBase, Revision, Status
 from knowledge.permissions import ByBase
 from opsdesk.errors import ParseError
 
+EXPIRING = 30  # days
+NAMED = 20  # documents on the page of an action
+FACTS = 50  # values offered by a filter
 SHOWN_AT_ONCE = 200  # documents whose state a list may ask for
 
 
@@ -39,6 +44,105 @@ class ApprovedFilter(admin.SimpleListFilter):
         return queryset.filter(approved_at__isnull=self.value() == "no")
 
 
+class OriginFilter(admin.SimpleListFilter):
+    """Where documents come from; FAQ entries, which have a page of their own, only if asked."""
+
+    title = gettext_lazy("origin")
+    parameter_name = "origin__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, str(label)) for value, label in Document.Origin.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Document]) -> QuerySet[Document]:
+        if self.value():
+            return queryset.filter(origin=self.value())
+        return queryset.exclude(origin=Document.Origin.FAQ)
+
+
+class ValidityFilter(admin.SimpleListFilter):
+    """Whether documents still answer, by their date and their source."""
+
+    title = gettext_lazy("validity")
+    parameter_name = "validity"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("expiring", _("expires within 30 days")),
+            ("expired", _("expired")),
+            ("retired", _("retired")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Document]) -> QuerySet[Document]:
+        today = scope.today()
+        match self.value():
+            case "expiring":
+                soon = today + timedelta(days=EXPIRING)
+                return queryset.filter(expires_on__gt=today, expires_on__lte=soon)
+            case "expired":
+                return queryset.filter(expires_on__lte=today)
+            case "retired":
+                return queryset.exclude(retired_at=None)
+        return queryset
+
+
+class FactFilter(admin.SimpleListFilter):
+    """By a field that is typed freely: the values there are."""
+
+    field: str
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        documents = model_admin.model.objects.filter(
+            knowledge_base__in=model_admin.own_bases(request, "view")
+        )
+        values = self.values(documents).order_by("value").values_list("value", flat=True)
+        return [(value, value) for value in values.distinct()[:FACTS]]
+
+    def values(self, documents: QuerySet[Document]) -> QuerySet[Document]:
+        return documents.exclude(**{self.field: ""}).annotate(value=F(self.field))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Document]) -> QuerySet[Document]:
+        return queryset.filter(**{self.field: self.value()}) if self.value() else queryset
+
+
+class ProductFilter(FactFilter):
+    title = gettext_lazy("product")
+    parameter_name = field = "product"
+
+
+class TagFilter(FactFilter):
+    title = gettext_lazy("tag")
+    parameter_name = "tag"
+    field = "tags__contains"
+
+    def values(self, documents: QuerySet[Document]) -> QuerySet[Document]:
+        return documents.annotate(
+            value=Func(F("tags"), function="unnest", output_field=TextField())
+        )
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Document]) -> QuerySet[Document]:
+        return queryset.filter(tags__contains=[self.value()]) if self.value() else queryset
+
+
+class DocumentForm(forms.ModelForm):
+    url = forms.URLField(
+        label=gettext_lazy("address"), max_length=2000, required=False, assume_scheme="https"
+    )
+
+    class Meta:
+        model = Document
+        fields = ("external_id",)
+
+    def clean_external_id(self) -> str:
+        """The base is not in the form, so that nothing else would look."""
+        name: str = self.cleaned_data["external_id"]
+        same = Document.objects.filter(
+            knowledge_base=self.instance.knowledge_base_id, external_id=name
+        )
+        if name and same.exclude(pk=self.instance.pk).exists():
+            raise forms.ValidationError(_("Another document of this knowledge base has this id."))
+        return name
+
+
 @admin.register(Document)
 class DocumentAdmin(ByBase):
     list_display = [
@@ -49,12 +153,26 @@ class DocumentAdmin(ByBase):
         "passages",
         "updated_at",
     ]
-    list_filter = ["knowledge_base", "latest__status", ApprovedFilter, "origin"]
+    list_filter = [
+        "knowledge_base",
+        "latest__status",
+        ApprovedFilter,
+        ValidityFilter,
+        OriginFilter,
+        ProductFilter,
+        TagFilter,
+    ]
+    form = DocumentForm
     list_select_related = ["knowledge_base", "latest"]
     list_per_page = 50
     search_fields = ["title", "external_id"]
-    actions = ["retry", "approve"]
-    fields = ["title", "external_id"]
+    actions = ["retry", "approve", "label", "retire", "restore"]
+    fields = [
+        ("title", "external_id"),
+        ("product", "version", "environment"),
+        ("tags", "expires_on"),
+        ("url", "tier"),
+    ]
     change_list_template = "admin/knowledge/document/change_list.html"
     change_form_template = "admin/knowledge/document/change_form.html"
 
@@ -68,6 +186,7 @@ class DocumentAdmin(ByBase):
         return [
             path("states/", states, name="knowledge_document_states"),
             path("<int:pk>/unlock/", unlock, name="knowledge_document_unlock"),
+            *curation.urls(self.admin_site),
             *super().get_urls(),
         ]
 
@@ -107,9 +226,47 @@ class DocumentAdmin(ByBase):
         message = ngettext("%(n)d document approved.", "%(n)d documents approved.", approved)
         self.message_user(request, message % {"n": approved}, messages.SUCCESS)
 
+    @admin.action(description=gettext_lazy("Retire"), permissions=["change"])
+    def retire(self, request: HttpRequest, queryset: QuerySet[Document]) -> None:
+        documents = Document.objects.filter(pk__in=queryset.values("pk"))
+        reason = _("by %(user)s") % {"user": request.user}
+        number = uploading.retire(documents, reason)
+        message = ngettext("%(n)d document retired.", "%(n)d documents retired.", number)
+        self.message_user(request, message % {"n": number}, messages.SUCCESS)
+
+    @admin.action(description=gettext_lazy("Let answer again"), permissions=["change"])
+    def restore(self, request: HttpRequest, queryset: QuerySet[Document]) -> None:
+        documents = Document.objects.filter(pk__in=queryset.values("pk"))
+        number = uploading.restore(documents)
+        message = ngettext("%(n)d document restored.", "%(n)d documents restored.", number)
+        self.message_user(request, message % {"n": number}, messages.SUCCESS)
+
+    @admin.action(description=gettext_lazy("Set scope, tags and expiry …"), permissions=["change"])
+    def label(self, request: HttpRequest, queryset: QuerySet[Document]) -> HttpResponse | None:
+        documents = Document.objects.filter(pk__in=queryset.values("pk"))
+        form = LabelForm(request.POST if "label" in request.POST else None)
+        if form.is_valid():
+            number = form.apply(documents)
+            message = ngettext("%(n)d document changed.", "%(n)d documents changed.", number)
+            self.message_user(request, message % {"n": number}, messages.SUCCESS)
+            return None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Set scope, tags and expiry"),
+            "opts": self.opts,
+            "form": form,
+            "number": documents.count(),
+            "documents": documents[:NAMED],
+            "chosen": request.POST.getlist("_selected_action"),
+            "across": request.POST.get("select_across", "0"),
+        }
+        return TemplateResponse(request, "admin/knowledge/document/label.html", context)
+
     def save_model(self, request: HttpRequest, obj: Document, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        if "title" in form.changed_data:  # its words count for every passage
+        changed = {name: form.cleaned_data[name] for name in form.changed_data}
+        # Only those: a worker may be swapping in another revision of the same row.
+        uploading.describe(Document.objects.filter(pk=obj.pk), **changed)
+        if "title" in changed:  # its words count for every passage
             indexing.update_chunks(obj.chunks.all())
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
@@ -165,16 +322,30 @@ class DocumentAdmin(ByBase):
     ) -> HttpResponse:
         document = self.get_object(request, object_id)
         if document:
-            extra_context = {
-                "document": document,
-                "state": self.state(document),
-                "chunks": self.passages(document),
-                "revisions": document.revisions.defer("parsed"),
-                "has_file": document.latest and bool(document.latest.file),
-                "has_pages": document.latest and pages.has_pictures(document.latest),
-                **(extra_context or {}),
-            }
+            extra_context = {**self._facts(request, document), **(extra_context or {})}
         return super().change_view(request, object_id, form_url, extra_context)
+
+    def _facts(self, request: HttpRequest, document: Document) -> dict[str, Any]:
+        """What the page of a document tells beside its form."""
+        expires = document.expires_on
+        return {
+            "document": document,
+            "state": self.state(document),
+            "chunks": self.passages(document),
+            "counts": document.chunks.aggregate(
+                disabled=Count("pk", filter=Q(enabled=False)),
+                edited=Count("pk", filter=Q(edited=True)),
+            ),
+            "expired": expires is not None and expires <= scope.today(),
+            "revisions": document.revisions.defer("parsed"),
+            "warnings": Revision.objects.filter(pk=document.current_id or 0)
+            .values_list("parsed__warnings", flat=True)
+            .first(),
+            "has_file": document.latest and bool(document.latest.file),
+            "may_change": self.has_change_permission(request, document),
+            "lost": curating.lost(document),
+            "leaf": curation.opened(request, document),
+        }
 
     def states_view(self, request: HttpRequest) -> JsonResponse:
         """The state cells of the documents `ids`, comma-separated, but of those that are gone."""

@@ -94,7 +94,7 @@ def split(
     """Cut a passage into several that hold `texts`. A table's header is repeated."""
     with transaction.atomic():
         (chunk,) = _held([chunk_id], [seen])
-        texts = _headed([text.strip("\n") for text in texts])
+        texts = _headed([_tidy(text).strip("\n") for text in texts])
         if len(texts) < 2 or not all(text.strip() for text in texts):
             raise ValidationError({"text": _("Both parts must have a text.")})
         source = snapshot(chunk)

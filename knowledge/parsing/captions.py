@@ -4,7 +4,10 @@ import re
 
 from knowledge.parsing.document import Asset, Block, ParsedDocument
 
-_LABELS = {"picture": r"附?图|figure|fig\.?", "table": r"附?表|table|tab\.?"}
+_LABELS = {
+    "picture": r"附?图表?|figure|fig\.?|chart",
+    "table": r"附?表|图表|table|tab\.?|chart",  # a chart is read as its table
+}
 _NUMBER = r"\s*((?:{})\s*[A-Za-z]?\d+(?:[-.–．—]\d+)*)"
 _ANY = re.compile(_NUMBER.format("|".join(_LABELS.values())), re.IGNORECASE)
 _OF = {kind: re.compile(_NUMBER.format(label), re.I) for kind, label in _LABELS.items()}

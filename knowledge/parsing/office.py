@@ -149,9 +149,11 @@ def _name(parsed: ParsedDocument, blocks: list[Block], text: Said, missing: list
     """A chart's title is the caption of its table."""
     titled = text.kind == "chart" and missing[0] == text.lines[0]
     if titled and blocks and blocks[0].asset is not None:
-        asset = parsed.assets[blocks[0].asset]
+        asset, title = parsed.assets[blocks[0].asset], missing[0]
         if not asset.caption:
-            asset.caption, asset.number = missing[0], captions.number(missing[0])
+            asset.caption, number = title, captions.number(title)
+            # "图表 1" alone is what Office makes up; the document may have a better caption.
+            asset.number = number if number != title else ""
 
 
 def _words(block: Block) -> str:

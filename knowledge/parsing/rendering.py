@@ -54,5 +54,5 @@ def _table(block: Block) -> str:
         for row in block.rows
     ]
     width = len(block.rows[0])
-    lines.insert(max(block.header_rows, 1), "|" + " --- |" * width)
+    lines.insert(1, "|" + " --- |" * width)  # Markdown knows one row of header
     return "\n".join(lines)

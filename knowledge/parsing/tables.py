@@ -17,6 +17,8 @@ MAX_SPAN = 10_000
 # Rows. Larger tables are read by their rows; nobody wants them whole under an answer.
 LARGEST_SHOWN = 300
 MAX_CELLS = 2_000_000
+# Rows below the header's into which a label may reach; further down reaches a form's photo.
+DEEPEST_LABEL = 2
 
 
 @dataclass
@@ -194,7 +196,8 @@ def header_rows(cells: list[Cell], height: int) -> int:
     elif count == 0 and _labels([cell for cell in cells if cell.row == 0]):
         count = 1
     if count:
-        count = max(cell.row + cell.rows for cell in cells if cell.row < count)
+        reach = max(cell.row + cell.rows for cell in cells if cell.row < count)
+        count = reach if reach - count <= DEEPEST_LABEL else count
     return count if count < height else 0
 
 

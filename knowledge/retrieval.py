@@ -58,7 +58,7 @@ class Passage:
     @cached_property
     def words(self) -> frozenset[str]:
         """All its words, as they are indexed."""
-        return frozenset(terms.views(lexical.passage_text(self.title, self))[terms.WORDS])
+        return _words(self.title, self)
 
 
 @dataclass
@@ -116,6 +116,15 @@ def search(
     found.confidence = confidence.confidence(asked, found.passages)
     found.passages = found.passages[:top_k]
     return found
+
+
+def words_of(chunk: Chunk) -> frozenset[str]:
+    """All words of a chunk, as they are indexed."""
+    return _words(chunk.document.title, chunk)
+
+
+def _words(title: str, chunk: lexical.Indexed) -> frozenset[str]:
+    return frozenset(terms.views(lexical.passage_text(title, chunk))[terms.WORDS])
 
 
 def _nearest(

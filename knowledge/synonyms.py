@@ -207,3 +207,16 @@ def _problem(word: str, earlier: dict[str, str]) -> str:
     if folded in earlier:
         return _("“%(word)s” stands here twice.") % {"word": word}
     return ""
+
+
+def add(base: KnowledgeBase, word: str, means: str) -> Term:
+    """Let `word` count as another word for `means`; ValidationError when it cannot."""
+    owned = owners(base.pk)
+    term = owned.get(fold(means)) or Term(knowledge_base=base, canonical=" ".join(means.split()))
+    term.variants = [*term.variants, " ".join(word.split())]
+    term.enabled = True
+    term.full_clean(validate_unique=False, validate_constraints=False)
+    check(term, owned)
+    term.save()
+    changed([base.pk])
+    return term

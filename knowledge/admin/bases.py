@@ -3,18 +3,16 @@
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from knowledge import retrieval, uploading
+from knowledge import uploading
+from knowledge.admin import finding
 from knowledge.admin.parts import deleted, documents_link
 from knowledge.models import KnowledgeBase, Role, Status
 from knowledge.permissions import ByBase
@@ -60,9 +58,13 @@ class KnowledgeBaseAdmin(ByBase):
         )
 
     def get_urls(self) -> list[URLPattern]:
-        page = self.admin_site.admin_view(self.try_view)
+        view = self.admin_site.admin_view
         return [
-            path("<int:pk>/try/", page, name="knowledge_knowledgebase_try"),
+            path("<int:pk>/try/", view(finding.try_view), name="knowledge_knowledgebase_try"),
+            path(
+                "<int:pk>/missed/", view(finding.missed_view), name="knowledge_knowledgebase_missed"
+            ),
+            path("<int:pk>/mend/", view(finding.mend_view), name="knowledge_knowledgebase_mend"),
             *super().get_urls(),
         ]
 
@@ -84,21 +86,6 @@ class KnowledgeBaseAdmin(ByBase):
     def trial(self, base: KnowledgeBase) -> SafeString:
         url = reverse("admin:knowledge_knowledgebase_try", args=[base.pk])
         return format_html('<a href="{}">{}</a>', url, _("Try out"))
-
-    def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """What a question finds: the passages with their scores by stage and the words that hit."""
-        base = get_object_or_404(KnowledgeBase, pk=pk)
-        if not self.has_view_permission(request, base):
-            raise PermissionDenied
-        query = request.GET.get("q", "").strip()[:2000]
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Try out: %(base)s") % {"base": base},
-            "opts": self.opts,
-            "query": query,
-            "found": retrieval.search(query, [base], 10) if query else None,
-        }
-        return TemplateResponse(request, "admin/knowledge/knowledgebase/try.html", context)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         return deleted(objs)

@@ -1,19 +1,21 @@
 """Staff read conversations and see how each answer came about. Nothing is changed here."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from chat import presenting
 from chat.models import Conversation, Turn
+from chat.turns import bases
 
 EXCERPT = 80  # characters of a question in a list
 
@@ -73,9 +75,11 @@ class TurnAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     fields = [
         "conversation_link", "question", "answer", "outcome", "sureness", "status", "attempt",
-        "pending", "created_at", "started_at", "finished_at", "seconds", "how",
+        "pending", "created_at", "started_at", "finished_at", "seconds", "missed", "how",
     ]  # fmt: skip
-    readonly_fields = ["conversation_link", "question", "answer", "sureness", "seconds", "how"]
+    readonly_fields = [
+        "conversation_link", "question", "answer", "sureness", "seconds", "missed", "how",
+    ]  # fmt: skip
 
     class Media:
         css = {"all": ["chat/admin.css"]}
@@ -109,6 +113,16 @@ class TurnAdmin(ReadOnlyAdmin):
         if not turn.finished_at:
             return ""
         return f"{(turn.finished_at - turn.created_at).total_seconds():.1f}"
+
+    @admin.display(description=_("a passage did not come?"))
+    def missed(self, turn: Turn) -> SafeString:
+        """Links to where it is seen why, in each base that was asked."""
+        question = urlencode({"q": turn.trace.get("query") or turn.message.text})
+        links = [
+            (reverse("admin:knowledge_knowledgebase_missed", args=[base.pk]), question, base)
+            for base in bases(turn.conversation)
+        ]
+        return format_html_join(", ", '<a href="{}?{}">{}</a>', links)
 
     @admin.display(description=_("how it came about"))
     def how(self, turn: Turn) -> SafeString:

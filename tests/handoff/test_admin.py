@@ -5,6 +5,7 @@ from django.utils import timezone
 from chat import asking, transcript
 from chat.models import Conversation, Turn
 from handoff.models import Agent, Handoff
+from knowledge.models import KnowledgeBase
 
 
 @pytest.fixture
@@ -161,7 +162,9 @@ def test_turns_and_conversations_are_shown_and_not_changed(admin_client, waiting
         ],
     }  # fmt: skip
     turn.save()
+    base = KnowledgeBase.objects.create(slug="o", name="o", audience="visitors")
     page = admin_client.get(reverse("admin:chat_turn_change", args=[turn.pk])).content.decode()
+    assert f"/{base.pk}/missed/?q=" in page
     assert "生产库 连不上" in page
     assert "12.30" in page
     for name, pk in (("turn", turn.pk), ("conversation", waiting.pk)):

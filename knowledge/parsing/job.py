@@ -43,7 +43,7 @@ class Job:
         self.store = store
         self.report = report
         self.deadline = None if seconds is None else time.monotonic() + seconds
-        kept = store.load() if store else {}
+        kept = {} if store is None else store.load()
         self.done = {name: parts.load(data) for name, data in kept.items()}
         self.kept = set(kept)
         self.pictures: list[str] = []
@@ -82,7 +82,7 @@ class Job:
     def keep(self, part: Part) -> None:
         """A part that is not the file's: what its reader wants to find again."""
         self.done[part.name] = part
-        if self.store:
+        if self.store is not None:
             self.store.save(part.name, parts.dump(part))
             self.kept.add(part.name)
 
@@ -134,13 +134,13 @@ class Job:
         self.done[part.name] = part
         if (PLAN in self.done and len(self.done[PLAN].steps) > 1) or self.pictures:
             self._keep_all()
-        if self.report:
+        if self.report is not None:
             self.report(*self._count())
 
     def _keep_all(self) -> None:
         """What is read in one go need not be kept."""
         for name, part in self.done.items():
-            if self.store and name not in self.kept:
+            if self.store is not None and name not in self.kept:
                 self.store.save(name, parts.dump(part))
                 self.kept.add(name)
 

@@ -126,7 +126,7 @@ def _gutter(lines: list[Line], width: float) -> float | None:
     for edge in edges:
         right = [line for line in lines if line.left > edge]
         left = [line for line in lines if line.right <= edge]
-        crossing = len(lines) - len(left) - len(right)
+        crossing = sum(not line.block for line in lines) - len(left) - len(right)
         if min(len(left), len(right)) < 3 or crossing > len(lines) * 0.2:
             continue
         gap = min(line.left for line in right) - edge

@@ -15,6 +15,7 @@ from PIL import Image
 
 from knowledge.parsing import layout, ruled
 from knowledge.parsing.document import Block, Box
+from knowledge.parsing.joining import share_box
 from knowledge.parsing.layout import Line
 
 # Pixels of the longer side in which lines are looked for: a page at 200 dpi bears to be made
@@ -122,7 +123,8 @@ def _straightened(pixels: numpy.ndarray, found: list[Found]) -> tuple[numpy.ndar
 
 def _with_tables(pixels: numpy.ndarray, lines: list[Line], side: int) -> list[Line]:
     """The lines, those in a ruled table replaced by the table."""
-    for grid in ruled.grids(cv2.cvtColor(numpy.ascontiguousarray(pixels), cv2.COLOR_BGR2GRAY)):
+    grey = cv2.cvtColor(numpy.ascontiguousarray(pixels), cv2.COLOR_BGR2GRAY)
+    for grid in ruled.grids(grey, lines):
         inside = [line for line in lines if grid.holds(line)]
         pieces = [piece for line in inside for piece in _cut(pixels, grid, line, side)]
         if made := ruled.table(grid, pieces):
@@ -153,9 +155,10 @@ def _cut(pixels: numpy.ndarray, grid: ruled.Grid, line: Line, side: int) -> list
 def _turned_back(box: Box, turns: int) -> Box:
     """A place in the upright picture as it stands in the one that was given."""
     left, top, right, bottom = box
-    return {
+    turned = {
         0: box,
         1: (1 - bottom, left, 1 - top, right),
         2: (1 - right, 1 - bottom, 1 - left, 1 - top),
         3: (top, 1 - right, bottom, 1 - left),
-    }[turns]
+    }
+    return share_box(*turned[turns])

@@ -126,7 +126,7 @@ def _read_ruled(page: pypdfium2.PdfPage, block: Block, lines: list[layout.Line])
     scale = min(RULES_DPI / 72, (MAX_PIXELS / max(math.prod(page.get_size()), 1)) ** 0.5)
     picture = page.render(scale=scale, grayscale=True).to_numpy()
     scaled = [line.scaled(scale) for line in lines]
-    for grid in ruled.grids(picture):
+    for grid in ruled.grids(picture, scaled):
         held = all(grid.holds(line) and len(ruled.split(grid, line)) == 1 for line in scaled)
         if held and (table := ruled.table(grid, scaled)):
             block.kind, block.rows, block.html = "table", table.rows, table.html
@@ -213,11 +213,13 @@ def _is_scan(document: pypdfium2.PdfDocument, data: bytes, number: int, doubtful
         covered = _covered(page)
     finally:
         page.close()
+    if legibility.suspicious(text):
+        return True
     characters = len("".join(text.split()))
     if characters < FEW:
         # A title page or an empty one is no scan; a picture with a page number is.
         return covered > 0.4 if characters else covered > 0.02
-    return legibility.suspicious(text) or (doubtful and _classified_scan(data, number))
+    return doubtful and _classified_scan(data, number)
 
 
 def _layer(document: pypdfium2.PdfDocument, number: int) -> str:

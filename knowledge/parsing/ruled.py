@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
+from statistics import median
 
 import cv2
 import numpy
@@ -16,7 +17,8 @@ from knowledge.parsing.tables import Cell, Table, header_rows
 
 Mask = numpy.ndarray  # height × width, 0 or 255
 
-SHORTEST = 0.02  # of a rule, as a share of the picture's longer side
+SHORTEST = 30  # px, of a rule
+LETTERS = 1.3  # times the height of a line: strokes of letters are no rules
 SLACK = 8  # px within which rules stand on one line
 DRAWN = 0.6  # of the way between two cells under a rule: it separates them
 # What a table is, other than a window or a chart: so many cells hold text, so few are merged,
@@ -107,13 +109,14 @@ def _drawn(strip: Mask, axis: int) -> bool:
     return bool(along.size) and float((along > 0).mean()) >= DRAWN
 
 
-def grids(picture: numpy.ndarray) -> list[Grid]:
-    """The ruled tables of a grey picture, top to bottom."""
-    across, down = _rules(picture)
+def grids(picture: numpy.ndarray, lines: list[Line]) -> list[Grid]:
+    """The ruled tables of a grey picture, top to bottom; `lines` show how high letters are."""
+    height = median(line.height for line in lines) if lines else 0
+    across, down = _rules(picture, max(SHORTEST, round(height * LETTERS)))
     joined = cv2.dilate(across | down, numpy.ones((5, 5), numpy.uint8))
     _count, _labels, stats, _centres = cv2.connectedComponentsWithStats(joined)
     found = []
-    for left, top, width, height, _area in stats[1:]:
+    for left, top, width, height, _area in stats[1:].tolist():
         part = slice(top, top + height), slice(left, left + width)
         rows = _edges(across[part], axis=1, least=width * 0.3)
         columns = _edges(down[part], axis=0, least=min(height * 0.3, 60))
@@ -124,12 +127,11 @@ def grids(picture: numpy.ndarray) -> list[Grid]:
     return sorted(found, key=lambda grid: grid.rows[0])
 
 
-def _rules(picture: numpy.ndarray) -> tuple[Mask, Mask]:
-    """What is drawn straight across, and straight down."""
+def _rules(picture: numpy.ndarray, length: int) -> tuple[Mask, Mask]:
+    """What is drawn straight across, and straight down, for `length` pixels."""
     ink = cv2.adaptiveThreshold(
         picture, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, 25, 12
     )
-    length = max(30, round(max(picture.shape) * SHORTEST))
     across = cv2.morphologyEx(ink, cv2.MORPH_OPEN, numpy.ones((1, length), numpy.uint8))
     down = cv2.morphologyEx(ink, cv2.MORPH_OPEN, numpy.ones((length, 1), numpy.uint8))
     # Rules of a scan are a little crooked and broken.

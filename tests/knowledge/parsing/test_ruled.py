@@ -24,7 +24,7 @@ def at(text, x, y, width=40):
 
 
 def read(picture, lines):
-    (grid,) = ruled.grids(picture)
+    (grid,) = ruled.grids(picture, lines)
     return ruled.table(grid, lines)
 
 
@@ -69,7 +69,7 @@ def test_a_table_may_be_open_at_its_sides():
 
 def test_a_line_over_rules_is_cut_at_them():
     rules = [(y, 40, 600) for y in (40, 100, 160)]
-    (grid,) = ruled.grids(drawn(rules, [(x, 40, 160) for x in (40, 240, 420, 600)]))
+    (grid,) = ruled.grids(drawn(rules, [(x, 40, 160) for x in (40, 240, 420, 600)]), [])
     edges = ruled.split(grid, Line("2,000 2015-09-07 备注", 200, 60, 560, 80))
     assert [round(edge, -1) for edge in sum(edges, ())] == [200, 240, 240, 420, 420, 560]
     assert ruled.split(grid, at("一格", 60, 60)) == [(60, 100)]
@@ -84,4 +84,4 @@ def test_a_window_is_no_table(lines):
 
 
 def test_underlined_words_are_no_table():
-    assert ruled.grids(drawn([(60, 40, 600), (120, 40, 600)], [])) == []
+    assert ruled.grids(drawn([(60, 40, 600), (120, 40, 600)], []), []) == []

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from lxml import etree
@@ -47,6 +48,7 @@ DEEPEST = 60  # levels of XML
 NEAR = 400  # characters; a short text that stands further off may be another's
 # A share of a text's triples of characters that shows it was read, if not to the letter.
 READ = 0.7
+MOST_TRIPLES = 1_000_000
 
 
 @dataclass
@@ -72,7 +74,10 @@ class _Page:
             parts.append(_key(_words(block)))
             length += len(parts[-1])
         self.whole = "".join(parts)
-        self.triples = {self.whole[i : i + 3] for i in range(len(self.whole) - 2)}
+
+    @cached_property
+    def triples(self) -> set[str]:
+        return {self.whole[i : i + 3] for i in range(min(len(self.whole), MOST_TRIPLES) - 2)}
 
     def find(self, text: str, start: int) -> int:
         """Where it stands at or behind `start`, else before it; -1 when nowhere."""
@@ -110,6 +115,8 @@ def _filled(
     parsed: ParsedDocument, page: int | None, blocks: list[Block], said: list[Said], at: int
 ) -> list[Block]:
     """The blocks and, from the `at`-th on, what they lack of what is said."""
+    if not said:
+        return blocks
     read = _Page(blocks)
     added: dict[int, list[Block]] = defaultdict(list)  # by the index of the block they precede
     away = bool(blocks) and all(block.hidden for block in blocks)

@@ -64,7 +64,7 @@ class SourceForm(forms.ModelForm):
         if watched:
             del self.fields["every"]
             return
-        choices = dict(EVERY)
+        choices: dict[int, Any] = dict(EVERY)
         if self.instance.pk and self.instance.every not in choices:
             choices[self.instance.every] = _("every %(n)d minutes") % {"n": self.instance.every}
         self.fields["every"] = forms.TypedChoiceField(
@@ -103,10 +103,21 @@ def apply(source: Source, values: dict[str, Any]) -> bool:
     return changed
 
 
+class KindFilter(admin.SimpleListFilter):
+    title = gettext_lazy("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(name, kind.label) for name, kind in sources.kinds().items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Source]) -> QuerySet[Source]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
 @admin.register(Source)
 class SourceAdmin(ByBase):
-    list_display = ["name", "kind_name", "knowledge_base", "state_cell", "documents", "last_run"]
-    list_filter = ["knowledge_base", "kind", "state", "enabled"]
+    list_display = ["name", "state_cell", "documents", "last_run", "kind_name", "knowledge_base"]
+    list_filter = ["knowledge_base", KindFilter, "state", "enabled"]
     list_select_related = ["knowledge_base"]
     list_per_page = 50
     search_fields = ["name"]
@@ -203,13 +214,17 @@ class SourceAdmin(ByBase):
     ) -> HttpResponse:
         source = self.get_object(request, object_id)
         if source is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self._gone(request)
         if not self.has_view_permission(request, source):
             raise PermissionDenied
         if source.kind not in sources.kinds():
             messages.error(request, _("This kind of source is no longer installed."))
             return redirect("admin:knowledge_source_changelist")
         return self._form(request, source)
+
+    def _gone(self, request: HttpRequest) -> HttpResponse:
+        self.message_user(request, _("There is no such source (any more)."), messages.WARNING)
+        return redirect("admin:knowledge_source_changelist")
 
     def _form(
         self, request: HttpRequest, source: Source, initial: dict[str, Any] | None = None
@@ -323,7 +338,7 @@ class SourceAdmin(ByBase):
         """Asks what becomes of the documents that it brought."""
         source = self.get_object(request, object_id)
         if source is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self._gone(request)
         if not self.has_delete_permission(request, source):
             raise PermissionDenied
         documents = source.documents.filter(retired_at=None)
@@ -332,7 +347,7 @@ class SourceAdmin(ByBase):
                 if request.POST["documents"] == "retire":
                     reason = _("Its source %(source)s was deleted.") % {"source": source}
                     uploading.retire(Document.objects.filter(source=source), reason)
-                self.log_deletions(request, [source])
+                self.log_deletions(request, Source.objects.filter(pk=source.pk))
                 source.delete()
             self.message_user(request, _("Deleted."), messages.SUCCESS)
             return redirect("admin:knowledge_source_changelist")

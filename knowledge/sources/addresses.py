@@ -8,7 +8,6 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import httpcore
@@ -115,11 +114,11 @@ def permitted(host: str, address: str) -> bool:
     ips = _meant(ipaddress.ip_address(address.partition("%")[0]))
     if any(ip.is_link_local or ip.is_multicast or ip.is_unspecified for ip in ips):
         return False  # where clouds keep their credentials; never an intranet page
-    return all(ip.is_global for ip in ips) or _allowed(host, ips, settings.FETCH_PRIVATE)
+    return all(ip.is_global for ip in ips) or _allowed(host, ips)
 
 
-def _allowed(host: str, ips: list[Address], private: Iterable[str]) -> bool:
-    for entry in private:
+def _allowed(host: str, ips: list[Address]) -> bool:
+    for entry in settings.FETCH_PRIVATE:
         try:
             network = ipaddress.ip_network(entry, strict=False)
         except ValueError:

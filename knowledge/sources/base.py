@@ -76,6 +76,7 @@ class Backend:
     gives None for what has not changed. Both are called inside `with backend.opened()`.
     """
 
+    do_not_call_in_templates = True  # Django's, of classes
     label: str | Promise
     about: str | Promise = ""  # what it is for, in a sentence
     options_form: type[Options] = Options

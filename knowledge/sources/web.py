@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from lxml import etree
+from trafilatura.settings import use_config
 
 from knowledge.models import SourceItem
 from knowledge.parsing.detection import decode
@@ -332,6 +333,7 @@ def readable(html: str, url: str) -> tuple[str, str]:
         include_links=True,
         include_images=True,
         include_comments=False,
+        config=_EXTRACTION,
     )
     if not text or not text.strip():
         raise FetchError(
@@ -365,4 +367,7 @@ def links(html: str, url: str) -> list[str]:
     return list(found)
 
 
+# Below its own 250 characters it takes a whole page, menus and all; a page in Chinese is shorter.
+_EXTRACTION = use_config()
+_EXTRACTION.set("DEFAULT", "MIN_EXTRACTED_SIZE", "40")
 _PARSER = lxml.html.HTMLParser(encoding="utf-8")

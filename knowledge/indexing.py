@@ -133,7 +133,7 @@ def put_parts(revision: Revision, parts: Iterable[ParsedDocument]) -> None:
             position += len(drafts)
             pacing.give_way()
         carrying.carry_over(curated, [revision])
-        lexical.add(base_id, _rows_of(revision))
+        lexical.add(base_id, rows_of(Chunk.objects.filter(revision=revision)))
         _lock([document_id])
         lexicon = lexical.change(base_id, _erase(old), [])
         _finish([(revision, _clean((first or ParsedDocument()).to_json()))])
@@ -152,11 +152,11 @@ def _as_one_table(parsed: ParsedDocument, drafts: Sequence[chunking.ChunkDraft])
             region["rows"] = [row + before for row in region["rows"] or []] or None
 
 
-def _rows_of(revision: Revision) -> Iterator[list[lexical.Row]]:
-    chunks = Chunk.objects.filter(revision=revision).select_related("document").order_by("position")
-    ids = list(chunks.values_list("pk", flat=True))
-    for some in _batches(ids):
-        yield [_row(chunk) for chunk in chunks.filter(pk__in=some)]
+def rows_of(chunks: QuerySet[Chunk]) -> Iterator[list[lexical.Row]]:
+    """Their words, as many at once as fit easily into memory."""
+    for some in _batches(list(chunks.order_by("pk").values_list("pk", flat=True))):
+        rows = Chunk.objects.filter(pk__in=some).select_related("document")
+        yield [_row(chunk) for chunk in rows]
         pacing.give_way()
 
 

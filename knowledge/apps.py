@@ -30,6 +30,7 @@ def schedule(**kwargs: Any) -> None:
     for func, when in (
         ("knowledge.tasks.sweep", {"schedule_type": minutes, "minutes": 1}),
         ("knowledge.sources.tasks.due", {"schedule_type": minutes, "minutes": 1}),
+        ("knowledge.describing.sweep", {"schedule_type": minutes, "minutes": 1}),
         ("knowledge.embedding.catch_up", {"schedule_type": minutes, "minutes": 10}),
         ("knowledge.tasks.recount", {"schedule_type": daily, "next_run": night}),
     ):

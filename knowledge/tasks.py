@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from knowledge import indexing, pacing, parsing
+from knowledge import describing, indexing, pacing, parsing
 from knowledge.models import Document, KnowledgeBase, Revision, Status
 from opsdesk.errors import BoundaryError, Locked
 
@@ -169,6 +169,7 @@ def _index(revision: Revision) -> None:
     )
     revision.report(Revision.Stage.INDEXING, 90)
     indexing.put(revision, parsed)
+    describing.begin(revision)
     revision.forget_parts()
     revision.refresh_from_db()
 

@@ -92,6 +92,16 @@ def reading(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
 
 
 @register()
+def vision(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    if bool(settings.VISION_BASE_URL) != bool(settings.VISION_MODEL):
+        yield Error(
+            "VISION_BASE_URL and VISION_MODEL belong together, one of them is missing.",
+            hint="Set both to have figures described, or neither.",
+            id="opsdesk.E013",
+        )
+
+
+@register()
 def queue(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
     common = {key: value for key, value in settings.Q_CLUSTER.items() if key != "ALT_CLUSTERS"}
     for name, changes in {"": {}, **settings.Q_CLUSTER.get("ALT_CLUSTERS", {})}.items():

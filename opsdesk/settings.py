@@ -139,6 +139,12 @@ OPENAI_TIMEOUT = env.integer("OPENAI_TIMEOUT", 60, 1, 600)
 OPENAI_EMBEDDING_MODEL = env.text("OPENAI_EMBEDDING_MODEL")
 OPENAI_EMBEDDING_BASE_URL = env.url("OPENAI_EMBEDDING_BASE_URL", OPENAI_BASE_URL)
 OPENAI_EMBEDDING_DIMENSIONS = env.integer("OPENAI_EMBEDDING_DIMENSIONS", 1024, 8, 4000)
+# Describes the figures of documents: any model that takes pictures, such as Qwen2.5-VL.
+VISION_BASE_URL = env.url("VISION_BASE_URL")
+VISION_API_KEY = env.text("VISION_API_KEY", "none")
+VISION_MODEL = env.text("VISION_MODEL")
+VISION_TIMEOUT = env.integer("VISION_TIMEOUT", 60, 1, 600)
+VISION_CONCURRENCY = env.integer("VISION_CONCURRENCY", 3, 1, 32)  # pictures asked about at once
 
 # An index of vectors is asked through the embedder it was made with, by name, also after
 # OPSDESK_EMBEDDER chose another one for the next.
@@ -170,6 +176,17 @@ BACKENDS: dict[str, dict[str, Any] | None] = {
         },
     }
     if OPENAI_BASE_URL and OPENAI_MODEL
+    else None,
+    "vision": {
+        "BACKEND": "knowledge.vision.VisionModel",
+        "OPTIONS": {
+            "base_url": VISION_BASE_URL,
+            "api_key": VISION_API_KEY,
+            "model": VISION_MODEL,
+            "timeout": VISION_TIMEOUT,
+        },
+    }
+    if VISION_BASE_URL and VISION_MODEL
     else None,
 }
 
@@ -316,6 +333,7 @@ DOCTOR = [
 # What waits, on the start page: each `(request) -> opsdesk.site.Panel | None`.
 START_PANELS = [
     "knowledge.panels.documents",
+    "knowledge.panels.entries",
     "handoff.panels.waiting",
     "chat.panels.questions",
 ]

@@ -13,7 +13,7 @@ _home = Path(os.environ.get("OPSDESK_HOME") or Path(__file__).resolve().parent.p
 _own = "test" + os.environ.get("PYTEST_XDIST_WORKER", "")
 if not _home.name.startswith("test"):
     for _name in list(os.environ):
-        if _name.startswith(("OPSDESK_", "OPENAI_")) and _name not in FOR_TESTS:
+        if _name.startswith(("OPSDESK_", "OPENAI_", "MINERU_", "VISION_")) and _name not in FOR_TESTS:
             del os.environ[_name]
     os.environ["OPSDESK_HOME"] = str(_home / _own)
 elif _home.name == "test":

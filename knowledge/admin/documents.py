@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, F, Func, Q, QuerySet, TextField
@@ -17,8 +18,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from knowledge import curating, indexing, scope, uploading
-from knowledge.admin import curation, passwords
+from knowledge import curating, describing, indexing, scope, uploading
+from knowledge.admin import curation, figures, passwords
 from knowledge.admin.parts import chunks_link, deleted
 from knowledge.forms import LabelForm, UploadForm
 from knowledge.models import Document, KnowledgeBase, Revision, Status
@@ -183,9 +184,11 @@ class DocumentAdmin(ByBase):
     def get_urls(self) -> list[URLPattern]:
         states = self.admin_site.admin_view(self.states_view)
         unlock = self.admin_site.admin_view(passwords.unlock)
+        describe = self.admin_site.admin_view(figures.describe)
         return [
             path("states/", states, name="knowledge_document_states"),
             path("<int:pk>/unlock/", unlock, name="knowledge_document_unlock"),
+            path("<int:pk>/describe/", describe, name="knowledge_document_describe"),
             *curation.urls(self.admin_site),
             *super().get_urls(),
         ]
@@ -345,6 +348,7 @@ class DocumentAdmin(ByBase):
             "may_change": self.has_change_permission(request, document),
             "lost": curating.lost(document),
             "leaf": curation.opened(request, document),
+            **figures.context(document),
         }
 
     def states_view(self, request: HttpRequest) -> JsonResponse:
@@ -357,7 +361,7 @@ class DocumentAdmin(ByBase):
         states = {
             document.pk: {
                 "html": _state(document),
-                "pending": bool(document.latest and document.latest.unfinished),
+                "pending": _pending(document),
                 "chunks": document.chunk_count,  # type: ignore[attr-defined]
             }
             for document in documents
@@ -402,6 +406,13 @@ def _result(name: str, added: uploading.Added) -> dict[str, Any]:
     }
 
 
+def _pending(document: Document) -> bool:
+    """Whether its state will change by itself."""
+    latest = document.latest
+    return bool(latest and (latest.unfinished or describing.pending(latest)))
+
+
 def _state(document: Document) -> SafeString:
-    context = {"document": document, "revision": document.latest}
+    described = describing.progress(document.latest) if settings.BACKENDS["vision"] else {}
+    context = {"document": document, "revision": document.latest, "figures": described}
     return render_to_string("admin/knowledge/document/state.html", context)

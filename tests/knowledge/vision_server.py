@@ -1,0 +1,98 @@
+"""A server on loopback that speaks OpenAI's /chat/completions with pictures, and misbehaves."""
+
+import base64
+import hashlib
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class VisionServer(ThreadingHTTPServer):
+    """Describes each picture by its digest, or by `says`; `script` holds what to do instead, in
+    order: a status code, "stall", "garbage", "empty", "html" or a text to say."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script, self.requests = [], []
+        self.says = None
+        self.stop = threading.Event()
+        self.busy, self.busiest, self.lock = 0, 0, threading.Lock()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+def words(data):
+    return f"架构图，编号 {hashlib.sha256(data).hexdigest()[:8]}，三个节点。"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server = self.server
+        with server.lock:
+            server.requests.append(body)
+            server.busy += 1
+            server.busiest = max(server.busiest, server.busy)
+            todo = server.script.pop(0) if server.script else ""
+        try:
+            self.answer(body, todo)
+        finally:
+            with server.lock:
+                server.busy -= 1
+
+    def answer(self, body, todo):
+        if self.path != "/v1/chat/completions":
+            return self.reply({"error": {"message": "no such path"}}, 404)
+        if isinstance(todo, int):
+            return self.reply({"error": {"message": f"scripted {todo}"}}, todo)
+        if todo == "stall":
+            self.server.stop.wait(20)
+            self.close_connection = True
+            return None
+        if todo == "garbage":
+            return self.reply({"choices": "not what was asked"})
+        if todo == "html":
+            return self.reply(b"<html>a proxy's page</html>", kind="text/html")
+        content = body["messages"][-1]["content"]
+        shown = next(part["image_url"]["url"] for part in content if part["type"] == "image_url")
+        data = base64.b64decode(shown.partition("base64,")[2], validate=True)
+        said = "" if todo == "empty" else todo or self.server.says or words(data)
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": said},
+            "finish_reason": "stop",
+        }
+        whole = {"id": "x", "object": "chat.completion", "created": 1, "model": body["model"]}
+        return self.reply({**whole, "choices": [choice], "usage": None})
+
+    def reply(self, answer, status=200, kind="application/json"):
+        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args):
+        pass
+
+
+@contextmanager
+def vision_server():
+    server = VisionServer()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -49,7 +49,7 @@ def parse(data: bytes, suffix: str, page_range: str = "") -> ParsedDocument:
     """
     parsed = _entire(data, suffix, page_range)
     if suffix in office.SUFFIXES:
-        embedded.read(parsed, data, suffix, _entire)
+        embedded.read(parsed, data, _entire)
     captions.link(parsed)
     return parsed
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import olefile
 
-from knowledge.parsing import detection
+from knowledge.parsing import detection, office, plaintext
 from knowledge.parsing.document import Block, ParsedDocument
 from knowledge.parsing.package import Package
 from knowledge.parsing.unreadable import Unreadable
@@ -21,19 +21,20 @@ _EQUATION = "Equation Native"
 Reader = Callable[[bytes, str], ParsedDocument]
 
 
-def read(parsed: ParsedDocument, data: bytes, suffix: str, reader: Reader) -> None:
+def read(parsed: ParsedDocument, data: bytes, reader: Reader) -> None:
     """Put their blocks at the end of the page that holds them, below the file's name."""
     unread = []
-    for number, (host, name, inner) in enumerate(_files(Package(data))):
-        kind = _kind(inner, name)
+    package = Package(data)
+    pages = office.pages(package, parsed)
+    for number, (host, name, inner) in enumerate(_files(package)):
         try:
-            if number >= MOST or kind is None:
-                raise Unreadable("unknown")
-            made = reader(inner, kind)
+            if number >= MOST:
+                raise Unreadable("limits")
+            made = _made(inner, name, reader)
         except (Unreadable, ValueError, KeyError, OSError, IndexError):
             unread.append(name)
             continue
-        _append(parsed, made, name, _page(host) if suffix == "pptx" else None)
+        _append(parsed, made, name, pages.get(host))
     if unread:
         parsed.warnings.append(f"attachments_unread:{', '.join(dict.fromkeys(unread))}")
 
@@ -109,18 +110,13 @@ def _string(stream: bytes, start: int) -> tuple[str, int]:
     return raw.decode("latin-1"), end + 1
 
 
-def _kind(data: bytes, name: str) -> str | None:
-    """What DocVortex calls the format; None for what it does not read, or not here."""
+def _made(data: bytes, name: str, reader: Reader) -> ParsedDocument:
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
-        try:
-            kind = detection.detect(Path(file.name), name)
-        except Unreadable:
-            return None
-    return None if kind == "application/pdf" else detection.OFFICE.get(kind)
-
-
-def _page(host: str) -> int | None:
-    digits = PurePosixPath(host).stem.removeprefix("slide")
-    return int(digits) if digits.isdecimal() else None
+        kind = detection.detect(Path(file.name), name)
+    if kind in detection.TEXTS:
+        return plaintext.parse(detection.decode(data), name)
+    if kind == "application/pdf" or kind not in detection.OFFICE:
+        raise Unreadable("unknown")
+    return reader(data, detection.OFFICE[kind])

@@ -322,41 +322,38 @@ def _word(package: Package, parsed: ParsedDocument) -> Found:
                 yield None, Said(said.lines, "hidden")
 
 
-def _slides(package: Package, parsed: ParsedDocument) -> Found:
-    part = "ppt/presentation.xml"
+def pages(package: Package, parsed: ParsedDocument) -> dict[str, int]:
+    """The parts of slides and sheets, and which page each is."""
+    slides = _ordered(package, "ppt/presentation.xml", "sldId")
+    found = {part: number for number, (part, _name) in enumerate(slides, 1)}
+    for part, title in _ordered(package, "xl/workbook.xml", "sheet"):
+        if title in parsed.page_names:
+            found[part] = parsed.page_names.index(title) + 1
+    return found
+
+
+def _ordered(package: Package, part: str, tag: str) -> Iterator[tuple[str, str]]:
+    """The parts that a list in `part` names, in its order, and their names."""
     links, root = package.links(part), package.xml(part)
-    ids = [node for node in root.iter() if name(node) == "sldId"] if root is not None else []
-    # A slide has two ids, its own and that of its relationship, which alone has a namespace.
-    keys = [next((v for k, v in node.attrib.items() if "}" in str(k)), "") for node in ids]
-    for number, key in enumerate(keys, 1):
-        slide = links.get(str(key), Link("", "")).part
-        for said in _Walk(package, slide).read(package.xml(slide)):
-            yield number, said
-        for kind, target in package.links(slide).values():
-            if kind == "notesSlide":
+    for node in root.iter() if root is not None else ():
+        if name(node) == tag:
+            # A slide has two ids, its own and that of its relationship, which has a namespace.
+            key = next((value for key, value in node.attrib.items() if "}" in str(key)), "")
+            yield links.get(str(key), Link("", "")).part, attribute(node, "name")
+
+
+def _paged(package: Package, parsed: ParsedDocument) -> Found:
+    for part, page in pages(package, parsed).items():
+        if part.startswith("ppt/"):
+            for said in _Walk(package, part).read(package.xml(part)):
+                yield page, said
+        for kind, target in package.links(part).values():
+            if kind in ("notesSlide", "drawing"):
                 for said in _Walk(package, target).read(package.xml(target)):
-                    yield number, said
+                    yield page, said
             elif kind == "comments":
                 for _id, said in _comments(package.xml(target)):
-                    yield number, said
+                    yield page, said
 
 
-def _sheets(package: Package, parsed: ParsedDocument) -> Found:
-    part = "xl/workbook.xml"
-    links, root = package.links(part), package.xml(part)
-    for sheet in root.iter() if root is not None else ():
-        title = attribute(sheet, "name")
-        if name(sheet) != "sheet" or title not in parsed.page_names:
-            continue
-        number = parsed.page_names.index(title) + 1
-        target = links.get(attribute(sheet, "id"), Link("", "")).part
-        for kind, other in package.links(target).values():
-            if kind == "drawing":
-                for said in _Walk(package, other).read(package.xml(other)):
-                    yield number, said
-            elif kind == "comments":
-                for _id, said in _comments(package.xml(other)):
-                    yield number, said
-
-
-_READERS = {"docx": _word, "pptx": _slides, "xlsx": _sheets}
+_READERS = {"docx": _word, "pptx": _paged, "xlsx": _paged}

@@ -28,7 +28,8 @@ class LinesField(forms.CharField):
         return "\n".join(value) if isinstance(value, list) else value
 
     def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
-        return (super().to_python(value) or "").splitlines()
+        lines = (super().to_python(value) or "").splitlines()
+        return [line for line in lines if line.strip()]
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool((initial or []) != self.to_python(data))

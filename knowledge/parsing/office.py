@@ -287,13 +287,13 @@ def _diagram(root: etree._Element | None) -> Iterator[Said]:
 def _comments(root: etree._Element | None) -> Iterator[tuple[str, Said]]:
     """Comments by their ids, or their cells, each with who wrote it or where it stands."""
     for comment in root.iter() if root is not None else ():
-        if name(comment) in ("comment", "cm"):
+        if name(comment) in ("comment", "threadedComment", "cm"):
             text = " ".join("".join(_comment_texts(comment)).split())
             cell = attribute(comment, "ref")
             who = attribute(comment, "author") or cell
             if text:
                 said = Said([f"{who}: {text}" if who else text])
-                yield attribute(comment, "id") or cell or text, said
+                yield attribute(comment, "id") or text, said
 
 
 def _comment_texts(comment: etree._Element) -> Iterator[str]:
@@ -347,11 +347,14 @@ def _paged(package: Package, parsed: ParsedDocument) -> Found:
         if part.startswith("ppt/"):
             for said in _Walk(package, part).read(package.xml(part)):
                 yield page, said
-        for kind, target in package.links(part).values():
+        links = package.links(part).values()
+        # A discussion is written once more as comments for old programs.
+        comments = "threadedComment" if any("threadedComment" in k for k in links) else "comments"
+        for kind, target in links:
             if kind in ("notesSlide", "drawing"):
                 for said in _Walk(package, target).read(package.xml(target)):
                     yield page, said
-            elif kind == "comments":
+            elif kind == comments:
                 for _id, said in _comments(package.xml(target)):
                     yield page, said
 

@@ -1,6 +1,7 @@
 """Office files with text outside their body: boxes, charts, diagrams, notes, comments."""
 
 import io
+import zipfile
 
 from docx import Document
 from docx.opc.packuri import PackURI
@@ -184,6 +185,19 @@ def xlsx(path):
     hidden["A1"] = "旧数据"
     hidden.sheet_state = "hidden"
     book.save(path)
+
+
+def discuss(path):
+    """Write a discussion of cell A3 into the first sheet of the workbook at `path`."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    rels = "xl/worksheets/_rels/sheet1.xml.rels"
+    kind = "http://schemas.microsoft.com/office/2017/10/relationships/threadedComment"
+    link = f'<Relationship Id="t1" Type="{kind}" Target="/xl/threaded.xml"/></Relationships>'
+    members[rels] = members[rels].replace(b"</Relationships>", link.encode())
+    threads = '<t:ThreadedComments xmlns:t="x"><t:threadedComment ref="A3" id="1"><t:text>要复核'
+    members["xl/threaded.xml"] = f"{threads}</t:text></t:threadedComment></t:ThreadedComments>"
+    files.archive(path, members)
 
 
 def ods(path):

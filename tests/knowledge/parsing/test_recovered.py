@@ -86,6 +86,14 @@ def test_charts_comments_formulas_and_hidden_sheets(tmp_path):
     assert "底稿" in hidden and {b.page for b in parsed.blocks if b.hidden} == {2}
 
 
+def test_a_discussion_is_read_once(tmp_path):
+    office_files.xlsx(tmp_path / "a.xlsx")
+    office_files.discuss(tmp_path / "a.xlsx")
+    found = texts(read(tmp_path / "a.xlsx"))
+    assert "A3: 要复核" in found
+    assert not any("含税" in text for text in found)  # what is written for old programs
+
+
 def test_tables_of_open_document_sheets_have_places(tmp_path):
     office_files.ods(tmp_path / "a.ods")
     parsed = read(tmp_path / "a.ods")

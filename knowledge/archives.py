@@ -57,7 +57,8 @@ def members(archive: File, password: str = "") -> Iterator[Member]:
         with zipfile.ZipFile(cast("IO[bytes]", archive)) as opened:
             infos = [info for info in opened.infolist() if _wanted(info)]
             _check(infos, password)
-            opened.setpassword(password.encode() or None)
+            if password:
+                opened.setpassword(password.encode())
             for info in infos:
                 yield Member(_path(info), Packed(opened, info))
     except BROKEN_ZIP as error:

@@ -197,7 +197,7 @@ def _describe_all(model: Any, pictures: QuerySet[Attachment]) -> bool:
 def _ask(
     model: Any, threads: ThreadPoolExecutor, pictures: Iterator[Attachment], room: int
 ) -> Iterable[tuple[Future[str], Attachment]]:
-    asked = []
+    asked: list[tuple[Future[str], Attachment]] = []
     while len(asked) < room and (picture := next(pictures, None)):
         try:
             shown = _picture(picture)

@@ -188,7 +188,7 @@ def unlock(document: Document, password: str) -> bool:
     """Read the latest revision with `password`; False where `retry` is."""
     with transaction.atomic():
         if queued := retry(document):
-            Revision.objects.get(pk=document.latest_id).unlock(password)
+            Revision.objects.get(pk=document.latest_id or 0).unlock(password)
     return queued
 
 

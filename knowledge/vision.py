@@ -102,14 +102,14 @@ def _messages(picture: Picture) -> list[dict[str, Any]]:
 
 def _checked(answer: Any) -> str:
     """The description in an answer, which may be anything. Raises ModelError."""
-    choices = getattr(answer, "choices", None)
-    message = getattr(choices[0], "message", None) if choices else None
+    choices = getattr(answer, "choices", None) or [None]
+    message = getattr(choices[0], "message", None)
     words = _THOUGHTS.sub("", getattr(message, "content", None) or "").strip()
     if words.strip(" .。`*") == NOTHING:
         return ""
     if len(words) < SHORTEST:
         raise ModelError(_("The vision model gave no description."), permanent=False)
-    cut = choices[0].finish_reason == "length" or len(words) > LONGEST
+    cut = getattr(choices[0], "finish_reason", "") == "length" or len(words) > LONGEST
     return _whole_sentences(words[:LONGEST]) if cut else words
 
 

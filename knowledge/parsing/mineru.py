@@ -46,17 +46,25 @@ def parse(path: Path, media_type: str, tier: str, job: Job) -> ParsedDocument:
     """The file as MinerU's `tier` reads it. Raises Refused, or Unfinished to be called again."""
     if WHOLE in job.done:
         return job.done[WHOLE].parsed
+    if not settings.MINERU_URL:
+        return _parse_here(path, tier, job)
     try:
-        if not settings.MINERU_URL:
-            if importlib.util.find_spec("mineru") is None:
-                raise Refused(_("MinerU is not installed"), passing=False)
-            return job.read(path, f"{worker.MINERU}{tier}", None)
         with NamedTemporaryFile(prefix="opsdesk-mineru-") as result:
             _Server(job).read(path, media_type, tier, result)
             return job.read(Path(result.name), worker.MINERU_RESULT, None)
     except Unreadable as error:
         reason = _("its result cannot be read (%(reason)s)") % {"reason": error.reason}
         raise Refused(reason, passing=error.reason == "stopped") from error
+
+
+def _parse_here(path: Path, tier: str, job: Job) -> ParsedDocument:
+    if importlib.util.find_spec("mineru") is None:
+        raise Refused(_("MinerU is not installed"), passing=False)
+    try:
+        return job.read(path, f"{worker.MINERU}{tier}", None)
+    except Unreadable as error:
+        reason = _("it failed on this machine, perhaps without its models (%(reason)s)")
+        raise Refused(reason % {"reason": error.reason}, passing=False) from error
 
 
 class _Server:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -24,6 +24,7 @@ from knowledge.models import (
     KnowledgeBase,
     Lexicon,
     Revision,
+    RevisionPart,
     Status,
 )
 from knowledge.parsing.document import Asset, ParsedDocument
@@ -378,10 +379,11 @@ def _finish(read: Iterable[tuple[Revision, dict[str, Any]]]) -> None:
     _mark_ready(parsed)
 
 
-def _mark_ready(revisions: Iterable[int]) -> None:
+def _mark_ready(revisions: Collection[int]) -> None:
     Revision.objects.filter(pk__in=revisions).update(
         status=Status.READY, stage="", progress=100, error="", finished_at=timezone.now()
     )
+    RevisionPart.objects.filter(revision__in=revisions).delete()
 
 
 def _answer(revisions: Sequence[Revision]) -> None:

@@ -170,7 +170,6 @@ def _index(revision: Revision) -> None:
     revision.report(Revision.Stage.INDEXING, 90)
     indexing.put(revision, parsed)
     describing.begin(revision)
-    revision.forget_parts()
     revision.refresh_from_db()
 
 

@@ -1,3 +1,4 @@
+import io
 import os
 import signal
 import threading
@@ -8,11 +9,15 @@ from django.core.files.base import ContentFile
 from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfgen.canvas import Canvas
 
 from knowledge import indexing, pacing, parsing, tasks, uploading
 from knowledge.models import Chunk, KnowledgeBase, Revision, Status
+from knowledge.parsing import parts
 from opsdesk.errors import ParseError
 from tests.browser import kill, wait_for, workers
+from tests.knowledge.parsing.files import picture
 
 CSV = "问题,答案\n怎么重启,systemctl restart nginx\n".encode()  # read by the parsing subprocess
 
@@ -159,6 +164,60 @@ def test_a_killed_worker_loses_nothing(home, killed):
                 wait_for(lambda: fresh(revision).status == Status.READY, "the new cluster", 30)
     assert fresh(revision).attempts == 2
     assert Chunk.objects.filter(revision=revision).count() == 1
+
+
+def scan(pages):
+    """A PDF of small scanned pages, a word on each."""
+    buffer = io.BytesIO()
+    canvas = Canvas(buffer, pagesize=(300, 60))
+    for page in range(1, pages + 1):
+        image = ImageReader(io.BytesIO(picture((600, 120), f"第{page}页巡检记录", points=44)))
+        canvas.drawImage(image, 0, 0, 300, 60)
+        canvas.showPage()
+    canvas.save()
+    return buffer.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_killed_worker_goes_on_after_the_last_finished_page(home):
+    base = KnowledgeBase.objects.create(slug="ops", name="Ops")
+    file = ContentFile(scan(8))
+    revision = uploading.add(base, file=file, name="a.pdf", approved=True).revision
+    with workers(home) as cluster:
+        worker = wait_for(lambda: reader(cluster.pid), "the worker to read")
+        wait_for(lambda: revision.parts.count() > 2, "two pages to be kept")
+        os.kill(worker, signal.SIGSTOP)
+        kept = revision.parts.get(name="page:1")
+        part = parts.load(bytes(kept.data))
+        part.parsed.blocks[0].text = "读过的一页"  # what would be lost if it were read again
+        kept.data = parts.dump(part)
+        kept.save()
+        os.kill(worker, signal.SIGKILL)
+        wait_for(lambda: fresh(revision).status == Status.READY, "the new worker")
+    assert [block["text"] for block in fresh(revision).parsed["blocks"]] == [
+        "读过的一页",
+        *(f"第{page}页巡检记录" for page in range(2, 9)),
+    ]
+    assert fresh(revision).attempts == 1  # progress was made
+    assert not revision.parts.exists()
+
+
+def test_a_file_that_takes_longer_is_queued_again(revision, monkeypatch):
+    def parse(*_args, **options):
+        options["store"].save("page:1", b"x")
+        options["report"](1, 3)
+        raise parsing.Unfinished
+
+    OrmQ.objects.all().delete()
+    revision.attempts = tasks.ATTEMPTS - 1
+    revision.save()
+    monkeypatch.setattr(parsing, "parse", parse)
+    tasks.process(revision.pk)
+    unfinished = fresh(revision)
+    assert (unfinished.status, unfinished.attempts) == (Status.PROCESSING, 0)
+    assert (unfinished.progress, unfinished.where) == (33, "已读 1/3（页与图片）")
+    assert OrmQ.objects.get().args() == (revision.pk,)
+    assert tasks._Parts(unfinished).load() == {"page:1": b"x"}
 
 
 def children(pid):

@@ -33,5 +33,6 @@ def schedule(**kwargs: Any) -> None:
         ("knowledge.describing.sweep", {"schedule_type": minutes, "minutes": 1}),
         ("knowledge.embedding.catch_up", {"schedule_type": minutes, "minutes": 10}),
         ("knowledge.tasks.recount", {"schedule_type": daily, "next_run": night}),
+        ("knowledge.duplicates.find_all", {"schedule_type": daily, "next_run": night}),
     ):
         Schedule.objects.update_or_create(name=func, defaults={"func": func, "repeats": -1, **when})

@@ -1,5 +1,25 @@
 """The curators' pages, a module a subject."""
 
-from knowledge.admin import bases, chunks, documents, embeddings, entries, imports, sources, terms
+from knowledge.admin import (
+    bases,
+    chunks,
+    documents,
+    duplicates,
+    embeddings,
+    entries,
+    imports,
+    sources,
+    terms,
+)
 
-__all__ = ["bases", "chunks", "documents", "embeddings", "entries", "imports", "sources", "terms"]
+__all__ = [
+    "bases",
+    "chunks",
+    "documents",
+    "duplicates",
+    "embeddings",
+    "entries",
+    "imports",
+    "sources",
+    "terms",
+]

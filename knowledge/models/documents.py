@@ -322,3 +322,7 @@ class Similarity(models.Model):
 
     def __str__(self) -> str:
         return f"{self.first_id} ~ {self.second_id}"
+
+    @property
+    def percent(self) -> int:
+        return round(self.share * 100)

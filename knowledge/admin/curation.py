@@ -20,6 +20,7 @@ from knowledge.models import Chunk, ChunkEdit, Document
 from opsdesk.errors import Conflict
 
 EDITS = 20  # of the history at once
+NEAR = 60  # characters shown beside a change
 TRAIL = "›"  # between headings, in a form
 _WORD = re.compile(r"[A-Za-z0-9_]+|\s+|.", re.DOTALL)
 
@@ -258,9 +259,16 @@ def _difference(old: str, new: str) -> Iterator[tuple[str, str]]:
     matcher = difflib.SequenceMatcher(None, ours, theirs, autojunk=False)
     for kind, a, b, c, d in matcher.get_opcodes():
         if kind == "equal":
-            yield "", "".join(ours[a:b])
+            yield "", _shortened("".join(ours[a:b]), first=a == 0, last=b == len(ours))
             continue
         if b > a:
             yield "del", "".join(ours[a:b])
         if d > c:
             yield "ins", "".join(theirs[c:d])
+
+
+def _shortened(text: str, *, first: bool, last: bool) -> str:
+    """What did not change, only beside what did."""
+    if len(text) <= 2 * NEAR:
+        return text
+    return ("" if first else text[:NEAR]) + " … " + ("" if last else text[-NEAR:])

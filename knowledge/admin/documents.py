@@ -132,6 +132,7 @@ class DocumentForm(forms.ModelForm):
     class Meta:
         model = Document
         fields = ("external_id",)
+        labels = {"tier": gettext_lazy("way of reading")}
 
     def clean_external_id(self) -> str:
         """The base is not in the form, so that nothing else would look."""

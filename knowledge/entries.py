@@ -27,7 +27,7 @@ CONTENT = ("question", "variants", "answer", "category", *SCOPE)
 BATCH = 500
 
 _END = re.compile(r"[\s?？!！.。,，;；:：~～…]+\Z")
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 _LINES = re.compile(r"\r\n?")
 
 

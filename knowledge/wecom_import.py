@@ -168,7 +168,8 @@ def _roles(messages: list[Message]) -> dict[str, str]:
         if message.sender not in people:
             role = _("Customer") if message.external else _("Colleague")
             counts[role] += 1
-            people[message.sender] = f"{role} {letters(counts[role])}"
+            # One word, as a name that is called.
+            people[message.sender] = f"{role}{letters(counts[role])}"
     return people
 
 
@@ -181,7 +182,7 @@ def _namer(people: dict[str, str]) -> Callable[[str], str]:
     def nameless(text: str) -> str:
         if names:
             text = known.sub(lambda match: f"\x00{people[match[0]]}", text)
-        return calls.sub(f"@{_('someone')}", text).replace("\x00", "")
+        return calls.sub("@" + _("someone"), text).replace("\x00", "")
 
     return nameless
 

@@ -165,7 +165,7 @@ class EntryAdmin(ByBase):
 
     @admin.display(description=gettext_lazy("answer"))
     def answered(self, entry: Entry) -> str:
-        return Truncator(entry.answer).chars(80)
+        return Truncator(entry.answer).chars(60)
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def status(self, entry: Entry) -> SafeString:

@@ -151,7 +151,7 @@ def test_a_curator_writes_edits_and_takes_back(admin_client, base):
     assert Document.objects.get().tags == ["a", "b"]
 
     page = admin_client.post(changed(one), form(one, answer="乙", _unpublish="1"), follow=True)
-    assert [message.level_tag for message in page.context["messages"]] == ["success"]
+    assert [str(message) for message in page.context["messages"]][-1].startswith("“")
     assert found(base, "reload") == []
 
 

@@ -106,10 +106,14 @@ class Watcher:
 
     def _run(self, source: int) -> None:
         row = Source.objects.filter(pk=source, enabled=True).first()
-        if row is not None:
-            tasks.refresh(row)
-            while running.run(source, seconds=10) and not self._stopping.is_set():
-                health.beat("watch")
+        if row is None:
+            return
+        broken_off = row.state == Source.State.RUNNING
+        tasks.refresh(row)
+        while running.run(source, seconds=10) and not self._stopping.is_set():
+            health.beat("watch")
+        if broken_off:  # it went on with what there was when it began
+            Source.objects.filter(pk=source).update(next_at=timezone.now())
 
     def _review(self) -> bool:
         """Find the folders to watch, look at those that are due; whether they are others."""

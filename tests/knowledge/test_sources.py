@@ -2,6 +2,7 @@
 
 import gzip
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.core.cache import cache
@@ -19,6 +20,11 @@ from tests.knowledge.web_server import Answer, page, web_server
 pytestmark = pytest.mark.django_db
 
 State = Source.State
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(web, "Fetcher", partial(web.Fetcher, sleep=lambda seconds: None))
 
 
 @pytest.fixture(autouse=True)
@@ -159,8 +165,7 @@ def test_what_vanished_is_retired_and_comes_back(base, site):
 
 
 @pytest.mark.parametrize("status", [500, 503, 403])
-def test_a_server_that_is_down_retires_nothing(base, site, status, monkeypatch):
-    monkeypatch.setattr(running.sources.web.Fetcher, "sleep", lambda self, seconds: None)
+def test_a_server_that_is_down_retires_nothing(base, site, status):
     site.put("/a", "标题", "这一页说明如何重启网关服务以及需要注意的事项。")
     page = source(base, "web", address=f"{site.url}/a")
     look(page)
@@ -489,19 +494,15 @@ def test_a_task_delivered_twice_looks_once(base, site):
 
 
 def test_a_server_that_does_not_answer_is_not_asked_for_every_page(base, docs, monkeypatch):
-    monkeypatch.setattr(web.Fetcher, "tries", 1)
+    monkeypatch.setattr(web, "Fetcher", partial(web.Fetcher, tries=1))
     paths = [f"/p{n}" for n in range(20)]
     docs.pages["/sitemap.xml"] = Answer(sitemap(*((docs.url + path, "") for path in paths)))
     for path in paths:
         docs.pages[path] = Answer("", 503)
-    monkeypatch.setattr(web, "Fetcher", lambda: real_fetcher(tries=1, sleep=lambda seconds: None))
     pages = source(base, "sitemap", address=f"{docs.url}/sitemap.xml")
     look(pages)
     assert sum(len(docs.asked(path)) for path in paths) == running.UNREACHABLE
     assert pages.state == State.FAILED and "503" in pages.error
-
-
-real_fetcher = web.Fetcher
 
 
 def test_runs_that_brought_nothing_are_kept_as_one(base, site):

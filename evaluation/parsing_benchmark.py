@@ -90,7 +90,9 @@ def run(parser: str, python: str, path: Path) -> dict[str, Any]:
     try:
         made: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        made = {"error": f"exit status {done.returncode}"}
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        reason = lines[-1].partition(": ")[2] if lines else ""
+        made = {"error": reason or f"exit status {done.returncode}"}
     return made
 
 

@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from chat import runner
-from chat.models import Turn
+from chat.models import Citation, Turn
+from knowledge.models import KnowledgeBase
 from opsdesk.diagnosis import Finding, Level
 from opsdesk.site import Panel, Row
 
+MONTH = timedelta(days=30)
 LATE = timedelta(minutes=2)  # a question that waits longer
 
 
@@ -43,6 +45,26 @@ def questions(request: HttpRequest) -> Panel | None:
             {"label": _("Nothing answers: is `serve` running?"), "value": "", "level": "error"}
         )
     return {"title": _("Questions of the last 24 hours"), "rows": rows}
+
+
+def asked_of(request: HttpRequest, base: KnowledgeBase) -> Panel | None:
+    """The last month's answers out of a base, and what of it none of them cited."""
+    since = timezone.now() - MONTH
+    cited = Citation.objects.filter(
+        document__knowledge_base=base, message__created_at__gte=since
+    ).aggregate(answers=Count("message", distinct=True), documents=Count("document", distinct=True))
+    asked = Turn.objects.filter(
+        conversation__knowledge_base=base, created_at__gte=since, status=Turn.Status.DONE
+    ).aggregate(all=Count("pk"), handed=Count("pk", filter=Q(outcome=Turn.Outcome.HANDOFF)))
+    there = base.documents.filter(current__isnull=False).count()
+    rows: list[Row] = [
+        {"label": _("answers that cite it"), "value": cited["answers"]},
+        {"label": _("questions to it alone"), "value": asked["all"]},
+        {"label": _("handed off of these"), "value": asked["handed"]},
+        {"label": _("documents cited"), "value": cited["documents"]},
+        {"label": _("documents never cited"), "value": max(0, there - cited["documents"])},
+    ]
+    return {"title": _("Questions of the last 30 days"), "rows": rows}
 
 
 def diagnose() -> Iterator[Finding]:

@@ -315,6 +315,8 @@ PROCESSES = {
     "turns": {"COMMAND": ["run_turns"], "CONNECTIONS": TURN_THREADS + 2},
     "watch": {"COMMAND": ["watch"], "CONNECTIONS": 1},
 }
+# On the page of a knowledge base: each `(request, base) -> opsdesk.site.Panel | None`.
+BASE_PANELS = ["chat.panels.asked_of"]
 # Whether someone waits for an answer, each `() -> bool`: reading documents gives way.
 BUSY = ["chat.turns.waiting"]
 # What `serve` does once, before the first administrator is made; each `() -> None`, idempotent.

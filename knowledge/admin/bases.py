@@ -4,15 +4,15 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from knowledge import uploading
-from knowledge.admin import finding
+from knowledge import overview, permissions, shipping, uploading
+from knowledge.admin import finding, transfers
 from knowledge.admin.parts import deleted, documents_link
 from knowledge.models import KnowledgeBase, Role, Status
 from knowledge.permissions import ByBase
@@ -32,6 +32,8 @@ class KnowledgeBaseAdmin(ByBase):
 
     base_path = "pk"
     inlines = [RoleInline]
+    change_list_template = "admin/knowledge/knowledgebase/change_list.html"
+    change_form_template = "admin/knowledge/knowledgebase/change_form.html"
     list_display = ["name", "slug", "audience", "documents", "chunks", "failed", "trial"]
     search_fields = ["name", "slug"]
     prepopulated_fields = {"slug": ["name"]}
@@ -60,6 +62,17 @@ class KnowledgeBaseAdmin(ByBase):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         return [
+            path("import/", view(transfers.import_view), name="knowledge_knowledgebase_import"),
+            path(
+                "<int:pk>/export/",
+                view(transfers.export_view),
+                name="knowledge_knowledgebase_export",
+            ),
+            path(
+                "<int:pk>/download/",
+                view(transfers.download_view),
+                name="knowledge_knowledgebase_download",
+            ),
             path("<int:pk>/try/", view(finding.try_view), name="knowledge_knowledgebase_try"),
             path(
                 "<int:pk>/missed/", view(finding.missed_view), name="knowledge_knowledgebase_missed"
@@ -86,6 +99,27 @@ class KnowledgeBaseAdmin(ByBase):
     def trial(self, base: KnowledgeBase) -> SafeString:
         url = reverse("admin:knowledge_knowledgebase_try", args=[base.pk])
         return format_html('<a href="{}">{}</a>', url, _("Try out"))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        base = self.get_object(request, object_id)
+        context, shipped = {}, {}
+        if base and self.has_view_permission(request, base):
+            shipped = shipping.state(shipping.export_key(base))
+            failures = list(overview.failures(base))
+            context = {
+                "panels": overview.panels(request, base),
+                "failures": failures,
+                "retriable": any(one.latest and one.latest.file for one in failures),
+                "may_change": permissions.may(request.user, "change", base),
+                "shipping": shipped,
+                "failed_shipping": shipped if shipped.get("state") == "failed" else {},
+                "exported": shipping.export_path(base).exists(),
+            }
+        context |= extra_context or {}
+        page = super().change_view(request, object_id, form_url, context)
+        return transfers.refreshed(page, shipped)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         return deleted(objs)

@@ -179,18 +179,18 @@ def history(document: Document, chunk_id: int | None = None) -> QuerySet[ChunkEd
 def open_edits(document: Document) -> set[int]:
     """Ids of the changes that can be undone, or done again, now: no later one that is in
     effect touched their passages."""
+    edits = document.edits.filter(revision=document.current_id).exclude(kind=Kind.LOST)
+    rows = _with_ids(edits).values_list("pk", "undone_at", "before_ids", "after_ids")
+    rows = [(pk, undone, set(before), set(after)) for pk, undone, before, after in rows]
+    involved = set().union(*(before | after for _, _, before, after in rows))
+    alive = set(Chunk.objects.filter(pk__in=involved).values_list("pk", flat=True))
     touched: set[int] = set()
     found = set()
-    alive = set(document.chunks.values_list("pk", flat=True))
-    rows = _with_ids(document.edits.filter(revision=document.current_id))
-    for pk, undone, before, after in rows.exclude(kind=Kind.LOST).values_list(
-        "pk", "undone_at", "before_ids", "after_ids"
-    ):
-        ids = {*before, *after}
-        if touched.isdisjoint(ids) and alive.issuperset(before if undone else after):
+    for pk, undone, before, after in rows:  # newest first
+        if touched.isdisjoint(before | after) and alive >= (before if undone else after):
             found.add(pk)
         if not undone:
-            touched |= ids
+            touched |= before | after
     return found
 
 

@@ -222,8 +222,8 @@ def tag(documents: QuerySet[Document], add: Sequence[str], remove: Sequence[str]
             kept = tuple(one for one in dict.fromkeys([*tags, *add]) if one not in remove)
             if kept != tuple(tags):
                 changed[kept].append(pk)
-        for tags, ids in changed.items():
-            _set(Document.objects.filter(pk__in=ids), tags=list(tags))
+        for named, ids in changed.items():
+            _set(Document.objects.filter(pk__in=ids), tags=list(named))
     return sum(map(len, changed.values()))
 
 

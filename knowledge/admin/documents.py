@@ -89,36 +89,34 @@ class ValidityFilter(admin.SimpleListFilter):
 class FactFilter(admin.SimpleListFilter):
     """By a field that is typed freely: the values there are."""
 
-    field: str
+    parameter_name: str
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        documents = model_admin.model.objects.filter(
-            knowledge_base__in=model_admin.own_bases(request, "view")
-        )
-        values = self.values(documents).order_by("value").values_list("value", flat=True)
-        return [(value, value) for value in values.distinct()[:FACTS]]
+        own = model_admin.own_bases(request, "view")
+        documents = Document.objects.filter(knowledge_base__in=own)
+        return [(value, value) for value in self.values(documents)[:FACTS]]
 
-    def values(self, documents: QuerySet[Document]) -> QuerySet[Document]:
-        return documents.exclude(**{self.field: ""}).annotate(value=F(self.field))
+    def values(self, documents: QuerySet[Document]) -> Any:
+        named = documents.exclude(**{self.parameter_name: ""}).order_by(self.parameter_name)
+        return named.values_list(self.parameter_name, flat=True).distinct()
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Document]) -> QuerySet[Document]:
-        return queryset.filter(**{self.field: self.value()}) if self.value() else queryset
+        return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset
 
 
 class ProductFilter(FactFilter):
     title = gettext_lazy("product")
-    parameter_name = field = "product"
+    parameter_name = "product"
 
 
 class TagFilter(FactFilter):
     title = gettext_lazy("tag")
     parameter_name = "tag"
-    field = "tags__contains"
 
-    def values(self, documents: QuerySet[Document]) -> QuerySet[Document]:
-        return documents.annotate(
-            value=Func(F("tags"), function="unnest", output_field=TextField())
-        )
+    def values(self, documents: QuerySet[Document]) -> Any:
+        each = Func(F("tags"), function="unnest", output_field=TextField())
+        tags = documents.annotate(named=each).values_list("named", flat=True)
+        return tags.order_by("named").distinct()
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Document]) -> QuerySet[Document]:
         return queryset.filter(tags__contains=[self.value()]) if self.value() else queryset

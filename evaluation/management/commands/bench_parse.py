@@ -25,7 +25,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--parsers", nargs="+", choices=benchmark.PARSERS, default=benchmark.PARSERS
         )
-        parser.add_argument("--only", default="*", metavar="GLOB", help="of the files' names")
+        parser.add_argument(
+            "--only", nargs="+", default=["*"], metavar="GLOB", help="of the files' names"
+        )
         parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -37,7 +39,7 @@ class Command(BaseCommand):
                 _("%(folder)s is not a folder of documents with a manifest: %(error)s")
                 % {"folder": folder, "error": error}
             ) from error
-        cases = [case for case in cases if fnmatch(case.path.name, options["only"])]
+        cases = [case for case in cases if any(fnmatch(case.path.name, g) for g in options["only"])]
         figures = {parser: self.measure(parser, cases) for parser in options["parsers"]}
         if options["json"]:
             text = json.dumps(figures, ensure_ascii=False, indent=1)

@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from knowledge import confidence, embedding, lexical, retrieval, scope, synonyms
+from knowledge import confidence, embedding, lexical, retrieval, scope, synonyms, terms
 from knowledge.models import Chunk, Document, KnowledgeBase, Status
 from knowledge.scope import EVERYTHING, Scope
 from opsdesk.errors import ModelError
@@ -261,7 +261,9 @@ def _lexical(
     held = asked.understood(passage)
     worth = asked.words()
     ordered = sorted(worth, key=lambda word: (-worth[word], word))
-    made.missing = [word for word in ordered if word not in held]
+    made.missing = [
+        word for word in ordered if word not in held and word not in terms.question_words()
+    ]
     rank = lexical.rank(asked, [base.pk], chunk.pk, within)
     facts = {
         "rank": rank,

@@ -74,6 +74,11 @@ VIEWS = {
     terms.UNIGRAMS: gettext_lazy("characters"),
     "terms": gettext_lazy("terms"),
 }
+TIMED = {
+    "words": gettext_lazy("words"),
+    "dense": gettext_lazy("meaning"),
+    "passages": gettext_lazy("passages"),
+}
 FEATURES = {
     "strength": gettext_lazy("strength of the best passage"),
     "coverage": gettext_lazy("words found"),
@@ -142,7 +147,7 @@ def _found(found: retrieval.Retrieval, top: int) -> dict[str, Any]:
         "threshold": settings.CONFIDENCE,
         "features": [(FEATURES[name], value) for name, value in features.items()],
         "applied": asked.groups if asked else (),
-        "timings": found.timings.items(),
+        "timings": [(TIMED[stage], took) for stage, took in found.timings.items()],
     }
 
 
@@ -267,7 +272,7 @@ def _diagnosis(made: missed.Diagnosis) -> dict[str, Any]:
         "steps": steps,
         "text": highlighted(made.chunk.text, hits) if made.chunk else "",
         "first": [one for one in first if not made.chunk or one.chunk_id != made.chunk.pk],
-        "lacking": [w for w in made.missing if w not in terms.question_words()][:8],
+        "lacking": made.missing[:8],
         "next_year": scope.today() + YEAR,
     }
 

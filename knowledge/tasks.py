@@ -6,12 +6,11 @@ that is being worked on from one whose worker was killed, without waiting for a 
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.utils import OperationalError
 from django.utils import timezone
@@ -21,6 +20,7 @@ from django_q.tasks import async_task
 
 from knowledge import describing, indexing, pacing, parsing
 from knowledge.models import Document, KnowledgeBase, Revision, Status
+from opsdesk import locking
 from opsdesk.errors import BoundaryError, Locked
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def process(revision_id: int) -> None:
 
     A long file takes several tasks, each goes on where the one before stopped.
     """
-    with _claim(revision_id) as claimed:
+    with locking.held(GROUP % revision_id) as claimed:
         if not claimed:
             return
         revision = Revision.objects.unfinished().filter(pk=revision_id).first()
@@ -87,7 +87,9 @@ def _attempt_together(first: Revision) -> None:
             .filter(document__knowledge_base=first.document.knowledge_base_id, pk__gt=first.pk)
             .order_by("pk")[: TOGETHER - 1]
         ):
-            if row.document_id not in documents and claims.enter_context(_claim(row.pk)):
+            if row.document_id in documents:
+                continue
+            if claims.enter_context(locking.held(GROUP % row.pk)):
                 documents[row.document_id] = row
         # An earlier delivery may have finished some before they were claimed.
         ids = [row.pk for row in documents.values()]
@@ -191,14 +193,14 @@ def sweep() -> int:
     """Queue again every unfinished revision that nobody works on and nothing queued; how many."""
     swept = 0
     with transaction.atomic():
-        if not _try_lock("pg_try_advisory_xact_lock", "sweep"):
+        if not locking.free("sweep"):
             return 0  # another worker is at it
         waiting = _waiting()
         for pk in (
             Revision.objects.unfinished().exclude(pk__in=waiting).values_list("pk", flat=True)
         ):
             # Taken only to look: it is free again when this transaction ends.
-            if _try_lock("pg_try_advisory_xact_lock", f"revision:{pk}"):
+            if locking.free(GROUP % pk):
                 enqueue(pk)
                 swept += 1
     if swept:
@@ -223,23 +225,6 @@ def _waiting() -> set[int]:
         ).iterator()
     )
     return {int(group.partition(":")[2]) for group in groups if group.startswith("revision:")}
-
-
-@contextmanager
-def _claim(revision_id: int) -> Iterator[bool]:
-    key = f"revision:{revision_id}"
-    claimed = _try_lock("pg_try_advisory_lock", key)
-    try:
-        yield claimed
-    finally:
-        if claimed and connection.connection and not connection.connection.closed:
-            _try_lock("pg_advisory_unlock", key)
-
-
-def _try_lock(function: str, key: str) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(hashtextextended(%s, 0))", [key])
-        return bool(cursor.fetchone()[0])
 
 
 def recount() -> None:

@@ -1,15 +1,17 @@
 """How fast much knowledge comes in, in how much memory, and how long answers take meanwhile."""
 
 import csv
+import math
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from opsdesk.processes import die_with_parent
 SEED = 20_000
 ASKED, IMPORTED = "bench-asked", "bench-imported"  # slugs
 POLL = 0.002  # seconds between looks for an answer
+WINDOW = 12.0  # seconds of importing before it is held for half as long
 SAMPLE = 0.5  # seconds between looks at memory
 COLUMNS = ["编号", "系统", "主机", "现象", "原因", "处理"]
 
@@ -178,9 +181,9 @@ def figures(times: Sequence[float]) -> dict[str, float]:
     ordered = [seconds * 1000 for seconds in times]
     return {
         "answers": len(ordered),
-        "p50 ms": percentile(ordered, 0.5),
-        "p95 ms": percentile(ordered, 0.95),
-        "most ms": max(ordered),
+        "p50 ms": _share(ordered, 0.5),
+        "p95 ms": _share(ordered, 0.95),
+        "most ms": max(ordered, default=math.nan),
     }
 
 
@@ -231,14 +234,13 @@ def measure(
         memory = Memory(worker=worker.pid, ingest=ingest.pid)
         memory.start()
         began = time.perf_counter()
-        during = asking.until(lambda: ingest.poll() is not None, pause)
-        seconds = time.perf_counter() - began
+        paused, during, rested = _alternating(asking, ingest, [worker, ingest], pause)
+        seconds = time.perf_counter() - began - rested
         _success(ingest, folder / "ingest.log")
         peak = memory.stop()
         after = asking.times(answers, pause)
         there = Revision.objects.filter(document__knowledge_base=target, status="ready")
         chunks = Chunk.objects.filter(knowledge_base=target)
-        idle = [*before, *after]
         return {
             "imported": {
                 "documents": there.count(),
@@ -249,11 +251,12 @@ def measure(
             },
             "peak": peak,
             "idle before": figures(before),
-            "during": figures(during),
+            "importing": figures(during),
+            "held, in between": figures(paused),
             "idle after": figures(after),
-            "p95 during / idle": {
-                "before and after": percentile(during, 0.95) / percentile(idle, 0.95),
-                "before": percentile(during, 0.95) / percentile(before, 0.95),
+            "p95, importing over": {
+                "held, in between": _ratio(during, paused),
+                "idle before and after": _ratio(during, [*before, *after]),
             },
             "answered": {
                 outcome or "unfinished": Turn.objects.filter(
@@ -262,6 +265,47 @@ def measure(
                 for outcome in Turn.Outcome.values
             },
         }
+
+
+def _alternating(
+    asking: Asking,
+    ingest: "subprocess.Popen[bytes]",
+    importing: list["subprocess.Popen[bytes]"],
+    pause: float,
+) -> tuple[list[float], list[float], float]:
+    """Answers while the import is held, answers while it goes on, and the seconds it was held.
+
+    In turns, so that what else the machine does weighs on both alike.
+    """
+    held, during, rested = [], [], 0.0
+    while ingest.poll() is None:
+        end = time.monotonic() + WINDOW
+        during += asking.until(lambda: ingest.poll() is not None or time.monotonic() > end, pause)  # noqa: B023
+        begun = time.perf_counter()
+        _signal(importing, signal.SIGSTOP)
+        try:
+            end = time.monotonic() + WINDOW / 2
+            asking.seconds()  # what was under way in the database ends
+            held += asking.until(lambda: time.monotonic() > end, pause)  # noqa: B023
+        finally:
+            _signal(importing, signal.SIGCONT)
+        rested += time.perf_counter() - begun
+    return held, during, rested
+
+
+def _signal(sessions: list["subprocess.Popen[bytes]"], number: signal.Signals) -> None:
+    for running in sessions:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, number)
+
+
+def _ratio(some: Sequence[float], others: Sequence[float]) -> float:
+    return _share(some, 0.95) / _share(others, 0.95)
+
+
+def _share(times: Sequence[float], share: float) -> float:
+    value = percentile(times, share)
+    return math.nan if value is None else value
 
 
 def _ingest(folder: Path, base: KnowledgeBase) -> list[str]:

@@ -32,6 +32,11 @@ class DocumentSerializer(serializers.ModelSerializer[Document]):
     error = serializers.CharField(
         source="latest.error", default="", help_text=_("Why it failed, a sentence for a person.")
     )
+    locked = serializers.BooleanField(
+        source="latest.locked",
+        default=False,
+        help_text=_("Whether the file has a password; send it again with `password`."),
+    )
     pages = serializers.IntegerField(
         source="latest.pages",
         default=None,
@@ -61,6 +66,7 @@ class DocumentSerializer(serializers.ModelSerializer[Document]):
             "stage",
             "progress",
             "error",
+            "locked",
             "pages",
             "chunks",
             "answering",
@@ -87,6 +93,13 @@ class UploadSerializer(serializers.Serializer[Document]):
         required=False,
         max_length=500,
         help_text=_("Your own name for the document; uploading it again replaces it."),
+    )
+    password = serializers.CharField(
+        required=False,
+        write_only=True,
+        max_length=255,
+        trim_whitespace=False,
+        help_text=_("Opens the file, where it has one."),
     )
 
     def validate_file(self, file: Any) -> Any:

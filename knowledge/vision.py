@@ -71,7 +71,7 @@ class VisionModel:
         except openai.APIStatusError as error:
             raise ModelError(
                 _("The vision model refused with status %(status)d: %(text)s")
-                % {"status": error.status_code, "text": str(error.message)[:200]},
+                % {"status": error.status_code, "text": _reason(error)[:200]},
                 permanent=error.status_code not in PASSING and error.status_code < 500,
             ) from error
         except (openai.OpenAIError, ValueError) as error:
@@ -98,6 +98,11 @@ def _messages(picture: Picture) -> list[dict[str, Any]]:
             ],
         },
     ]
+
+
+def _reason(error: Any) -> str:
+    said = error.body.get("message") if isinstance(error.body, dict) else None
+    return str(said or error.message)
 
 
 def _checked(answer: Any) -> str:

@@ -64,7 +64,7 @@ WARNINGS = {
         "Open the file in Excel and save it."
     ),
     "ocr_stopped": _("Text recognition ran out of time after %(detail)s pages."),
-    "tier_missed": _("Read without MinerU (%(detail)s)."),
+    "tier_missed": _("Read without MinerU: %(detail)s."),
     "attachments_unread": _("Attachments that were not read: %(detail)s."),
     "broken_pages": _("Pages that could not be read: %(detail)s."),
 }

@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
-from knowledge import describing, indexing, retrieval, tasks, uploading, vision
+from knowledge import describing, indexing, parsing, retrieval, tasks, uploading, vision
 from knowledge.models import Attachment, Chunk, Document, KnowledgeBase, Revision
 from knowledge.parsing.document import Asset, Block, ParsedDocument
 from opsdesk import locking
@@ -78,7 +78,7 @@ class TestTheModel:
 # --- documents ---------------------------------------------------------------------
 
 
-def parsed(*pictures):
+def drawn(*pictures):
     blocks, assets = [Block("heading", "架构", level=1), Block("paragraph", "如图所示。")], []
     for index, data in enumerate(pictures):
         size = {DOT: (20, 20), RULE: (1200, 50)}.get(data, (240, 120))
@@ -93,7 +93,7 @@ def revise(base, content, *pictures):
     added = uploading.add(
         base, file=ContentFile(content), name="a.md", external_id="a", approved=True
     )
-    indexing.put(added.revision, parsed(*pictures))
+    indexing.put(added.revision, drawn(*pictures))
     revision = Revision.objects.get(pk=added.revision.pk)
     describing.begin(revision)
     return revision
@@ -164,7 +164,7 @@ def test_a_replacement_keeps_what_is_known_of_the_same_picture(server, base, rev
 
 def test_reading_it_again_keeps_the_descriptions(server, base, revision):
     describing.describe(revision.pk)
-    indexing.put(revision, parsed(BLUE, GREEN))
+    indexing.put(revision, drawn(BLUE, GREEN))
     describing.begin(revision)
     first, second = revision.attachments.order_by("position")[:2]
     assert first.description == words(BLUE) and second.description == words(GREEN)
@@ -245,13 +245,14 @@ def test_a_document_that_goes_meanwhile_is_no_error(server, base, revision, monk
     assert not Attachment.objects.exists()
 
 
-def test_an_upload_gets_to_the_model(server, base, tmp_path):
-    files.docx(tmp_path / "a.docx")
-    data = ContentFile((tmp_path / "a.docx").read_bytes())
-    document = uploading.add(base, file=data, name="a.docx", approved=True).document
+def test_what_is_read_gets_to_the_model(server, base, monkeypatch):
+    monkeypatch.setattr(parsing, "parse", lambda *args, **options: drawn(BLUE))
+    data = ContentFile(b"%PDF-1.7")
+    document = uploading.add(base, file=data, name="a.pdf", approved=True).document
     tasks.process(document.latest_id)
+    assert queued() == [(document.latest_id,)]
     describing.describe(document.latest_id)
-    assert "架构图" in "\n".join(Chunk.objects.values_list("text", flat=True))
+    assert words(BLUE) in Chunk.objects.get().text
 
 
 def test_the_page_shows_progress_and_tries_again(server, admin_client, client, revision):

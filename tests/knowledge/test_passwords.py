@@ -4,6 +4,7 @@ import io
 import json
 from io import StringIO
 
+import docx
 import msoffcrypto
 import pytest
 from django.core.files.base import ContentFile
@@ -16,6 +17,7 @@ from knowledge import pages, tasks, uploading
 from knowledge.models import Chunk, Document, KnowledgeBase, Revision, Status
 from tests.knowledge.parsing import files
 from tests.knowledge.test_admin import staff
+from tests.knowledge.test_api import client
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "Über-geheim 密码"
@@ -35,10 +37,11 @@ def base():
 def locked(tmp_path_factory):
     """A Word file and a PDF that open with PASSWORD."""
     folder = tmp_path_factory.mktemp("locked")
-    files.docx(folder / "plain.docx")
-    with (folder / "plain.docx").open("rb") as plain:
-        sealed = io.BytesIO()
-        msoffcrypto.OfficeFile(plain).encrypt(PASSWORD, sealed)
+    plain, sealed = io.BytesIO(), io.BytesIO()
+    word = docx.Document()
+    word.add_paragraph("全站不可用时，先切换主库。")
+    word.save(plain)
+    msoffcrypto.OfficeFile(plain).encrypt(PASSWORD, sealed)
     files.pdf(folder / "a.pdf", [["主从切换步骤"]], password="1234")
     return {"docx": sealed.getvalue(), "pdf": (folder / "a.pdf").read_bytes()}
 
@@ -65,8 +68,6 @@ def test_a_locked_file_is_kept_until_its_password_comes(base, locked):
     revision = read(document)
     assert (revision.status, revision.opened_with) == (Status.READY, PASSWORD)
     assert Chunk.objects.filter(text__contains="全站不可用").exists()
-    assert uploading.retry(document)  # it stays readable
-    assert read(document).status == Status.READY
 
 
 def test_a_password_that_comes_with_the_file_opens_it(base, locked):
@@ -145,3 +146,17 @@ def test_the_command_takes_it_from_a_pipe(locked, tmp_path, monkeypatch):
     out = StringIO()
     call_command("parse", tmp_path / "a.pdf", "--password", stdout=out)
     assert "主从切换" in out.getvalue()
+
+
+def test_the_api_takes_it_and_never_tells_it(base, locked):
+    writer = client("add_document", "view_document")
+    address = "/api/v1/documents/"
+    order = {"knowledge_base": "ops", "file": SimpleUploadedFile("a.pdf", locked["pdf"])}
+    first = writer.post(address, order)
+    read(Document.objects.get())
+    told = writer.get(f"{address}{first.json()['id']}/").json()
+    assert (told["status"], told["locked"]) == ("failed", True)
+    order = {**order, "file": SimpleUploadedFile("a.pdf", locked["pdf"]), "password": "1234"}
+    again = writer.post(address, order)
+    assert again.json()["id"] == first.json()["id"] and "1234" not in again.content.decode()
+    assert read(Document.objects.get()).status == Status.READY

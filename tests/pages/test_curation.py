@@ -62,11 +62,19 @@ def make(media_type="application/pdf"):
     return document
 
 
+@pytest.fixture(scope="module")
+def running(django_db_setup, django_db_blocker, tmp_path_factory):
+    """The server, once for all of these tests."""
+    home = tmp_path_factory.mktemp("home")
+    with django_db_blocker.unblock(), server(home) as url:
+        yield home, url
+
+
 @pytest.fixture
-def site(tmp_path):
-    home = tmp_path / "home"
+def site(running, transactional_db):
+    home, url = running
     user = User.objects.create_superuser("lin", first_name="林岚")
-    with override_settings(MEDIA_ROOT=home / "files"), server(home) as url:
+    with override_settings(MEDIA_ROOT=home / "files"):
         yield url, user
 
 

@@ -23,6 +23,7 @@ from knowledge.parsing.parts import WHOLE, Part
 from knowledge.parsing.unreadable import Unfinished, Unreadable
 
 TICKET = "mineru"  # the part that keeps the number of a job, so that a killed worker finds it
+MISSED = "missed"  # the part that keeps why the file is read natively all the same
 ENDED = {"completed", "partial", "failed", "canceled"}
 PASSING = {408, 409, 425, 429}  # refusals that may pass, besides all of 5xx
 MAX_RESULT = 512 * 1024**2

@@ -19,6 +19,7 @@ from knowledge.parsing import (
 )
 from knowledge.parsing.document import ParsedDocument
 from knowledge.parsing.job import Job
+from knowledge.parsing.parts import PLAN, Part
 from knowledge.parsing.unreadable import Reason, Unreadable
 from opsdesk.errors import Locked, ParseError
 
@@ -129,20 +130,25 @@ def _parse(
 def _by_tier(
     path: Path, kind: str, password: str | None, job: Job, *, tier: str, insist: bool
 ) -> ParsedDocument:
-    """Where the tier cannot be had, natively, with a warning; unless it may be had later."""
-    if tier == NATIVE or not mineru.reads(kind):
-        return job.read(path, kind, password)
-    try:
-        if password:
-            raise mineru.Refused(_now("the file has a password"), passing=False)
-        return mineru.parse(path, kind, tier, job)
-    except mineru.Refused as refusal:
-        if refusal.passing and insist:
-            message = _now("MinerU: %(reason)s. It will be tried again.") % {"reason": refusal}
-            raise ParseError(message, permanent=False) from refusal
-        parsed = job.read(path, kind, password)
-        parsed.warnings.insert(0, f"tier_missed:{tier}: {refusal}")
-        return parsed
+    """Where the tier cannot be had, natively, with a warning; unless it may be had later.
+
+    A long file that was begun natively is finished so, whatever its tier has become.
+    """
+    if tier != NATIVE and mineru.reads(kind) and not {mineru.MISSED, PLAN} & job.done.keys():
+        try:
+            if password:
+                raise mineru.Refused(_now("the file has a password"), passing=False)
+            return mineru.parse(path, kind, tier, job)
+        except mineru.Refused as refusal:
+            if refusal.passing and insist:
+                message = _now("MinerU: %(reason)s. It will be tried again.") % {"reason": refusal}
+                raise ParseError(message, permanent=False) from refusal
+            missed = ParsedDocument(warnings=[f"tier_missed:{tier}: {refusal}"])
+            job.keep(Part(mineru.MISSED, missed))
+    parsed = job.read(path, kind, password)
+    if mineru.MISSED in job.done:
+        parsed.warnings[:0] = job.done[mineru.MISSED].parsed.warnings
+    return parsed
 
 
 def _read_pictures(parsed: ParsedDocument, kind: str, job: Job) -> None:

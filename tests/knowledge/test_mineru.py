@@ -57,9 +57,8 @@ def test_a_file_the_server_knows_is_not_sent_again(server, original):
     assert [method for method, *_ in server.requests].count("PUT") == 1
 
 
-@pytest.mark.parametrize("trouble", [503, 429, "hang up"])
-def test_a_passing_trouble_is_tried_again(server, original, trouble):
-    server.script = [trouble, "", trouble]
+def test_a_passing_trouble_is_tried_again(server, original):
+    server.script = [503, "", 429, "hang up", "", 500]
     assert read(original).parser.startswith("MinerU")
 
 
@@ -79,6 +78,19 @@ def test_a_server_that_is_down_is_waited_for_and_then_done_without(settings, ori
     parsed = read(original, insist=False)
     assert "自己读到的文字" in parsed.blocks[0].text
     assert len(parsed.warnings) == 1 and "MinerU" in parsed.warnings[0]
+
+
+class Kept(dict):
+    load = dict.copy
+    save = dict.__setitem__
+
+
+def test_what_was_begun_natively_is_finished_so(server, original):
+    store = Kept()
+    server.script = [400]
+    first = read(original, store=store)
+    again = read(original, store=store)  # of a long file, whose time was over in between
+    assert again.warnings == first.warnings != [] and len(server.requests) == 1
 
 
 @pytest.mark.parametrize("spoil", ["failed job", "bad zip", "unauthorised"])

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import watchfiles
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -142,11 +143,21 @@ def _present(folders: Iterable[Path]) -> dict[Path, tuple[int, int]]:
     return present
 
 
+def _leave_behind(source: Source) -> None:
+    """The inbox of another machine, whose backup was restored here: its documents stay, as if
+    somebody had uploaded them, and the folder begins anew."""
+    source.documents.update(source=None)
+    source.delete()
+
+
 def _open_inboxes() -> None:
     """A folder in the inbox, and the source that watches it, for each base that has none.
 
     A folder that is gone is never made anew: an empty one would say that all its files are gone.
     """
+    for source in Source.objects.filter(memory__inbox=True):
+        if not Path(source.options["path"]).is_relative_to(settings.INBOX):
+            _leave_behind(source)
     for base in KnowledgeBase.objects.exclude(sources__memory__inbox=True):
         folder = drop_folder(base)
         try:

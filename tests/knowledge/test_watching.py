@@ -209,6 +209,18 @@ def test_each_base_has_an_inbox_that_is_never_made_anew(base, settings):
     assert not path.exists() and Source.objects.count() == 1
 
 
+def test_a_restored_inbox_begins_anew_beside_its_documents(watched, inbox, settings, tmp_path):
+    Source.objects.update(memory={"inbox": True})
+    (inbox / "a.md").write_text("# a\n\na\n")
+    look(watched)
+    settings.INBOX = tmp_path / "elsewhere"
+    watching._open_inboxes()
+    source = Source.objects.get()
+    assert source.options == {"path": str(tmp_path / "elsewhere" / "ops")}
+    look(source)
+    assert there() == ["a"] and Document.objects.get().source is None
+
+
 def watch(home):
     return started(home, "worker", "manage.py", "watch")
 

@@ -22,7 +22,8 @@ def test_only_one_holds_a_home(tmp_path):
 
 def test_only_clusters_have_a_queue():
     queues = {child.name: child.queue for child in processes.configured()}
-    assert queues == {"web": None, "worker": "opsdesk", "short": "short", "turns": None}
+    queued = {name: queue for name, queue in queues.items() if queue}
+    assert queued == {"worker": "opsdesk", "short": "short"} and len(queues) > len(queued)
 
 
 @pytest.mark.django_db

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from typing import Any
 
-MOST = 200_000  # messages of a file
+MOST = 100_000  # messages of a file
 LONGEST = 4000  # characters of a message
 EXTERNAL = ("wm", "wo")  # ids of people outside the company begin so
 
@@ -240,7 +240,8 @@ def transcript(text: str, zone: tzinfo, room: str = "") -> Conversations:
 
 def table(rows: Iterable[tuple[int, list[str]]], zone: tzinfo) -> Conversations | None:
     """Rows of a sheet, numbered; None when its header does not name time, sender and content."""
-    found, columns = Conversations(), {}
+    found = Conversations()
+    columns: dict[str, int] = {}
     held = []
     for number, cells in rows:
         if not columns:

@@ -129,12 +129,14 @@ def _found(found: retrieval.Retrieval, top: int) -> dict[str, Any]:
     asked = found.asked
     ids = [passage.chunk_id for passage in found.passages[:top]]
     parts = lexical.by_view(asked, ids) if asked and ids else {}
+    groups = asked.groups if asked else ()
+    said = [word for group in groups for word in (group.written, *group.others)]
     rows = [
         {
             "passage": passage,
             "stages": _stages(found, passage, parts.get(passage.chunk_id, {})),
-            "text": highlighted(passage.text, passage.hits),
-            "question": highlighted(passage.question, passage.hits),
+            "text": highlighted(passage.text, [*passage.hits, *said]),
+            "question": highlighted(passage.question, [*passage.hits, *said]),
         }
         for passage in found.passages[:top]
     ]
@@ -146,7 +148,7 @@ def _found(found: retrieval.Retrieval, top: int) -> dict[str, Any]:
         "sure": found.confidence >= settings.CONFIDENCE,
         "threshold": settings.CONFIDENCE,
         "features": [(FEATURES[name], value) for name, value in features.items()],
-        "applied": asked.groups if asked else (),
+        "applied": groups,
         "timings": [(TIMED[stage], took) for stage, took in found.timings.items()],
     }
 
@@ -172,8 +174,10 @@ def _stages(
 
 
 def highlighted(text: str, words: Iterable[str]) -> SafeString:
-    """`text` escaped, with `words` marked wherever they stand as whole words."""
+    """`text` escaped, with `words` marked wherever they stand as whole words; single characters
+    only if there is nothing longer."""
     telling = [word for word in words if word not in terms.question_words()]
+    telling = [word for word in telling if len(word) > 1] or telling
     if not telling:
         return conditional_escape(text)
     letter = terms.LETTER

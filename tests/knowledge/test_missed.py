@@ -258,7 +258,7 @@ def test_a_trial_shows_the_stages(admin_client, base, document):
     assert stage["rank"] == 1
     assert stage["score"] == pytest.approx(sum(part for _, part in stage["parts"]), rel=1e-4)
     html = page.content.decode()
-    assert "<mark>堡垒</mark>" in html
+    assert "<mark>堡垒机</mark>" in html
     assert "跳板机 → 堡垒机" in html
     assert admin_client.get(url("try", base), {"q": "跳板机", "product": "x"}).status_code == 200
     assert not admin_client.get(url("try", base), {"q": "龘"}).context["rows"]
@@ -266,5 +266,6 @@ def test_a_trial_shows_the_stages(admin_client, base, document):
 
 def test_words_are_marked_and_everything_else_is_escaped():
     assert highlighted("<b>nginx</b> nginxx 磁盘", ["nginx", "磁盘", "b"]) == (
-        "&lt;<mark>b</mark>&gt;<mark>nginx</mark>&lt;/<mark>b</mark>&gt; nginxx <mark>磁盘</mark>"
+        "&lt;b&gt;<mark>nginx</mark>&lt;/b&gt; nginxx <mark>磁盘</mark>"
     )
+    assert highlighted("磁 & b", ["磁"]) == "<mark>磁</mark> &amp; b"

@@ -25,7 +25,7 @@ class Transport(httpx.HTTPTransport):
     """httpx's own, but it connects only where it may, and not for longer than until `deadline`."""
 
     def __init__(self) -> None:
-        super().__init__(trust_env=False)
+        super().__init__()  # with SSL_CERT_FILE, for the certificates of an intranet
         self.guard = Guard()
         # httpx has no parameter for it; the pool reads it when it opens a connection.
         self._pool._network_backend = self.guard  # type: ignore[attr-defined]

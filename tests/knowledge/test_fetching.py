@@ -2,9 +2,14 @@
 
 import gzip
 import socket
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.cache import cache
 
 from knowledge.sources import addresses
@@ -135,6 +140,49 @@ def test_a_name_that_resolves_to_something_else_the_second_time_gains_nothing(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: both)
     with pytest.raises(FetchError):
         fetcher.get("http://both.example/", robots=False)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A file with the key and certificate of wiki.test, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "wiki.test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("wiki.test")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain
+    ) + certificate.public_bytes(serialization.Encoding.PEM)
+    path = tmp_path / "wiki.pem"
+    path.write_bytes(pem)
+    return path
+
+
+def test_a_checked_address_is_greeted_by_its_name(site, settings, monkeypatch, certificate):
+    """Pinned to an address, the connection still names the host: in TLS, and in its check."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    greeted = []
+    context.sni_callback = lambda sock, name, context: greeted.append(name)
+    site.socket = context.wrap_socket(site.socket, server_side=True)
+    site.pages["/"] = Answer("hello")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *args, **kwargs: real("127.0.0.1", *args, **kwargs)
+    )
+    address = f"https://wiki.test:{site.server_port}/"
+    with Fetcher(tries=1) as fetcher:
+        assert body(fetcher.get(address, robots=False)) == b"hello"
+        with pytest.raises(FetchError, match="certificate"):
+            fetcher.get(address.replace("wiki.test", "other.test"), robots=False)
+    assert greeted == ["wiki.test", "other.test"]
 
 
 def test_what_did_not_change_is_not_sent_again(site, fetcher):

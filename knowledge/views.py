@@ -60,8 +60,14 @@ def revision(request: HttpRequest, pk: int) -> JsonResponse:
             "page_names": pages.names(row),
             "blocks": pages.BLOCKS,  # on a page of a format that has none
             "original": reverse("revision-original", args=[pk]) if row.file else None,
+            "address": _address(row.document.url),
         }
     )
+
+
+def _address(url: str) -> str | None:
+    """Where readers find it themselves; whoever uploads may say anything."""
+    return url if url.startswith(("https://", "http://")) else None
 
 
 @require_safe

@@ -25,6 +25,7 @@ export class Drawer {
     this.part(".locator").textContent = place(citation);
     this.part(".pager").hidden = true;
     this.part(".original").hidden = true;
+    this.part(".address").hidden = true;
     this.sheet.replaceChildren();
     this.sheet.ariaBusy = true;
     if (!this.dialog.open) this.dialog.showModal();
@@ -34,6 +35,8 @@ export class Drawer {
     this.#original = await answer.json();
     this.part(".original").href = this.#original.original;
     this.part(".original").hidden = false;
+    if (this.#original.address) this.part(".address").href = this.#original.address;
+    this.part(".address").hidden = !this.#original.address;
     this.part(".pager").hidden = this.#original.pages <= 1;
     await this.#turn(this.#home());
   }

@@ -75,6 +75,19 @@ def test_an_original_is_a_download_and_never_a_page_of_ours(client, base):
     assert "private" in response["Cache-Control"]
 
 
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("https://docs.example.com/a", "https://docs.example.com/a"),
+        ("", None),
+        ("javascript:alert(1)", None),
+    ],
+)
+def test_a_page_of_the_web_leads_back_to_it(client, base, url, address):
+    revision = parsed(add(base, url=url), Block("paragraph", "甲"))
+    assert client.get(f"/revisions/{revision.pk}/").json()["address"] == address
+
+
 def test_a_page_of_a_pdf_is_a_picture(client, base, files):
     revision = parsed(add(base, pdf(), "a.pdf"), Block("paragraph", "page 1", page=1), pages=2)
     facts = client.get(f"/revisions/{revision.pk}/").json()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from knowledge.parsing import (
@@ -137,11 +137,13 @@ def _by_tier(
     if tier != NATIVE and mineru.reads(kind) and not {mineru.MISSED, PLAN} & job.done.keys():
         try:
             if password:
-                raise mineru.Refused(_now("the file has a password"), passing=False)
+                raise mineru.Refused(gettext("the file has a password"), passing=False)
             return mineru.parse(path, kind, tier, job)
         except mineru.Refused as refusal:
             if refusal.passing and insist:
-                message = _now("MinerU: %(reason)s. It will be tried again.") % {"reason": refusal}
+                message = gettext("MinerU: %(reason)s. It will be tried again.") % {
+                    "reason": refusal
+                }
                 raise ParseError(message, permanent=False) from refusal
             missed = ParsedDocument(warnings=[f"tier_missed:{tier}: {refusal}"])
             job.keep(Part(mineru.MISSED, missed))

@@ -240,7 +240,8 @@ def _index(entries: Sequence[Entry], undo: ExitStack) -> None:
 def _documents(entries: Sequence[Entry]) -> dict[int, Document]:
     """The document of each entry by the entry's id, made or brought up to date."""
     ids = [entry.document_id for entry in entries if entry.document_id]
-    known = Document.objects.select_for_update(of=("self",)).order_by("pk").in_bulk(ids)
+    held = Document.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
+    known = held.in_bulk(ids)  # a weak lock: answers that cite them go on
     documents = {}
     for entry in entries:
         document = known.get(entry.document_id or 0) or Document(

@@ -332,6 +332,7 @@ class DocumentAdmin(ByBase):
         expires = document.expires_on
         return {
             "document": document,
+            "show_save_and_add_another": False,  # adding is uploading
             "state": self.state(document),
             "chunks": self.passages(document),
             "counts": document.chunks.aggregate(

@@ -44,7 +44,8 @@ class UploadForm(forms.Form):
         label=_("Files"),
         help_text=_(
             "PDF, Word, PowerPoint, Excel, CSV, HTML, RTF, OpenDocument, EPUB, e-mail (EML, "
-            "MSG), Markdown, text, pictures. A zip file is unpacked: each file in it becomes a document."
+            "MSG), Markdown, text, pictures. A zip file is unpacked: each file in it becomes a "
+            "document."
         ),
     )
     password = forms.CharField(

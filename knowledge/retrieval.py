@@ -71,6 +71,13 @@ class Retrieval:
     # Chunks as each stage ordered them: "words", "dense", and "fused", the order that counts.
     order: dict[str, list[int]] = field(default_factory=dict, repr=False)
 
+    @property
+    def other_words(self) -> list[str]:
+        """What counts beside the words of the question: other words for its terms."""
+        return [
+            word for group in (self.asked.groups if self.asked else ()) for word in group.others
+        ]
+
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()

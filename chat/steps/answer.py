@@ -54,7 +54,9 @@ def _generate(turn: TurnState, passages: list[Passage], model: Any) -> TurnState
 
 
 def _extract(turn: TurnState, passages: list[Passage], mode: str) -> TurnState:
-    extract = extractive.extract(turn.query, passages)
+    assert turn.retrieval is not None  # noqa: S101
+    meant = " ".join([turn.query, *turn.retrieval.other_words])
+    extract = extractive.extract(meant, passages)
     turn.mode, turn.sources = mode, extract.sources
     turn.emit("delta", text=extract.text)
     return _say(turn, extract.text)

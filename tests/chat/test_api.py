@@ -10,7 +10,8 @@ from django.test import AsyncClient, Client
 
 from chat import api, asking, runner
 from chat.models import Conversation, Turn
-from knowledge.models import Document
+from knowledge import synonyms
+from knowledge.models import Document, Term
 from opsdesk import health
 from opsdesk.models import ApiToken
 
@@ -77,6 +78,14 @@ def test_a_question_keeps_to_its_scope(base, ask):
     outside = ask(knowledge_base="ops", question=question, product="CRM").json()
     assert "/data/backup" not in outside["answer"]
     assert Turn.objects.latest("pk").trace["scope"]["product"] == "CRM"
+
+
+def test_a_question_in_other_words_is_answered(base, ask):
+    Term.objects.create(knowledge_base=base, canonical="哨兵", variants=["sentinel"])
+    synonyms.changed([base.pk])
+    body = ask(knowledge_base="ops", question="sentinel 故障转移的超时参数").json()
+    assert body["state"] == "answered"
+    assert "failover-timeout" in body["answer"]
 
 
 def test_asking_back_and_going_on_in_the_conversation(base, ask):

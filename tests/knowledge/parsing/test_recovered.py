@@ -2,7 +2,8 @@
 
 import pytest
 
-from knowledge.parsing import embedded, parse
+from knowledge.parsing import captions, embedded, parse
+from knowledge.parsing import tables as html_tables
 from knowledge.parsing.rendering import to_markdown
 from opsdesk.errors import ParseError
 from tests.knowledge.parsing import files, office_files
@@ -117,6 +118,13 @@ def test_web_page(tmp_path):
     # Menus and margins are kept, and not searched.
     hidden = " ".join(block.text for block in parsed.blocks if block.hidden)
     assert "首页" in hidden and "版权所有" in hidden
+
+
+def test_a_photo_in_a_form_is_no_header():
+    rows = "<tr><td>姓名</td><td>王工</td><td rowspan='5'>照片</td></tr>"
+    rows += "<tr><td>电话</td><td>1</td></tr>" * 4
+    assert html_tables.read(f"<table>{rows}</table>").header_rows == 1
+    assert captions.number("图表 2：每月告警") == "图表 2"
 
 
 def test_an_attached_file_is_unwrapped():

@@ -4,6 +4,7 @@ Runs in the parsing subprocess only.
 """
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 from statistics import mean, median
@@ -20,7 +21,7 @@ from knowledge.parsing.layout import Line
 
 # Pixels of the longer side in which lines are looked for: a page at 200 dpi bears to be made
 # smaller, the small letters of a screenshot do not.
-PAGE = 1280
+PAGE = 960
 PICTURE = 1920
 SURE = 0.6  # of the recogniser; below it are patterns that are no letters
 # A page read the wrong way round: its lines stand on end, or the recogniser is at a loss.
@@ -28,6 +29,9 @@ ON_END = 0.6  # of the lines
 AT_A_LOSS = 0.8
 STRAIGHT = 0.15  # degrees; a page that is turned by more is read along its lines
 CROOKED = 8.0  # degrees; more is a drawing, not a page that slipped
+
+_WIDE = dict(zip(":;,!?", "：；，！？", strict=True))
+_NARROW = re.compile(r"(?<=[\u4e00-\u9fff])[:;,!?](?=[\u4e00-\u9fff]|$)")
 
 
 @cache
@@ -89,10 +93,15 @@ def _read(pixels: numpy.ndarray, side: int) -> list[Found]:
     if found.boxes is None or found.txts is None:
         return []
     return [
-        Found(text.strip(), numpy.asarray(corners), float(score))
+        Found(_full_width(text.strip()), numpy.asarray(corners), float(score))
         for corners, text, score in zip(found.boxes, found.txts, found.scores, strict=True)
         if text.strip()
     ]
+
+
+def _full_width(text: str) -> str:
+    """The recogniser hardly tells the two widths of a sign apart; in Chinese it is the wide one."""
+    return _NARROW.sub(lambda sign: _WIDE[sign[0]], text)
 
 
 def _on_end(line: Found) -> bool:
@@ -148,7 +157,7 @@ def _cut(pixels: numpy.ndarray, grid: ruled.Grid, line: Line, side: int) -> list
         read = _engine(side)(numpy.ascontiguousarray(crop), use_det=False, use_rec=True)
         for text, score in zip(read.txts or (), read.scores or (), strict=True):
             if text.strip() and score >= SURE:
-                pieces.append(Line(text.strip(), left, line.top, right, line.bottom))
+                pieces.append(Line(_full_width(text.strip()), left, line.top, right, line.bottom))
     return pieces
 
 

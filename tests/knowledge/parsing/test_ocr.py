@@ -41,7 +41,7 @@ def scans(path, *images):
 def test_columns_under_a_title_and_a_ruled_table(tmp_path):
     left = ["左栏第一行说的是网络设备", "左栏第二行说的是交换机了", "左栏第三行到此为止。"]
     right = ["右栏第一行说的是数据库呢", "右栏第二行说的是主从切换", "右栏第三行到此为止。"]
-    texts = [(200, 20, "运维值班手册通栏标题在最上方")]
+    texts = [(200, 20, "运维值班手册：通栏标题在最上方")]
     for row in range(3):
         texts += [(40, 80 + 40 * row, left[row]), (500, 80 + 40 * row, right[row])]
     rules = [(40, y, 860, y) for y in (260, 320, 440)]
@@ -53,7 +53,7 @@ def test_columns_under_a_title_and_a_ruled_table(tmp_path):
     scans(path, page(texts + cells, rules).rotate(180))
     parsed = parse(path, path.name)
     title, first, second, table = parsed.blocks
-    assert title.text == "运维值班手册通栏标题在最上方"
+    assert title.text == "运维值班手册：通栏标题在最上方"
     assert (first.text, second.text) == ("".join(left), "".join(right))
     assert table.rows == [
         ["级别", "现象", "时限"],

@@ -100,7 +100,7 @@ def passages(base: KnowledgeBase) -> Panel:
         rows.append({"label": _("with vectors"), "value": value, "level": level})
     else:
         rows.append({"label": _("with vectors"), "value": _("no embedder")})
-    return {"title": _("Passages"), "rows": rows}
+    return {"title": _("Chunks"), "rows": rows}
 
 
 def others(base: KnowledgeBase) -> Panel:

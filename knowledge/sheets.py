@@ -7,38 +7,24 @@ without a change.
 
 import csv
 import io
-import logging
 import re
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path, PurePath
-from tempfile import NamedTemporaryFile
 from typing import Any
 
-from django.conf import settings
-from django.contrib.auth.models import User
-from django.core.files.base import File
-from django.db import transaction
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django_q.tasks import async_task
 
 from knowledge import entries, parsing
 from knowledge.chunking import letters
-from knowledge.models import Entry, Import, KnowledgeBase
+from knowledge.models import Entry, KnowledgeBase
 from knowledge.parsing import detection, records
 from opsdesk.errors import ParseError
 
-log = logging.getLogger(__name__)
-
 MAX_BYTES = 20 * 1024**2
-ERRORS = 1000  # kept on the import
-BATCH = 500
-SECONDS = 120  # of one task; a longer import goes on in the next
 HEADER_WITHIN = 10  # rows
 WORKBOOK = f"{detection.OOXML}spreadsheetml.sheet"
 CSV = {"text/csv", "text/tab-separated-values", "text/plain"}
@@ -135,22 +121,6 @@ class Planned:
     change: str = ""  # new, changed, unchanged; of a good row
 
 
-def receive(base: KnowledgeBase, file: File, name: str, user: User | None) -> Import:
-    """Keep a sheet with a guess of what its columns mean, for a person to look at.
-
-    Raises ParseError when it cannot be read.
-    """
-    row = Import(knowledge_base=base, kind=Import.Kind.FAQ, name=name, user=user)
-    with NamedTemporaryFile(prefix="opsdesk-") as copy:
-        for piece in file.chunks():
-            copy.write(piece)
-        copy.flush()
-        row.mapping = guess(read(Path(copy.name), name)).to_json()
-    row.file.save(name, file, save=False)
-    row.save()
-    return row
-
-
 # --- reading ------------------------------------------------------------------------
 
 
@@ -225,7 +195,7 @@ def column_names(sheet: Sheet, header: Row) -> list[tuple[int, str]]:
 def plan(base: KnowledgeBase, sheet: Sheet, mapping: Mapping) -> list[Planned]:
     """What would become of each row below the header."""
     planned = list(judged(sheet, mapping))
-    _match(base, [row for row in planned if not row.error])
+    match(base, [row for row in planned if not row.error])
     return planned
 
 
@@ -320,7 +290,7 @@ def _twice(planned: Planned, keys: dict[str, int], questions: dict[str, int]) ->
     return ""
 
 
-def _match(base: KnowledgeBase, planned: list[Planned]) -> None:
+def match(base: KnowledgeBase, planned: list[Planned]) -> None:
     """Find the entry that each row is: by its number, else by its question."""
     keyed = dict(base.entries.exclude(key="").values_list("key", "pk"))
     found = {row.number: keyed.get(row.values.get("key", ""), 0) for row in planned}
@@ -338,10 +308,10 @@ def _match(base: KnowledgeBase, planned: list[Planned]) -> None:
 
 
 def _differs(row: Planned) -> bool:
-    return any(getattr(row.entry, name) != value for name, value in _said(row.values).items())
+    return any(getattr(row.entry, name) != value for name, value in said(row.values).items())
 
 
-def _said(values: dict[str, Any]) -> dict[str, Any]:
+def said(values: dict[str, Any]) -> dict[str, Any]:
     """Without an empty number: it does not take an entry's away."""
     return {name: value for name, value in values.items() if name != "key" or value}
 
@@ -352,111 +322,6 @@ def counts(planned: Iterable[Planned]) -> dict[str, int]:
     for row in planned:
         counted["refused" if row.error else row.change] += 1
     return counted
-
-
-# --- importing ----------------------------------------------------------------------
-
-
-def start(row: Import) -> bool:
-    """Queue a confirmed or stopped import; False when it is under way or done."""
-    waiting = [Import.State.PREVIEW, Import.State.FAILED]
-    with transaction.atomic():
-        queued = Import.objects.filter(pk=row.pk, state__in=waiting).update(
-            state=Import.State.QUEUED, error=""
-        )
-        if queued:
-            enqueue(row)
-    return bool(queued)
-
-
-def enqueue(row: Import) -> None:
-    task = {
-        Import.Kind.FAQ: "knowledge.sheets.run",
-        Import.Kind.WECOM: "knowledge.wecom_import.run",
-    }
-    async_task(task[Import.Kind(row.kind)], row.pk, cluster=settings.Q_CLUSTER["name"])
-
-
-def run(import_id: int) -> None:
-    """Task: import the rows that are not yet, for SECONDS; then the next task goes on.
-
-    A batch of rows is stored together with how far the import is, so that a task that is
-    delivered twice, or was killed, imports and counts no row twice.
-    """
-    row = Import.objects.select_related("knowledge_base").filter(pk=import_id).first()
-    if row is None or row.state not in {Import.State.QUEUED, Import.State.RUNNING}:
-        return
-    settled = False
-    try:
-        settled = _run(row)
-    except ParseError as error:
-        settled = True
-        _stop(row, str(error))
-    finally:
-        if not settled:
-            _stop(row, _("Something unexpected went wrong while importing."))
-
-
-def _run(row: Import) -> bool:
-    mapping = Mapping(**row.mapping)
-    sheet = read(Path(row.file.path), row.name)[mapping.sheet]
-    planned = list(judged(sheet, mapping))
-    refused = [one for one in planned if one.error]
-    Import.objects.filter(pk=row.pk).update(
-        state=Import.State.RUNNING,
-        total=len(planned),
-        failed=len(refused),
-        errors=[{"row": one.number, "message": one.error} for one in refused[:ERRORS]],
-    )
-    until = time.monotonic() + SECONDS
-    while _batch(row, mapping, planned):
-        if time.monotonic() > until:
-            enqueue(row)
-            return True
-    return True
-
-
-def _batch(row: Import, mapping: Mapping, planned: list[Planned]) -> bool:
-    """Import the next rows; False when all are."""
-    with transaction.atomic():
-        entries.lock(row.knowledge_base)
-        locked = Import.objects.select_for_update(of=("self",)).filter(pk=row.pk).first()
-        if locked is None or locked.state != Import.State.RUNNING:
-            return False
-        batch = planned[locked.done : locked.done + BATCH]
-        good = [one for one in batch if not one.error]
-        _match(row.knowledge_base, good)
-        counted = counts(batch)
-        entries.save(
-            [_filled(one, row, mapping) for one in good if one.change != "unchanged"], row.user
-        )
-        locked.done += len(batch)
-        locked.created += counted["new"]
-        locked.updated += counted["changed"]
-        locked.unchanged += counted["unchanged"]
-        if locked.done >= len(planned):
-            locked.state, locked.finished_at = Import.State.DONE, timezone.now()
-        locked.save()
-        return locked.state == Import.State.RUNNING
-
-
-def _filled(planned: Planned, row: Import, mapping: Mapping) -> Entry:
-    entry = planned.entry or Entry(
-        knowledge_base=row.knowledge_base, origin=Entry.Origin.SHEET, created_by=row.user
-    )
-    for name, value in _said(planned.values).items():
-        setattr(entry, name, value)
-    if mapping.publish and entry.state != Entry.State.PUBLISHED:
-        entry.state, entry.decided_at = Entry.State.PUBLISHED, None
-    entry.imported = row
-    entry.reference = entry.reference or row.name[:500]
-    return entry
-
-
-def _stop(row: Import, error: str) -> None:
-    Import.objects.filter(pk=row.pk).update(
-        state=Import.State.FAILED, error=error, finished_at=timezone.now()
-    )
 
 
 # --- writing ------------------------------------------------------------------------
@@ -478,17 +343,6 @@ def template() -> Iterator[list[str]]:
         _("nginx log\nWhere are the logs of nginx?"),
         _("Web server"), "nginx", "1.24", _("production"), _("log, nginx"), "2030-12-31", "FAQ-001",
     ]  # fmt: skip
-
-
-def refused(row: Import) -> Iterator[list[str]]:
-    """The rows of an import that were refused: number, why, and what stood there."""
-    mapping = Mapping(**row.mapping)
-    sheet = read(Path(row.file.path), row.name)[mapping.sheet]
-    cells = {one.number: one.cells for one in sheet.rows}
-    yield [_("row"), _("error"), *header_row(sheet, mapping.header).cells]
-    for one in judged(sheet, mapping):
-        if one.error:
-            yield [str(one.number), one.error, *cells[one.number]]
 
 
 def to_csv(rows: Iterable[list[str]]) -> bytes:

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from knowledge import entries, masking, sheets, wecom, wecom_pairs
+from knowledge import entries, masking, sheet_import, sheets, wecom, wecom_pairs
 from knowledge.chunking import letters
 from knowledge.models import Entry, Import, KnowledgeBase
 from knowledge.parsing import detection
@@ -57,7 +57,7 @@ def receive(
         failed=len(found.errors),
         errors=[
             {"row": number, "message": str(_sentence(reason))}
-            for number, reason in found.errors[: sheets.ERRORS]
+            for number, reason in found.errors[: sheet_import.ERRORS]
         ],
         counts={**found.counts, "rooms": len({one.room for one in messages}), "masked": masked},
     )
@@ -65,7 +65,7 @@ def receive(
     with transaction.atomic():
         row.file.save("messages.jsonl", ContentFile(lines.encode()), save=False)
         row.save()
-        sheets.enqueue(row)
+        sheet_import.enqueue(row)
     return row
 
 

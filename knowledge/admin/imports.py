@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from knowledge import sheets, uploading, wecom_import
+from knowledge import sheet_import, sheets, uploading, wecom_import
 from knowledge.admin.entries import TYPES, download
 from knowledge.admin.parts import deleted
 from knowledge.models import Entry, Import, KnowledgeBase
@@ -131,7 +131,7 @@ class ImportAdmin(ByBase):
 
     def _received(self, request: HttpRequest, kind: str, form: ImportForm) -> Import | None:
         """The stored file as an import; None with the reason on the form."""
-        receive = wecom_import.receive if kind == Import.Kind.WECOM else sheets.receive
+        receive = wecom_import.receive if kind == Import.Kind.WECOM else sheet_import.receive
         data = form.cleaned_data
         options = {"email": data["mask_email"]} if "mask_email" in data else {}
         name = uploading.clean_name(data["file"].name)
@@ -184,7 +184,7 @@ class ImportAdmin(ByBase):
             if row.kind == Import.Kind.FAQ and missing:
                 problem = _("Say which columns hold the question and the answer.")
                 self.message_user(request, problem, messages.ERROR)
-            elif not sheets.start(row):
+            elif not sheet_import.start(row):
                 problem = _("This import was confirmed before.")
                 self.message_user(request, problem, messages.WARNING)
         return redirect("admin:knowledge_import_change", row.pk)
@@ -199,7 +199,7 @@ class ImportAdmin(ByBase):
         if row.kind != Import.Kind.FAQ or kind not in TYPES:
             raise Http404
         try:
-            return download(sheets.refused(row), _("refused"), kind)
+            return download(sheet_import.refused(row), _("refused"), kind)
         except ParseError as error:
             self.message_user(request, str(error), messages.ERROR)
             return redirect("admin:knowledge_import_change", pk)

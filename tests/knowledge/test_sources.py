@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from knowledge import retrieval, tasks
-from knowledge.models import Document, KnowledgeBase, Revision, Source, SourceItem, Status
+from knowledge.models import Document, KnowledgeBase, Revision, Source, SourceItem
 from knowledge.sources import running, web
 from knowledge.sources import tasks as source_tasks
 from knowledge.sources.base import Backend
@@ -541,11 +541,3 @@ class Noticeboard(Backend):
 
     def fetch(self, item):
         return running.Content.text("# 停机通知\n\n周六停机。\n", name="停机通知.md")
-
-
-def test_failed_revisions_show_on_the_document_not_on_the_source(base, site):
-    site.pages["/a.pdf"] = Answer(b"%PDF-1.4 broken")
-    files = source(base, "link", addresses=f"{site.url}/a.pdf")
-    look(files)
-    read_all()
-    assert Document.objects.get().latest.status == Status.FAILED

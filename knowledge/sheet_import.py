@@ -52,7 +52,7 @@ def start(row: Import) -> bool:
 
 def enqueue(row: Import) -> None:
     task = {
-        Import.Kind.FAQ: "knowledge.sheets.run",
+        Import.Kind.FAQ: "knowledge.sheet_import.run",
         Import.Kind.WECOM: "knowledge.wecom_import.run",
     }
     async_task(task[Import.Kind(row.kind)], row.pk, cluster=settings.Q_CLUSTER["name"])

@@ -432,7 +432,7 @@ def _state(source: Source) -> dict[str, Any]:
 def _try(source: Source, values: dict[str, Any]) -> dict[str, Any]:
     """What the source would bring: the first of what it finds, and how one of it begins."""
     trial = copy(source)
-    if not sources.kind(source.kind).secrets:
+    if not _same_account(source, values):
         trial.pk = None  # nothing of a trial is kept, but tokens that were exchanged
     apply(trial, values)
     try:
@@ -441,6 +441,14 @@ def _try(source: Source, values: dict[str, Any]) -> dict[str, Any]:
         return {"found": names, **_begins(content)}
     except FetchError as error:
         return {"error": str(error)}
+
+
+def _same_account(source: Source, values: dict[str, Any]) -> bool:
+    """Whether the tokens that are kept are of what `values` say; to another they must not go."""
+    kind = sources.kind(source.kind)
+    given = any(values.get(name) for name in kind.secrets)
+    same = all(values.get(name) == source.options.get(name) for name in kind.account)
+    return bool(kind.secrets) and same and not given
 
 
 def _begins(content: Content | None) -> dict[str, Any]:

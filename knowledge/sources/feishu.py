@@ -90,7 +90,16 @@ class FeishuOptions(Options):
         data = super().clean() or {}
         if data.get("server") == "other" and not data.get("other_server"):
             self.add_error("other_server", _("Say where the server is."))
+        moved = self.source.pk and _server(data) != _server(self.source.options)
+        if moved and not data.get("app_secret"):  # who may edit must not have it sent to them
+            problem = _("Give it again: the one that is kept is of another server.")
+            self.add_error("app_secret", problem)
         return data
+
+
+def _server(options: dict[str, Any]) -> str:
+    said: str = options.get("other_server") or ""
+    return SERVERS.get(options.get("server", "")) or said.rstrip("/")
 
 
 @dataclass(frozen=True)
@@ -122,9 +131,8 @@ class Feishu(Backend):
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        server = self.options["server"]
-        self.server = SERVERS.get(server) or self.options["other_server"].rstrip("/")
-        self.accounts = ACCOUNTS.get(server) or self.server
+        self.server = _server(self.options)
+        self.accounts = ACCOUNTS.get(self.options["server"]) or self.server
         self.sleep = time.sleep
 
     @contextmanager

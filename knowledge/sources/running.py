@@ -222,7 +222,7 @@ class _Look:
                 origin=Document.Origin.SOURCE,
                 approved=self.source.approve,
                 source=self.source,
-                url=content.url[:2000],
+                url=content.url[:2000] if content.url.startswith(("https://", "http://")) else "",
             )
             item.data["title"] = title
             item.document = added.document

@@ -147,6 +147,13 @@ def test_a_folder_with_its_folders_and_shortcuts(base, server):
     assert {d.title for d in Document.objects.all()} == {"手册", "值班"}
 
 
+def test_an_address_that_is_none_is_no_link(base, server):
+    extra = {"url": "javascript:alert(1)"}
+    server.add("a", "手册", word("重启"), parent="F1", extra=extra)
+    look(source(base, server, "https://x.feishu.cn/drive/folder/F1"))
+    assert Document.objects.get().url == ""
+
+
 def test_what_vanished_is_retired_but_not_what_may_not_be_seen(base, wiki):
     place = source(base, wiki)
     look(place)
@@ -281,6 +288,7 @@ def test_other_addresses_are_refused(base, server):
         {"server": "feishu", "app_id": "a", "app_secret": "b", "identity": "app",
          "place": "https://x.feishu.cn/minutes/abc"}
     )  # fmt: skip
+    form.source = Source(kind="feishu")
     assert not form.is_valid() and set(form.errors) == {"place"}
 
 

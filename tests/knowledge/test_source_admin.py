@@ -1,5 +1,6 @@
 """The curators' pages of sources."""
 
+import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -275,3 +276,26 @@ def test_a_secret_sealed_with_another_key_is_asked_for_again(admin_client, base,
         )
         change = f"{LIST}{source.pk}/change/"
         assert "app_secret" in admin_client.post(change, form).context["options"].errors
+
+
+def test_what_is_kept_goes_to_no_other_server_unasked(client, base):
+    client.force_login(curator_of(base))
+    with feishu_server() as server, web_server() as elsewhere:
+        form = feishu_form(base, server, **{"options-identity": "app"})
+        client.post(f"{LIST}add/?kind=feishu", form)
+        source = Source.objects.get()
+        source.secret = seal(
+            {"app_secret": APP_SECRET, "token": "kept", "until": time.time() + 3600}
+        )
+        source.save()
+        change = f"{LIST}{source.pk}/change/"
+        moved = {**form, "options-other_server": elsewhere.url, "options-app_secret": ""}
+        for button in ({}, {"_try": "1"}):
+            page = client.post(change, {**moved, **button})
+            assert "app_secret" in page.context["options"].errors
+        # With a secret for it, a trial asks there, but not with the token of here.
+        moved |= {"options-app_secret": "theirs", "options-place": "https://x/wiki/space/7"}
+        page = client.post(change, {**moved, "_try": "1"})
+        assert page.context["trial"]["error"]
+        assert not any("kept" in str(asked) for _, _, asked in elsewhere.log)
+        assert unseal(Source.objects.get().secret)["token"] == "kept"

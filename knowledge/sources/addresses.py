@@ -19,6 +19,11 @@ from opsdesk.errors import FetchError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Of somebody's own network as well, though this Python calls them global.
+OWN = [
+    ipaddress.ip_network(network)
+    for network in ("192.0.0.0/24", "::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "fec0::/10")
+]
 
 
 class Transport(httpx.HTTPTransport):
@@ -114,7 +119,8 @@ def permitted(host: str, address: str) -> bool:
     ips = _meant(ipaddress.ip_address(address.partition("%")[0]))
     if any(ip.is_link_local or ip.is_multicast or ip.is_unspecified for ip in ips):
         return False  # where clouds keep their credentials; never an intranet page
-    return all(ip.is_global for ip in ips) or _allowed(host, ips)
+    public = all(ip.is_global and not any(ip in network for network in OWN) for ip in ips)
+    return public or _allowed(host, ips)
 
 
 def _allowed(host: str, ips: list[Address]) -> bool:

@@ -57,11 +57,11 @@ class Fetched:
 
     @property
     def etag(self) -> str:
-        return self.headers.get("etag", "")[:500]
+        return _sent_back(self.headers.get("etag", ""))[:500]
 
     @property
     def modified(self) -> str:
-        return self.headers.get("last-modified", "")[:200]
+        return _sent_back(self.headers.get("last-modified", ""))[:200]
 
     @property
     def media_type(self) -> str:
@@ -159,7 +159,7 @@ class Fetcher:
             with self._exchange("GET", url, headers=asked) as response:
                 if not response.has_redirect_location:
                     return _taken(url, response, limit)
-                here, url = url, urljoin(url, response.headers["location"])
+                here, url = url, _led(url, response.headers["location"])
                 if urlsplit(here).netloc != urlsplit(url).netloc:
                     asked = {k: v for k, v in asked.items() if k != "Authorization"}
         raise FetchError(_("The address is redirected again and again."), permanent=True)
@@ -247,6 +247,18 @@ class _Later(FetchError):
     def __init__(self, message: str, pause: float = 0) -> None:
         super().__init__(message, permanent=False)
         self.pause = pause
+
+
+def _led(here: str, location: str) -> str:
+    try:
+        return urljoin(here, location)
+    except ValueError as error:
+        raise FetchError(_("This is not a usable address."), permanent=True) from error
+
+
+def _sent_back(value: str) -> str:
+    """A header as it may be asked with the next time: those of requests are ASCII."""
+    return value if value.isascii() else ""
 
 
 def _taken(url: str, response: httpx.Response, limit: int) -> Fetched:

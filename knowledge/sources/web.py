@@ -71,7 +71,10 @@ class Web(Backend):
         if not is_html(fetched, file):
             return Content(file=file, name=file_name(fetched), **values)
         with file:
-            html = text_of(file.read(), fetched.headers.get("content-type", ""))
+            raw = file.read(PAGE_BYTES + 1)
+        if len(raw) > PAGE_BYTES:  # it is read in this process
+            raise FetchError(_("This page is too large to be read."), permanent=True)
+        html = text_of(raw, fetched.headers.get("content-type", ""))
         title, text = readable(html, fetched.url)
         return Content.text(text, name=f"{title[:150]}.md", title=title, **values)
 
@@ -126,10 +129,8 @@ class Page(Web):
             return self._moved(arrived, depth)
         if not is_html(fetched, fetched.file):
             return self.content(fetched, fetched.file)
-        raw = fetched.file.read(PAGE_BYTES + 1)
+        raw = fetched.file.read(PAGE_BYTES)
         fetched.file.seek(0)
-        if len(raw) > PAGE_BYTES:
-            raise FetchError(_("This page is too large to be read."), permanent=True)
         content = self.content(fetched, fetched.file)
         if depth < self.options["depth"]:
             html = text_of(raw, fetched.headers.get("content-type", ""))
@@ -230,12 +231,16 @@ class Sitemap(Web):
             raise _no_sitemap(url)
         inner, pages = [], []
         for entry in root:
-            address = (entry.findtext("{*}loc") or "").strip()
-            if address and _tag(entry) == "sitemap":
-                inner.append(urljoin(url, address))
-            elif address:
+            said = (entry.findtext("{*}loc") or "").strip()
+            try:
+                address = normal(urljoin(url, said))
+            except ValueError:  # no address at all
+                continue
+            if said and _tag(entry) == "sitemap":
+                inner.append(address)
+            elif said:
                 changed = (entry.findtext("{*}lastmod") or "").strip()
-                pages.append((normal(urljoin(url, address)), changed))
+                pages.append((address, changed))
         return inner, pages
 
     def _wanted(self, pages: list[tuple[str, str]]) -> Iterator[Found]:

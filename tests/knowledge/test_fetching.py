@@ -65,6 +65,10 @@ def body(fetched):
         "http://224.0.0.1/",
         "http://[fe80::1]/",
         "http://[fd00::1]/",
+        "http://[fec0::1]/",
+        "http://[::127.0.0.1]/",
+        "http://[64:ff9b:1::7f00:1]/",
+        "http://192.0.0.192/",
     ],
 )
 def test_nothing_inside_this_network_is_connected_to(fetcher, settings, monkeypatch, url):
@@ -256,6 +260,16 @@ def test_refusals_are_told_apart(site, fetcher, status, error, permanent):
         fetcher.get(f"{site.url}/a")
     assert type(refused.value) is error or not permanent
     assert refused.value.permanent is permanent
+
+
+def test_headers_that_make_no_sense_stop_nothing_else(site, fetcher):
+    site.pages["/a"] = Answer("", 302, {"Location": "http://[nowhere/"})
+    with pytest.raises(FetchError) as refused:
+        fetcher.get(f"{site.url}/a", robots=False)
+    assert refused.value.permanent
+    site.pages["/b"] = Answer(b"b", headers={"ETag": '"\xe9"'}, etag=False)
+    fetched = fetcher.get(f"{site.url}/b", robots=False)
+    assert body(fetched) == b"b" and fetched.etag == ""
 
 
 def test_a_file_that_is_too_large_is_broken_off(site, fetcher, settings):

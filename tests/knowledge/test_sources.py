@@ -278,6 +278,18 @@ def test_all_pages_of_a_sitemap_come_in_but_those_left_out(base, docs):
     assert {d.title for d in Document.objects.all()} == {"甲章", "丙章"}
 
 
+def test_one_bad_entry_of_a_sitemap_or_a_huge_page_stops_none_of_the_others(
+    base, docs, monkeypatch
+):
+    monkeypatch.setattr(web, "PAGE_BYTES", 5000)
+    docs.put("/docs/huge", "巨章", "很多很多的字。" * 1000)
+    rows = [("http://[nowhere/", ""), ("", ""), (f"{docs.url}/docs/huge", "")]
+    docs.pages["/sitemap.xml"] = Answer(sitemap(*rows, (f"{docs.url}/docs/a", "")))
+    pages = source(base, "sitemap", address=f"{docs.url}/sitemap.xml")
+    assert counts(look(pages)) == (1, 0, 0, 0, 1)
+    assert Document.objects.get().title == "甲章"
+
+
 def test_an_index_and_packed_sitemaps_are_read(base, docs):
     docs.pages["/sitemap.xml"] = Answer(
         '<sitemapindex xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">'

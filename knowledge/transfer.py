@@ -75,7 +75,7 @@ SOURCE = ("kind", "name", "options", "every", "approve")
 
 # What a file that was changed by hand, or by a bad disk, may run into.
 WRONG = (
-    KeyError, TypeError, ValueError, AttributeError, RecursionError, NotImplementedError,
+    KeyError, TypeError, ValueError, AttributeError, RuntimeError, EOFError,
     ValidationError, DataError, IntegrityError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
@@ -310,7 +310,7 @@ def _manifest(packed: zipfile.ZipFile) -> dict[str, Any]:
             raise _damaged()
         manifest: dict[str, Any] = json.loads(packed.read(info))
         number, _name = int(manifest["format"]), manifest["base"]["slug"]
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+    except WRONG as error:
         message = _("This is not an export of a knowledge base.")
         raise TransferError(message, permanent=True) from error
     if number > FORMAT:

@@ -218,6 +218,16 @@ def test_what_is_no_export_is_said(content):
         transfer.look(io.BytesIO(content))
 
 
+def test_a_locked_zip_is_no_export(base):
+    packed = bytearray(exported(base).getvalue())
+    place = packed.rfind(b"PK\x01\x02", 0, packed.rfind(b"manifest.json"))
+    packed[place + 8] |= 1  # as if encrypted; in the file's own header, too
+    place = packed.rfind(b"PK\x03\x04", 0, packed.find(b"manifest.json"))
+    packed[place + 6] |= 1
+    with pytest.raises(transfer.TransferError):
+        transfer.look(io.BytesIO(bytes(packed)))
+
+
 def test_tables_of_an_export_cannot_run_anything(base):
     def inject(members):
         evil = members["documents.jsonl"].replace(b"<td>", b"<td><script>alert(1)</script>")

@@ -7,6 +7,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class Tier(models.TextChoices):
@@ -44,7 +45,7 @@ class KnowledgeBase(models.Model):
     )
     groups = models.ManyToManyField(Group, verbose_name=_("groups"), blank=True)
     tier = models.CharField(
-        _("reading"),
+        pgettext_lazy("the way", "reading"),
         max_length=20,
         choices=Tier,
         blank=True,

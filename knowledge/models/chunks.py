@@ -72,8 +72,12 @@ class Chunk(models.Model):
         CODE = "code", _("code")
         QA = "qa", _("question and answer")
 
-    knowledge_base = models.ForeignKey(KnowledgeBase, models.CASCADE, related_name="chunks")
-    document = models.ForeignKey(Document, models.CASCADE, related_name="chunks")
+    knowledge_base = models.ForeignKey(
+        KnowledgeBase, models.CASCADE, related_name="chunks", verbose_name=_("knowledge base")
+    )
+    document = models.ForeignKey(
+        Document, models.CASCADE, related_name="chunks", verbose_name=_("document")
+    )
     revision = models.ForeignKey(Revision, models.CASCADE, related_name="chunks")
     position = models.PositiveIntegerField()
     kind = models.CharField(_("kind"), max_length=10, choices=Kind, default=Kind.TEXT)

@@ -24,6 +24,7 @@ async function refresh() {
     const response = await fetch(`${live.dataset.url}?ids=${ids.join(",")}`);
     if (!response.ok) throw new TypeError(String(response.status));
     show(waiting, (await response.json()).documents);
+    if (!pending().length && readAtLast()) return location.reload();
     wait = EVERY;
     say("");
   } catch (error) {
@@ -46,6 +47,12 @@ function show(waiting, states) {
     const chunks = document.querySelector(`[data-chunks="${id}"]`);
     if (chunks && state) chunks.textContent = state.chunks;
   }
+}
+
+// The page of a document that had nothing to show: its passages, or the way out of an error.
+function readAtLast() {
+  const empty = document.querySelector("#leaf > .empty");
+  return empty && !document.querySelector("#properties[open]");
 }
 
 export function watch() {

@@ -108,11 +108,6 @@ class Document(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
 
-    @property
-    def reading(self) -> str:
-        """The tier by which it is read."""
-        return self.tier or self.knowledge_base.tier or settings.PARSE_TIER
-
     class Meta:
         verbose_name = _("document")
         verbose_name_plural = _("documents")
@@ -143,6 +138,11 @@ class Document(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def reading(self) -> str:
+        """The tier by which it is read."""
+        return self.tier or self.knowledge_base.tier or settings.PARSE_TIER
 
 
 def revision_path(revision: "Revision", name: str) -> str:

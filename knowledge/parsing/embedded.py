@@ -8,6 +8,7 @@ import olefile
 
 from knowledge.parsing import detection, office, plaintext
 from knowledge.parsing.document import Block, ParsedDocument
+from knowledge.parsing.nested import STUMBLES
 from knowledge.parsing.package import Package
 from knowledge.parsing.unreadable import Unreadable
 
@@ -31,7 +32,7 @@ def read(parsed: ParsedDocument, data: bytes, reader: Reader) -> None:
             if number >= MOST:
                 raise Unreadable("limits")
             made = _made(inner, name, reader)
-        except (Unreadable, ValueError, KeyError, OSError, IndexError):
+        except (Unreadable, *STUMBLES):
             unread.append(name)
             continue
         _append(parsed, made, name, pages.get(host))
@@ -63,10 +64,11 @@ def _files(package: Package) -> Iterator[tuple[str, str, bytes]]:
         for kind, part in package.links(host).values():
             if kind not in ("package", "oleObject") or part not in package.names:
                 continue
-            if package.archive.getinfo(part).file_size <= LARGEST:
-                found = _unwrapped(PurePosixPath(part).name, package.archive.read(part))
-                if found:
-                    yield host, *found
+            small = package.archive.getinfo(part).file_size <= LARGEST
+            # What is too large or damaged is named as unread.
+            data = package.data(part) if small else None
+            if found := _unwrapped(PurePosixPath(part).name, data or b""):
+                yield host, *found
 
 
 def _unwrapped(name: str, data: bytes) -> tuple[str, bytes] | None:

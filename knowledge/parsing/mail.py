@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email import policy
+from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
@@ -96,10 +97,15 @@ def _body(mail: Mail, parsed: ParsedDocument, seconds: float) -> set[str]:
     if not re.search(r"<(?:html|body)\b", html, re.IGNORECASE):
         html = f"<html><body>{html}</body></html>"
     try:
-        _append(parsed, nested.parse(html.encode("utf-8", "replace"), "a.html", seconds), 1)
+        inner = nested.parse(html.encode("utf-8", "replace"), "a.html", seconds)
     except Unreadable as refusal:
-        if refusal.reason != "nothing":
+        if refusal.reason not in {"nothing", "broken"}:
             raise
+        inner = ParsedDocument()
+    if any(not block.hidden for block in inner.blocks):
+        _append(parsed, inner, 1)
+    else:
+        parsed.blocks += _written(mail.text)
     return shown
 
 
@@ -209,9 +215,12 @@ def _words(raw: str) -> str:
     """A header as it is read: encoded words, or bytes of an unnamed encoding, as text."""
     if any("\udc80" <= character <= "\udcff" for character in raw):
         raw = _text(raw.encode("utf-8", "surrogateescape"), None)
+    try:
+        parts = decode_header(raw)
+    except HeaderParseError:  # base64 that was cut off
+        parts = [(raw, None)]
     joined = "".join(
-        _text(part, charset) if isinstance(part, bytes) else part
-        for part, charset in decode_header(raw)
+        _text(part, charset) if isinstance(part, bytes) else part for part, charset in parts
     )
     return " ".join(joined.split())
 

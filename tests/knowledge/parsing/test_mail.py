@@ -91,6 +91,17 @@ def test_attachments_are_read_too_or_named(tmp_path):
     assert {block.page for block in parsed.blocks} == {None}
 
 
+def test_what_is_damaged_in_a_message_loses_nothing_of_the_rest(tmp_path):
+    files.archive(tmp_path / "a.docx", {"word/document.xml": "<w:docum"})
+    mail = message(From="a@b.cn")
+    mail.set_content("纯文本")
+    mail.add_alternative("<html><body><img src='http://x/1.gif'></body></html>", subtype="html")
+    mail.add_attachment((tmp_path / "a.docx").read_bytes(), "application", "octet-stream",
+                        filename="坏的.docx")  # fmt: skip
+    parsed = read(tmp_path, b"Subject: =?utf-8?B?5Lit5?=\r\n" + mail.as_bytes())
+    assert "纯文本" in texts(parsed) and "坏的.docx" in parsed.warnings[-1]
+
+
 def test_messages_within_messages_end_somewhere(tmp_path):
     mail = message(Subject="0", From="a@b.cn")
     mail.set_content("最里面")

@@ -133,6 +133,14 @@ def test_an_attached_file_is_unwrapped():
     assert embedded._native(stream[:9]) is None
 
 
+def test_a_damaged_file_on_a_slide_is_named(tmp_path):
+    files.archive(tmp_path / "inner.docx", {"word/document.xml": "<w:docum"})
+    path = tmp_path / "a.pptx"
+    office_files.pptx(path, tmp_path / "inner.docx")
+    parsed = read(path)
+    assert "组内文字" in texts(parsed) and len(parsed.warnings) == 1
+
+
 def test_an_empty_deck_says_so(tmp_path):
     from pptx import Presentation
 

@@ -185,8 +185,9 @@ class _Parts:
         return {part.name: bytes(part.data) for part in self.revision.parts.all()}
 
     def save(self, name: str, part: bytes) -> None:
-        self.revision.parts.update_or_create(name=name, defaults={"data": part})
-        self.revision.progressed()
+        _part, new = self.revision.parts.update_or_create(name=name, defaults={"data": part})
+        if new:  # a ticket that is drawn again is no progress
+            self.revision.progressed()
 
 
 def sweep() -> int:

@@ -86,7 +86,8 @@ class _Server:
             state = self._state(ticket.steps[0]) if ticket else None
             if ticket is None or state is None:
                 state = self._submit(self._upload(path, media_type), tier)
-                ticket = Part(TICKET, ParsedDocument(), [state["job_id"], str(int(time.time()))])
+                since = ticket.steps[1] if ticket else str(int(time.time()))
+                ticket = Part(TICKET, ParsedDocument(), [state["job_id"], since])
                 self.job.keep(ticket)
             while state["status"] not in ENDED:
                 self._wait(int(ticket.steps[1]))

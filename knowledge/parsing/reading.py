@@ -156,9 +156,10 @@ def _by_tier(
 def _read_pictures(parsed: ParsedDocument, kind: str, job: Job) -> None:
     described = kind in detection.OFFICE and kind != "application/pdf"
     chosen = pictures.worth_reading(parsed, described)
+    job.read_pictures(parsed, chosen[: pictures.MOST])
+    # Not before: what is kept while pictures are read would bring it again.
     if len(chosen) > pictures.MOST:
         parsed.warnings.append(f"pictures_unread:{len(chosen) - pictures.MOST}")
-    job.read_pictures(parsed, chosen[: pictures.MOST])
     tables.show(parsed)
 
 

@@ -162,6 +162,19 @@ class TestDocuments:
         assert revision.status == Status.READY
         assert any("MinerU" in warning for warning in revision.parsed["warnings"])
 
+    def test_a_server_that_forgets_its_jobs_is_not_asked_for_ever(
+        self, server, document, monkeypatch
+    ):
+        def lost(*args):
+            server.jobs.clear()  # it read this file and had to start again
+            raise mineru.Refused("gone", passing=True)
+
+        monkeypatch.setattr(mineru._Server, "_wait", lost)
+        for _ in range(tasks.ATTEMPTS):
+            revision = self.process(document)
+        assert revision.status == Status.READY
+        assert any("MinerU" in warning for warning in revision.parsed["warnings"])
+
     def test_a_job_that_takes_long_is_found_again(self, server, document, monkeypatch):
         wait = mineru._Server._wait
 

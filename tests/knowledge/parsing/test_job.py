@@ -1,13 +1,16 @@
 """A file that takes several subprocesses, each of which may die."""
 
+import io
 import sys
 from types import SimpleNamespace
 
 import pytest
+from docx import Document
 
-from knowledge.parsing import Unfinished, job, pictures, sandbox
+from knowledge.parsing import Unfinished, job, parse, pictures, sandbox
 from knowledge.parsing.document import Asset, Block, ParsedDocument
 from knowledge.parsing.unreadable import Unreadable
+from tests.knowledge.parsing import files
 
 # Stands for the parser of a scan of four pages. A file tells what it has done; the orders of
 # the test say at which page it dies.
@@ -151,3 +154,15 @@ def test_pictures_are_read_the_largest_first_and_icons_not(scan):
     job.Job().read_pictures(parsed, chosen)
     assert log.read_text().split() == ["picture:2", "picture:1"]
     assert (assets[2].text, blocks[2].text) == ("Seite 2", "Seite 2")
+
+
+def test_a_warning_is_given_once_however_often_it_is_gone_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "MOST", 1)
+    document = Document()
+    for color in ("red", "blue"):
+        document.add_picture(io.BytesIO(files.picture(text="ORA-01555", color=color)))
+    document.save(tmp_path / "a.docx")
+    store = Memory()
+    first = parse(tmp_path / "a.docx", "a.docx", store=store)
+    assert len(first.warnings) == 1 and store
+    assert parse(tmp_path / "a.docx", "a.docx", store=store).warnings == first.warnings

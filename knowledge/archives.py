@@ -35,10 +35,10 @@ class Packed(File):
                 # ZipFile never reads past the size the archive declares.
                 while piece := stream.read(chunk_size or self.DEFAULT_CHUNK_SIZE):
                     yield piece
+        except BROKEN_ZIP as error:  # also NotImplementedError, which is a RuntimeError
+            raise _damaged_member() from error
         except RuntimeError as error:
             raise ParseError(_("The password does not open the file."), permanent=True) from error
-        except BROKEN_ZIP as error:
-            raise _damaged_member() from error
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,13 @@ def test_a_damaged_file_in_an_archive_loses_none_of_the_others(base, where):
     assert len(rows["b.md"].error) > 5 and not rows["b.md"].file
 
 
+def test_what_is_packed_in_another_way_says_nothing_of_passwords(base):
+    packed = bytearray(zipped({"a.md": "# 好" * 50}).read())
+    packed[8] = packed[packed.index(b"PK\x01\x02") + 10] = 9  # Deflate64, of large files
+    (revision,) = added(base, ContentFile(bytes(packed))).values()
+    assert revision.status == Status.FAILED and "密码" not in revision.error
+
+
 def test_a_link_in_an_archive_is_not_followed(base):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -5,6 +5,7 @@ What is under way is remembered in the cache for a day, and so are the files in 
 
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,9 @@ def _folder() -> Path:
     folder = Path(settings.MEDIA_ROOT) / "transfers"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in folder.iterdir():
-        if path.stat().st_mtime < time.time() - DAY:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process tidies up as well
+            if path.stat().st_mtime < time.time() - DAY:
+                path.unlink()
     return folder
 
 

@@ -13,10 +13,10 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test screenshots lint bge bench lock clean
+.PHONY: help install run test screenshots lint bge bench-parse lock clean
 
 help:  ## What there is
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(VENV)/.installed  ## The environment only
 
@@ -37,7 +37,8 @@ lint: $(VENV)/.installed-dev  ## Style, types, missing migrations
 
 bge: $(VENV)/.installed-bge  ## Add FlagEmbedding, the production encoder on this machine
 
-bench: .venv-bench/.installed  ## What bench_parse measures beside, in an environment of its own
+bench-parse: $(VENV)/.installed .venv-bench/.installed  ## What is read of OPSDESK_DATA/documents, beside other parsers
+	$(BIN)/python manage.py bench_parse
 
 lock: $(BIN)/python  ## Compile the pinned requirements with their hashes
 	$(LOCK) requirements.in -o requirements.txt

@@ -27,7 +27,7 @@ from knowledge.parsing import markdown
 from knowledge.parsing.document import ParsedDocument
 
 PARSERS = tuple(parsing_contestants.PARSERS)
-# Other versions than ours of what we use: `make bench` installs it beside.
+# Other versions than ours of what we use: `make bench-parse` installs it beside.
 MARKITDOWN = Path(".venv-bench/bin/python")
 SECONDS = 900  # a file
 SHORTEST_LINE = 8  # characters; shorter lines stand in many places

@@ -48,7 +48,7 @@ class Command(BaseCommand):
     def measure(self, parser: str, cases: list[benchmark.Case]) -> dict[str, dict[str, Any]]:
         python = benchmark.interpreter(parser)
         if python is None:
-            self.stdout.write(f"\n## {parser}: not installed (make bench)")
+            self.stdout.write(f"\n## {parser}: not installed (make bench-parse)")
             return {}
         columns = " | ".join(benchmark.MEASURES)
         self.stdout.write(f"\n## {parser}\n\n| file | {columns} | |")

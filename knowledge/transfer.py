@@ -19,11 +19,12 @@ from typing import IO, Any, cast
 
 from django.conf import settings
 from django.contrib.auth.models import Group, User
-from django.core.exceptions import ValidationError
+from django.core.exceptions import SuspiciousFileOperation, ValidationError
 from django.core.files.base import File
 from django.core.validators import validate_slug
-from django.db import DataError, IntegrityError, connection, transaction
-from django.db.models import Model
+from django.db import DataError, IntegrityError, ProgrammingError, connection, transaction
+from django.db.models import CharField, Model, OuterRef, Subquery, Value
+from django.db.models.functions import Cast, Coalesce, Concat
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
@@ -42,6 +43,7 @@ from knowledge.models import (
     Term,
 )
 from knowledge.parsing.document import ParsedDocument
+from knowledge.sources import running
 from opsdesk.errors import BoundaryError
 
 FORMAT = 1
@@ -75,8 +77,9 @@ SOURCE = ("kind", "name", "options", "every", "approve")
 
 # What a file that was changed by hand, or by a bad disk, may run into.
 WRONG = (
-    KeyError, TypeError, ValueError, AttributeError, RuntimeError, EOFError,
-    ValidationError, DataError, IntegrityError, zipfile.BadZipFile, zlib.error,
+    KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError, EOFError,
+    ValidationError, SuspiciousFileOperation, DataError, IntegrityError, ProgrammingError,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 Report = Callable[[int, int], None]  # done, total
@@ -310,6 +313,7 @@ def _manifest(packed: zipfile.ZipFile) -> dict[str, Any]:
             raise _damaged()
         manifest: dict[str, Any] = json.loads(packed.read(info))
         number, _name = int(manifest["format"]), manifest["base"]["slug"]
+        set(manifest["sha256"])
     except WRONG as error:
         message = _("This is not an export of a knowledge base.")
         raise TransferError(message, permanent=True) from error
@@ -360,7 +364,8 @@ class _In:
     def base(self, slug: str, user: User | None) -> KnowledgeBase:
         self.made = self._base(slug)
         for row in self._rows("sources"):
-            values = {name: row[name] for name in SOURCE} | {"enabled": False, "created_by": user}
+            values = {name: row[name] for name in SOURCE} | {"options": dict(row["options"])}
+            values |= {"enabled": False, "created_by": user}
             source = Source.objects.create(knowledge_base=self.made, **values)
             self.sources[row["number"]] = source
         for row in self._rows("documents"):
@@ -404,6 +409,7 @@ class _In:
             **{name: row[name] for name in DOCUMENT},
         )
         _validate(document, DOCUMENT)
+        document.external_id = self._external_id(row)
         document.save()
         if read := row["revision"]:
             revision = self._revision(document, read)
@@ -412,6 +418,16 @@ class _In:
             document.save(update_fields=["latest", "current"])
             self.documents[row["number"]] = document.pk, revision.pk
         self._step()
+
+    def _external_id(self, row: dict[str, Any]) -> str:
+        """By the number that its source has here; those of FAQ entries come with the entries."""
+        said, source = row["external_id"], self.sources.get(row["source"])
+        if row["origin"] == Document.Origin.FAQ:
+            return ""
+        named = f"source:{row['source']}:"
+        if source and said.startswith(named):
+            return running.external_id(source.pk, said.removeprefix(named))
+        return str(said)
 
     def _revision(self, document: Document, row: dict[str, Any]) -> Revision:
         revision = Revision(document=document, **{name: row[name] for name in REVISION})
@@ -484,6 +500,11 @@ class _In:
     def _put_entries(self) -> None:
         for rows in _batched(self._rows("entries")):
             Entry.objects.bulk_create(map(self._entry, rows))
+        entries = Entry.objects.filter(document=OuterRef("pk")).order_by("pk")
+        name = Concat(Value("faq:"), Cast("pk", CharField()))
+        self.made.documents.filter(origin=Document.Origin.FAQ).update(
+            external_id=Coalesce(Subquery(entries.values_list(name)[:1]), Value(""))
+        )
 
     def _entry(self, row: dict[str, Any]) -> Entry:
         Entry.State(row["state"]), Entry.Origin(row["origin"])

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django_q.models import OrmQ
 
-from knowledge import curating, indexing, retrieval, tasks, transfer, uploading
+from knowledge import curating, entries, indexing, retrieval, tasks, transfer, uploading
 from knowledge.models import (
     Attachment,
     Chunk,
@@ -24,6 +24,7 @@ from knowledge.models import (
     Term,
 )
 from knowledge.parsing.document import Asset, Block, ParsedDocument
+from knowledge.sources import running
 from tests.knowledge.test_uploading import add, stored
 
 pytestmark = pytest.mark.django_db
@@ -133,6 +134,23 @@ def test_what_comes_back_is_the_same_and_finds_the_same(base):
     assert (source.enabled, source.secret, source.options) == (False, "", {"path": "/a"})
 
 
+def test_what_sources_and_entries_bring_later_finds_its_documents(base):
+    source = base.sources.get()
+    fetched = add(base, "页面", external_id=running.external_id(source.pk, "a.md"), source=source)
+    old = Entry.objects.create(knowledge_base=base, question="甲？", answer="答")
+    entries.publish([old])
+    first = transfer.restore(exported(base), slug="first")
+    copy = first.sources.get()
+    came = first.documents.get(latest__sha256=fetched.revision.sha256)
+    assert came.external_id == running.external_id(copy.pk, "a.md")
+    published = first.entries.get(question="甲？")
+    assert published.document.external_id == f"faq:{published.pk}"
+    # An entry with the number that another had where it came from.
+    Entry.objects.filter(knowledge_base=base).delete()
+    entry = Entry.objects.create(pk=old.pk, knowledge_base=first, question="乙？", answer="答")
+    assert entries.publish([entry]) == 1
+
+
 def test_it_comes_back_where_nobody_is_known(base):
     file, texts = exported(base), set(base.chunks.values_list("text", flat=True))
     uploading.delete(base.documents.all())
@@ -196,6 +214,14 @@ DAMAGE = {
     "a path": lambda m: signed(m, "../../etc/passwd", b"x"),
     "an extra file": lambda m: m.update({"files/" + "0" * 64: b"x"}),
     "a bomb": lambda m: signed(m, "terms.jsonl", b" " * 20_000_000),
+    "a name that leads out": lambda m: signed(
+        m, "documents.jsonl", m["documents.jsonl"].replace(b'"position": 0', b'"position": "../x"')
+    ),
+    "no options": lambda m: signed(
+        m, "sources.jsonl", m["sources.jsonl"].replace(b'{"path": "/a"}', b"5")
+    ),
+    "no digests": lambda m: m["manifest.json"].update(sha256=5),
+    "no weights": lambda m: m["manifest.json"].update(means=5),
     "a bad address": lambda m: signed(
         m, "documents.jsonl", m["documents.jsonl"].replace(b'"url": ""', b'"url": "javascript:x"')
     ),

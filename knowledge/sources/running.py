@@ -217,7 +217,7 @@ class _Look:
                 file=File(file),
                 name=content.name,
                 title=title if title != item.data.get("title", "") else "",
-                external_id=_external_id(item),
+                external_id=external_id(item.source_id, item.key),
                 user=self.source.created_by,
                 origin=Document.Origin.SOURCE,
                 approved=self.source.approve,
@@ -245,7 +245,7 @@ class _Look:
             return
         item.document = document = before.document
         before.delete()
-        document.external_id = _external_id(item)
+        document.external_id = external_id(item.source_id, item.key)
         document.title = (content.title or content.name.rpartition(".")[0])[:500]
         document.save(update_fields=["external_id", "title"])
         indexing.update_chunks(document.chunks.all())  # the title counts for every passage
@@ -368,11 +368,12 @@ def _said(run: SourceRun) -> tuple[int, str]:
     return run.failed, run.error
 
 
-def _external_id(item: SourceItem) -> str:
-    whole = f"source:{item.source_id}:{item.key}"
+def external_id(source_id: int, key: str) -> str:
+    """The name of the document that a source's item becomes."""
+    whole = f"source:{source_id}:{key}"
     if len(whole) <= 500:
         return whole
-    return f"source:{item.source_id}:{hashlib.sha256(item.key.encode()).hexdigest()}"
+    return f"source:{source_id}:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def preview(backend: Backend, count: int = 5) -> tuple[list[Found], Content | None]:

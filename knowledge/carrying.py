@@ -174,6 +174,11 @@ def _find(
 
 def _results(work: Work, sources: list[Snapshot], revision_id: int) -> list[Snapshot]:
     """What becomes of `sources`: the content of the results, at the place of the new passages."""
+    if work.only_switched:  # the words of what is else as it was parsed are indexed already
+        return [
+            {**source, "enabled": made["enabled"]}
+            for source, made in zip(sources, work.results, strict=True)
+        ]
     results = []
     for number, made in enumerate(work.results):
         source = sources[min(number, len(sources) - 1)]

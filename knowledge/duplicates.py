@@ -181,7 +181,7 @@ def _save(base_id: int, alike: Iterable[tuple[Pair, float]], sizes: Counter[int]
     rows = [_row(base_id, pair, matches, sizes) for pair, matches in found.items()]
     rows.sort(key=lambda row: (-row.share, -row.passages))
     with transaction.atomic():
-        kept = [(row.first_id, row.second_id) for row in rows[:PAIRS]]
+        kept = {(row.first_id, row.second_id) for row in rows[:PAIRS]}
         Similarity.objects.bulk_create(
             rows[:PAIRS],
             batch_size=500,
@@ -191,7 +191,7 @@ def _save(base_id: int, alike: Iterable[tuple[Pair, float]], sizes: Counter[int]
         )
         old = Similarity.objects.filter(knowledge_base=base_id, dismissed_at=None)
         gone = [pk for pk, *pair in old.values_list("pk", "first", "second")
-                if tuple(pair) not in set(kept)]  # fmt: skip
+                if tuple(pair) not in kept]  # fmt: skip
         Similarity.objects.filter(pk__in=gone).delete()
     return len(kept)
 

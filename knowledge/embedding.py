@@ -268,7 +268,7 @@ def _fill(index: EmbeddingIndex, deadline: float) -> bool:
     last = 0
     rest = missing(index).select_related("document")
     while chunks := list(rest.filter(pk__gt=last)[: embedder.batch_size]):
-        texts = [passage_text(chunk.document.title, chunk) for chunk in chunks]
+        texts = list(map(_passage, chunks))
         _store(index, chunks, list(embedder.passages(texts)))
         last = chunks[-1].pk
         if time.monotonic() > deadline:
@@ -277,15 +277,23 @@ def _fill(index: EmbeddingIndex, deadline: float) -> bool:
 
 
 def _store(index: EmbeddingIndex, chunks: list[Chunk], vectors: list[Vector]) -> None:
-    """Save the vectors of the chunks that are still there, in an index that is still there."""
+    """Save the vectors of the chunks that still read so, in an index that is still there."""
     with transaction.atomic():
         if not EmbeddingIndex.objects.select_for_update(no_key=True).filter(pk=index.pk).exists():
             return
-        kept = Chunk.objects.select_for_update(no_key=True).order_by("pk")
-        alive = set(kept.filter(pk__in=[chunk.pk for chunk in chunks]).values_list("pk", flat=True))
-        pairs = [pair for pair in zip(chunks, vectors, strict=True) if pair[0].pk in alive]
+        held = Chunk.objects.select_for_update(no_key=True, of=("self",)).order_by("pk")
+        now = held.select_related("document").in_bulk([chunk.pk for chunk in chunks])
+        pairs = [
+            (chunk, vector)
+            for chunk, vector in zip(chunks, vectors, strict=True)
+            if chunk.pk in now and _passage(now[chunk.pk]) == _passage(chunk)
+        ]
         _insert(index, pairs)
         EmbeddingIndex.objects.filter(pk=index.pk).update(done=F("done") + len(pairs))
+
+
+def _passage(chunk: Chunk) -> str:
+    return passage_text(chunk.document.title, chunk)
 
 
 def _insert(index: EmbeddingIndex, pairs: Iterable[tuple[Chunk, Vector]]) -> None:

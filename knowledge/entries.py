@@ -125,10 +125,10 @@ def decide(decision: str, ids: Sequence[int], user_id: int | None) -> int:
 
 
 def delete(entries: Iterable[Entry]) -> None:
-    with transaction.atomic():
-        rows = list(entries)
-        _withdraw(rows, Entry.State.DISMISSED, None)
-        Entry.objects.filter(pk__in=[entry.pk for entry in rows]).delete()
+    for batch in _batches(entries):
+        with transaction.atomic():
+            _withdraw(batch, Entry.State.DISMISSED, None)
+            Entry.objects.filter(pk__in=[entry.pk for entry in batch]).delete()
 
 
 DECISIONS = {"publish": publish, "dismiss": dismiss, "unpublish": unpublish}

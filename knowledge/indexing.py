@@ -183,12 +183,19 @@ def remove_all(documents: Sequence[Document]) -> None:
 def update_chunks(chunks: QuerySet[Chunk]) -> None:
     """Index chunks of one document anew, after their text or its title was edited."""
     with transaction.atomic():
-        _lock(list(chunks.values_list("document", flat=True)))
-        rows = list(chunks.select_related("document"))
-        if not rows:
-            return
-        gone = withdraw(rows[0].knowledge_base_id, [chunk.pk for chunk in rows])
-        enter(rows[0].knowledge_base_id, gone, rows)
+        _lock(list(chunks.order_by().values_list("document", flat=True).distinct()))
+        for ids in _batches(list(chunks.values_list("pk", flat=True))):
+            rows = list(Chunk.objects.filter(pk__in=ids).select_related("document"))
+            base_id = rows[0].knowledge_base_id
+            enter(base_id, withdraw(base_id, ids), rows)
+
+
+def rename(document_id: int, title: str) -> None:
+    """Give a document a title, whose words count for every passage."""
+    with transaction.atomic():
+        _lock([document_id])
+        Document.objects.filter(pk=document_id).update(title=title)
+        update_chunks(Chunk.objects.filter(document=document_id))
 
 
 def lock(documents: Sequence[int]) -> dict[int, Document]:
@@ -288,8 +295,17 @@ def _still_wanted(incoming: Sequence[Incoming]) -> list[Incoming]:
     for one in incoming:
         document = documents.get(one.revision.document_id)
         if document and (document.current_id or 0) <= one.revision.pk:
+            if document.title != one.revision.document.title:  # renamed while it was read
+                _retitle(one, document.title)
             wanted.append(one)
     return wanted
+
+
+def _retitle(one: Incoming, title: str) -> None:
+    """Its words are reckoned anew; `embedding.catch_up` makes the vectors."""
+    one.texts = [lexical.passage_text(title, draft) for draft in one.drafts]
+    one.bags = [lexical.bag(text) for text in one.texts]
+    one.vectors = {}
 
 
 def _chunks_of(documents: Sequence[int]) -> list[int]:
@@ -299,7 +315,8 @@ def _chunks_of(documents: Sequence[int]) -> list[int]:
 def _erase(chunks: Sequence[int]) -> lexical.Gone:
     """Delete chunks; what their words take out of the counts."""
     gone = lexical.erase(chunks)
-    Chunk.objects.filter(pk__in=chunks).delete()
+    for ids in _batches(chunks):  # Django reads the rows that it deletes
+        Chunk.objects.filter(pk__in=ids).delete()
     return gone
 
 

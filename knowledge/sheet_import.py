@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -67,18 +68,26 @@ def run(import_id: int) -> None:
     row = Import.objects.select_related("knowledge_base").filter(pk=import_id).first()
     if row is None or row.state not in {Import.State.QUEUED, Import.State.RUNNING}:
         return
+    with told(import_id):
+        _run(row)
+
+
+@contextmanager
+def told(import_id: int) -> Iterator[None]:
+    """Say on an import why it stopped; it can be started again."""
     settled = False
     try:
-        settled = _run(row)
+        yield
+        settled = True
     except ParseError as error:
         settled = True
-        _stop(row, str(error))
+        _stop(import_id, str(error))
     finally:
         if not settled:
-            _stop(row, _("Something unexpected went wrong while importing."))
+            _stop(import_id, _("Something unexpected went wrong while importing."))
 
 
-def _run(row: Import) -> bool:
+def _run(row: Import) -> None:
     mapping = sheets.Mapping(**row.mapping)
     sheet = sheets.read(Path(row.file.path), row.name)[mapping.sheet]
     planned = list(sheets.judged(sheet, mapping))
@@ -93,8 +102,7 @@ def _run(row: Import) -> bool:
     while _batch(row, mapping, planned):
         if time.monotonic() > until:
             enqueue(row)
-            return True
-    return True
+            return
 
 
 def _batch(row: Import, mapping: sheets.Mapping, planned: list[sheets.Planned]) -> bool:
@@ -134,8 +142,8 @@ def _filled(planned: sheets.Planned, row: Import, mapping: sheets.Mapping) -> En
     return entry
 
 
-def _stop(row: Import, error: str) -> None:
-    Import.objects.filter(pk=row.pk).update(
+def _stop(import_id: int, error: str) -> None:
+    Import.objects.filter(pk=import_id).update(
         state=Import.State.FAILED, error=error, finished_at=timezone.now()
     )
 

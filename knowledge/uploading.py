@@ -34,6 +34,9 @@ from knowledge.parsing.detection import LOCKABLE
 from opsdesk.errors import ParseError
 from opsdesk.sealing import seal
 
+# What an upload says of its document in any case.
+DECIDED = ("title", "approved_by", "approved_at", "retired_at", "retired_reason", "updated_at")
+
 
 @dataclass(frozen=True)
 class Added:
@@ -106,7 +109,8 @@ def add(
             document = Document(
                 knowledge_base=base, external_id=external_id, origin=origin, created_by=user
             )
-        if document.current_id and approved and not document.approved_at:
+        answered = document.current_id is not None
+        if answered and approved and not document.approved_at:
             indexing.remove(document)  # nobody approved what it held so far
             document.current = None
         document.title = (title or document.title or Path(name).stem)[:500]
@@ -115,7 +119,10 @@ def add(
         document.retired_at, document.retired_reason = None, ""
         for field, value in facts.items():
             setattr(document, field, value)
-        document.save()
+        # Of one that is there only those: a worker may be swapping in another revision of it.
+        document.save(update_fields=[*DECIDED, *facts] if document.pk else None)
+        if answered:
+            _changed([base.pk])
         revision = Revision(
             document=document,
             name=name,
@@ -231,6 +238,8 @@ def delete(documents: Iterable[Document]) -> None:
     """Forget documents: their chunks, revisions and files."""
     rows = sorted(documents, key=lambda document: document.knowledge_base_id)
     with transaction.atomic():
+        # All of them before any lexicon: a swap of one of the last waits for that of the first.
+        indexing.lock([document.pk for document in rows])
         for _base, same in groupby(rows, key=lambda document: document.knowledge_base_id):
             held = list(same)
             for start in range(0, len(held), indexing.BATCH):

@@ -71,7 +71,7 @@ def receive(
 
 def run(import_id: int) -> None:
     """Task: put the pairs of an import as drafts before a curator; twice is as once."""
-    with transaction.atomic():
+    with sheet_import.told(import_id), transaction.atomic():
         row = (
             Import.objects.select_for_update(of=("self",))
             .select_related("knowledge_base")

@@ -121,6 +121,11 @@ class KnowledgeBaseAdmin(ByBase):
         page = super().change_view(request, object_id, form_url, context)
         return transfers.refreshed(page, shipped)
 
+    def save_model(self, request: HttpRequest, obj: KnowledgeBase, form: Any, change: bool) -> None:
+        """Only what was changed: a worker may be raising the version of the same row."""
+        own = {field.name for field in obj._meta.concrete_fields}
+        obj.save(update_fields=own.intersection(form.changed_data) if change else None)
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         return deleted(objs)
 

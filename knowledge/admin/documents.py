@@ -267,9 +267,9 @@ class DocumentAdmin(ByBase):
     def save_model(self, request: HttpRequest, obj: Document, form: Any, change: bool) -> None:
         changed = {name: form.cleaned_data[name] for name in form.changed_data}
         # Only those: a worker may be swapping in another revision of the same row.
+        if "title" in changed:  # first: who swaps holds the lexicon and then wants the base
+            indexing.rename(obj.pk, changed["title"])
         uploading.describe(Document.objects.filter(pk=obj.pk), **changed)
-        if "title" in changed:  # its words count for every passage
-            indexing.update_chunks(obj.chunks.all())
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         return deleted(objs)

@@ -1,5 +1,8 @@
 """Documents for tests, put into the index without a file or a worker."""
 
+import time
+
+from django.db import connection
 from django.utils import timezone
 
 from knowledge import indexing
@@ -35,6 +38,17 @@ def put(knowledge_base, text, title="", approved=True, **fields):
     indexing.put(revision(document), parsed(text))
     document.refresh_from_db()
     return document
+
+
+def somebody_waits():
+    """Return once a transaction waits for a lock that this one holds."""
+    end = time.monotonic() + 10
+    with connection.cursor() as cursor:
+        while time.monotonic() < end:
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.01)
 
 
 def put_many(knowledge_base, *texts):

@@ -1,10 +1,15 @@
+import threading
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection, transaction
+from django.db.models.signals import pre_save
 from django.urls import reverse
 
-from knowledge import tasks, uploading
+from knowledge import lexical, tasks, uploading
 from knowledge.models import Chunk, Document, KnowledgeBase, Status
+from tests.knowledge.documents import somebody_waits
 from tests.knowledge.test_archives import zipped
 from tests.knowledge.test_uploading import add, stored
 
@@ -145,6 +150,43 @@ def test_a_renamed_document_is_saved(admin_client, document):
     admin_client.post(url, {"title": "新标题", "external_id": "a"})
     document.refresh_from_db()
     assert document.title == "新标题"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_document_is_renamed_while_another_is_swapped_in(admin_client, base, document):
+    url = reverse("admin:knowledge_document_change", args=[document.pk])
+
+    def rename():
+        admin_client.post(url, {"title": "新标题", "external_id": "a"})
+        connection.close()
+
+    other = threading.Thread(target=rename)
+    with transaction.atomic():
+        lexical.lock(base.pk)
+        other.start()
+        somebody_waits()
+        KnowledgeBase.objects.filter(pk=base.pk).update(version=99)  # as the swap goes on
+    other.join()
+    document.refresh_from_db()
+    base.refresh_from_db()
+    assert document.title == "新标题" and base.version > 99
+
+
+def test_saving_a_base_leaves_the_version_that_a_worker_raised(admin_client, base):
+    def work(instance, **kwargs):
+        KnowledgeBase.objects.filter(pk=base.pk).update(version=99)
+
+    url = reverse("admin:knowledge_knowledgebase_change", args=[base.pk])
+    form = admin_client.get(url).context["adminform"].form
+    posted = {name: form[name].value() or "" for name in form.fields} | {"name": "新名"}
+    posted |= {"roles-TOTAL_FORMS": 0, "roles-INITIAL_FORMS": 0, "groups": []}
+    pre_save.connect(work, sender=KnowledgeBase)
+    try:
+        admin_client.post(url, posted)
+    finally:
+        pre_save.disconnect(work, sender=KnowledgeBase)
+    base.refresh_from_db()
+    assert (base.name, base.version) == ("新名", 99)
 
 
 def test_an_edited_chunk_is_found_by_its_new_words(admin_client, base, document):

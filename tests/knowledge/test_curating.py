@@ -352,6 +352,21 @@ def test_work_on_passages_that_stay_survives_a_replacement(user):
     assert_index_is_right(document.knowledge_base)
 
 
+def test_what_is_only_disabled_reads_as_parsed_again(user):
+    document = put(sections(重启="先备份", 备份="每天两点"))
+    chunk = passages(document)[0]
+    curating.set_enabled(Chunk.objects.filter(pk=chunk.pk), False, user)
+    # As a vision model's description is put under it, which comes again by itself.
+    Chunk.objects.filter(pk=chunk.pk).update(text="先备份\n\n> 图 1：架构")
+    indexing.update_chunks(Chunk.objects.filter(pk=chunk.pk))
+    put(sections(重启="先备份", 备份="每天三点"), document)
+    assert [(row.text, row.enabled) for row in passages(document)] == [
+        ("先备份", False),
+        ("每天三点", True),
+    ]
+    assert_index_is_right(document.knowledge_base)
+
+
 def test_processing_a_revision_again_keeps_the_work_on_it(document, user):
     curating.edit(passages(document)[1].pk, text="每天三点备份", user=user)
     again = sections(

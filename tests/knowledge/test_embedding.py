@@ -149,6 +149,22 @@ class TestBuilding:
         index.refresh_from_db()
         assert (index.state, index.done) == (State.ACTIVE, 2)
 
+    def test_a_chunk_that_is_edited_meanwhile_gets_the_vector_of_what_it_says_now(
+        self, base, monkeypatch
+    ):
+        (chunk,) = add(base, "旧的")
+
+        def edit():
+            Chunk.objects.filter(pk=chunk.pk).update(text="新的")
+
+        monkeypatch.setattr(Hashing, "before_batch", staticmethod(edit))
+        index = embedding.create()
+        run_queue()
+        (stored,) = Embedding.objects.all()
+        (now,) = embedding.embedder_of(index).passages([Hashing.seen[-1]])
+        assert "新的" in Hashing.seen[-1]
+        assert stored.vector == pytest.approx(now, abs=1e-3)
+
     def test_an_index_that_is_dropped_meanwhile_is_no_trouble(self, base, monkeypatch):
         add(base, "甲")
         index = embedding.create()

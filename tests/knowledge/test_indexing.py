@@ -173,6 +173,15 @@ def test_weights_follow_the_mean_length():
     assert lexicon.means == pytest.approx(lexical.true_means(lexicon), rel=lexical.STALE)
 
 
+def test_a_document_that_is_renamed_while_it_is_read_is_found_by_its_new_title():
+    document = documents.put(documents.base(), "重启 nginx")
+    revision = documents.revision(document)
+    indexing.rename(document.pk, "网关手册")
+    assert found(document.knowledge_base, "网关") == ["重启 nginx"]
+    indexing.put(revision, documents.parsed("重启 nginx 服务"))
+    assert found(document.knowledge_base, "网关") == ["重启 nginx 服务"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_writers_at_the_same_time_do_not_disturb_each_other():
     base = documents.base()

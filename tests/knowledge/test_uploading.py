@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
-from django.db import connection
+from django.db import connection, transaction
 from django_q.models import OrmQ
 
-from knowledge import tasks, uploading
+from knowledge import indexing, lexical, tasks, uploading
 from knowledge.models import Chunk, Document, KnowledgeBase, Revision, Source, Status
+from tests.knowledge.documents import somebody_waits
 
 pytestmark = pytest.mark.django_db
 
@@ -193,6 +194,54 @@ def test_two_simultaneous_uploads_of_the_same_bytes_make_one_document(base):
         thread.join()
     assert sorted(created) == [False] * 5 + [True]
     assert Document.objects.count() == Revision.objects.count() == OrmQ.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_upload_while_another_revision_is_swapped_in_keeps_that(base):
+    finish(add(base, external_id="a"))
+    second = add(base, "# 二\n\n第二版", external_id="a").revision
+
+    def upload():
+        add(base, "# 三\n\n第三版", external_id="a")
+        connection.close()
+
+    other = threading.Thread(target=upload)
+    with transaction.atomic():
+        tasks.process(second.pk)
+        other.start()
+        somebody_waits()
+    other.join()
+    document = Document.objects.get()
+    assert document.current == second and document.latest.name == "重启.md"
+    assert set(document.chunks.values_list("revision", flat=True)) == {second.pk}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deleting_many_waits_for_a_swap_of_one_of_them(base, monkeypatch):
+    monkeypatch.setattr(indexing, "BATCH", 1)
+    documents = [finish(add(base, f"# {n}\n\n{n}")).document for n in range(2)]
+
+    def delete():
+        uploading.delete(documents)
+        connection.close()
+
+    other = threading.Thread(target=delete)
+    with transaction.atomic():
+        indexing.lock([documents[1].pk])
+        other.start()
+        somebody_waits()
+        lexical.lock(base.pk)  # as the swap goes on
+    other.join()
+    assert not Document.objects.exists()
+
+
+def test_a_new_upload_that_changes_whether_the_old_content_answers_raises_the_version(base):
+    finish(add(base, external_id="a"))
+    base.refresh_from_db()
+    before = base.version
+    add(base, "# 二\n\n第二版", external_id="a", approved=False)
+    base.refresh_from_db()
+    assert base.version > before
 
 
 def test_what_nobody_approved_does_not_answer_for_its_approved_replacement(base):

@@ -248,6 +248,22 @@ def test_conversations_become_masked_drafts(admin_client, base):
     assert row.errors[0]["message"] in html
 
 
+def test_an_import_that_fails_says_so_and_can_be_started_again(admin_client, base):
+    upload(admin_client, base)
+    row = Import.objects.get()
+    kept = Path(row.file.path).rename(Path(row.file.path).with_suffix(".away"))
+    with pytest.raises(FileNotFoundError):
+        wecom_import.run(row.pk)
+    row.refresh_from_db()
+    assert row.state == Import.State.FAILED and row.error
+    kept.rename(row.file.path)
+    page = reverse("admin:knowledge_import_change", args=[row.pk])
+    assert "_import" in admin_client.get(page).content.decode()
+    admin_client.post(page, {"_import": "1"})
+    wecom_import.run(row.pk)
+    assert Entry.objects.count() == 1
+
+
 def test_what_is_known_already_makes_no_draft(admin_client, base):
     for _n in range(2):
         upload(admin_client, base)

@@ -10,10 +10,11 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from knowledge.models import KnowledgeBase, SourceItem
+from knowledge.models import KnowledgeBase, Source, SourceItem
 from knowledge.sources.base import Backend, Content, Found, Options
 from knowledge.sources.fetching import Gone
 from opsdesk.errors import FetchError
@@ -23,8 +24,17 @@ UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".download", ".swp", "
 
 
 def drop_folder(base: KnowledgeBase) -> Path:
-    """Where files for `base` may be dropped without any setting up."""
-    return Path(settings.INBOX) / base.slug
+    """Where files for `base` may be dropped without any setting up.
+
+    It stays when the base gets another slug; another base of the old slug gets another folder.
+    """
+    named = Path(settings.INBOX) / base.slug
+    inboxes = Source.objects.filter(memory__inbox=True)
+    known = inboxes.filter(Q(knowledge_base=base) | Q(options__path=str(named)))
+    paths = dict(known.values_list("knowledge_base", "options__path"))
+    if base.pk in paths:
+        return Path(paths[base.pk])
+    return named.with_name(f"{base.slug}-{base.pk}") if paths else named
 
 
 def permitted(path: Path, base: KnowledgeBase) -> bool:

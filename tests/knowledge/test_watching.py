@@ -209,6 +209,20 @@ def test_each_base_has_an_inbox_that_is_never_made_anew(base, settings):
     assert not path.exists() and Source.objects.count() == 1
 
 
+def test_a_base_that_takes_over_a_slug_does_not_share_the_inbox(base, settings):
+    watching._open_inboxes()
+    base.slug = "old"
+    base.save()
+    other = KnowledgeBase.objects.create(slug="ops", name="新")
+    watching._open_inboxes()
+    paths = dict(Source.objects.values_list("knowledge_base", "options__path"))
+    assert paths[base.pk] == str(settings.INBOX / "ops")
+    assert paths[other.pk] == str(settings.INBOX / f"ops-{other.pk}")
+    form = FolderOptions({"path": paths[base.pk]})
+    form.source = Source(knowledge_base=other, kind="folder")
+    assert form.errors["path"]
+
+
 def test_a_restored_inbox_begins_anew_beside_its_documents(watched, inbox, settings, tmp_path):
     Source.objects.update(memory={"inbox": True})
     (inbox / "a.md").write_text("# a\n\na\n")

@@ -278,7 +278,8 @@ def test_commands(base, tmp_path):
 
 
 def test_progress_is_told(base, monkeypatch):
-    monkeypatch.setattr(transfer, "BATCH", 2)
+    for way in ("leaving", "coming"):
+        monkeypatch.setattr(f"knowledge.transfer.{way}.BATCH", 2)
     told = []
     transfer.export(base, io.BytesIO(), lambda done, total: told.append((done, total)))
     assert told and all(0 < done <= total for done, total in told)

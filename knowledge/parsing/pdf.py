@@ -6,6 +6,7 @@ DocVortex's own way with scans is to ask for models from the network; it never s
 import io
 import math
 from collections.abc import Iterator
+from functools import cache
 from itertools import groupby
 
 import pypdfium2
@@ -104,6 +105,7 @@ def _find_tables(document: pypdfium2.PdfDocument, parsed: ParsedDocument) -> Non
 
 def _read_in_pictures(document: pypdfium2.PdfDocument, parsed: ParsedDocument) -> None:
     """Text, or a table, in a region that DocVortex took for a picture or a formula."""
+    lines_of = cache(lambda number: _lines(document[number - 1]))  # a page may have hundreds
     for block in parsed.blocks:
         if block.kind == "picture" and block.box and block.page:
             left, top, right, bottom = block.box
@@ -111,7 +113,7 @@ def _read_in_pictures(document: pypdfium2.PdfDocument, parsed: ParsedDocument) -
             width, height = page.get_size()
             inside = [
                 line
-                for line in _lines(page)
+                for line in lines_of(block.page)
                 if left * width <= line.centre <= right * width
                 and top * height <= line.middle <= bottom * height
             ]

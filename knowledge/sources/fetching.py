@@ -160,7 +160,7 @@ class Fetcher:
                 if not response.has_redirect_location:
                     return _taken(url, response, limit)
                 here, url = url, _led(url, response.headers["location"])
-                if urlsplit(here).netloc != urlsplit(url).netloc:
+                if urlsplit(here)[:2] != urlsplit(url)[:2]:  # another server, or in the clear
                     asked = {k: v for k, v in asked.items() if k != "Authorization"}
         raise FetchError(_("The address is redirected again and again."), permanent=True)
 

@@ -199,6 +199,10 @@ class Sitemap(Web):
                 yield from self._wanted(self._read(sitemap)[1])
             except FetchError as error:
                 failed.append(str(error))
+        if len(inner) > SITEMAPS:
+            self.incomplete = _("There are more than %(n)d; the rest was not fetched.") % {
+                "n": SITEMAPS
+            }
         if failed:
             text = ngettext(
                 "%(n)d sitemap of the index could not be read: %(reason)s",

@@ -406,7 +406,7 @@ def _rewrite(chunks: Sequence[Chunk], after: Sequence[Snapshot]) -> list[Chunk]:
 
 def _switch(document: Document, ids: list[int], enabled: bool, user: User | None) -> None:
     Chunk.objects.filter(pk__in=ids).update(enabled=enabled)
-    KnowledgeBase.objects.filter(pk=document.knowledge_base_id).update(version=F("version") + 1)
+    KnowledgeBase.objects.filter(pk=document.knowledge_base_id).raise_version()
     ChunkEdit.objects.create(
         document=document,
         revision_id=document.current_id or 0,
@@ -456,6 +456,6 @@ def _turn(change: ChunkEdit, now: list[Snapshot], then: list[Snapshot]) -> None:
         enabled = then[0]["enabled"]
         Chunk.objects.filter(pk__in=rows).update(enabled=enabled)
         base_id = next(iter(rows.values())).knowledge_base_id
-        KnowledgeBase.objects.filter(pk=base_id).update(version=F("version") + 1)
+        KnowledgeBase.objects.filter(pk=base_id).raise_version()
     else:
         _rewrite(sorted(rows.values(), key=lambda row: row.position), then)

@@ -378,7 +378,7 @@ def drop(index: EmbeddingIndex) -> None:
 
 
 def _answers_change() -> None:
-    KnowledgeBase.objects.update(version=F("version") + 1)
+    KnowledgeBase.objects.all().raise_version()
 
 
 def _lock() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.files.base import ContentFile
 from django.db import connection, transaction
-from django.db.models import Count, F, OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from knowledge import carrying, chunking, embedding, lexical, pacing
@@ -413,7 +413,7 @@ def _answer(revisions: Sequence[Revision]) -> None:
 
 
 def _changed(base_id: int) -> None:
-    KnowledgeBase.objects.filter(pk=base_id).update(version=F("version") + 1)
+    KnowledgeBase.objects.filter(pk=base_id).raise_version()
 
 
 # --- pictures and tables ----------------------------------------------------------

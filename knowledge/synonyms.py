@@ -15,7 +15,6 @@ from threading import Lock
 import rjieba
 from django.core.exceptions import ValidationError
 from django.db import connection
-from django.db.models import F
 from django.utils.translation import gettext as _
 
 from knowledge import terms
@@ -165,7 +164,7 @@ def _words_of(versioned: tuple[int, int]) -> Words:
 
 def changed(base_ids: Iterable[int]) -> None:
     """To be called, in the same transaction, after terms of bases were changed."""
-    KnowledgeBase.objects.filter(pk__in=list(base_ids)).update(version=F("version") + 1)
+    KnowledgeBase.objects.filter(pk__in=list(base_ids)).raise_version()
 
 
 # --- what a list may hold --------------------------------------------------------------

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile, File
 from django.db import connection, transaction
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -367,4 +367,4 @@ def _set(documents: QuerySet[Document], **values: Any) -> int:
 
 
 def _changed(bases: Iterable[int]) -> None:
-    KnowledgeBase.objects.filter(pk__in=bases).update(version=F("version") + 1)
+    KnowledgeBase.objects.filter(pk__in=bases).raise_version()

@@ -11,22 +11,14 @@ from django.db.models import CharField, F, Func, Q, QuerySet, Value
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from knowledge import sheets, synonyms, termlists
+from knowledge import synonyms, termlists
+from knowledge.admin.entries import TYPES, download
 from knowledge.models import KnowledgeBase, Term
 from knowledge.permissions import ByBase
 from opsdesk.errors import ParseError
-
-FORMATS = {
-    "csv": (sheets.to_csv, "text/csv; charset=utf-8"),
-    "xlsx": (
-        sheets.to_xlsx,
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    ),
-}
 
 
 class WordsField(forms.CharField):
@@ -179,17 +171,13 @@ class TermAdmin(ByBase):
     def export_view(self, request: HttpRequest, kind: str) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        if kind not in FORMATS:
+        if kind not in TYPES:
             raise Http404
-        write, media_type = FORMATS[kind]
         terms = self.get_queryset(request)
         base = request.GET.get("knowledge_base", "")
         if base.isdecimal():
             terms = terms.filter(knowledge_base=base[:18])
-        response = HttpResponse(write(termlists.exported(terms)), content_type=media_type)
-        name = content_disposition_header(True, f"{_('terms')}.{kind}")
-        response["Content-Disposition"] = name or "attachment"
-        return response
+        return download(termlists.exported(terms), _("terms"), kind)
 
 
 def _take(base: KnowledgeBase, file: Any) -> termlists.Taken:

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -29,6 +29,10 @@ class KnowledgeBaseQuerySet(models.QuerySet["KnowledgeBase"]):
             readable |= Q(audience=KnowledgeBase.Audience.SIGNED_IN)
             readable |= Q(audience=KnowledgeBase.Audience.GROUPS, groups__user=user)
         return self.filter(readable).distinct()
+
+    def raise_version(self) -> None:
+        """What they answer changes: in that transaction, the last of its locks."""
+        self.update(version=F("version") + 1)
 
 
 class KnowledgeBase(models.Model):

@@ -105,24 +105,10 @@ def add(
             if approved:
                 approve(Document.objects.filter(pk=document.pk), user)
             return Added(document, known, created=False)
-        if document is None:
-            document = Document(
-                knowledge_base=base, external_id=external_id, origin=origin, created_by=user
-            )
-        answered = document.current_id is not None
-        if answered and approved and not document.approved_at:
-            indexing.remove(document)  # nobody approved what it held so far
-            document.current = None
-        document.title = (title or document.title or Path(name).stem)[:500]
-        document.approved_by = user if approved else None
-        document.approved_at = timezone.now() if approved else None
-        document.retired_at, document.retired_reason = None, ""
-        for field, value in facts.items():
-            setattr(document, field, value)
-        # Of one that is there only those: a worker may be swapping in another revision of it.
-        document.save(update_fields=[*DECIDED, *facts] if document.pk else None)
-        if answered:
-            _changed([base.pk])
+        document = document or Document(
+            knowledge_base=base, external_id=external_id, origin=origin, created_by=user
+        )
+        _decide(document, title or document.title or Path(name).stem, facts, user, approved)
         revision = Revision(
             document=document,
             name=name,
@@ -336,6 +322,26 @@ def _known(document: Document, sha256: str, problem: str, password: str) -> Revi
         # Refused before, but readable now: take it in.
         return latest if latest.file or problem else None
     return None
+
+
+def _decide(
+    document: Document, title: str, facts: dict[str, Any], user: User | None, approved: bool
+) -> None:
+    """Store what is now said of a document that gets other bytes."""
+    answered = document.current_id is not None
+    if answered and approved and not document.approved_at:
+        indexing.remove(document)  # nobody approved what it held so far
+        document.current = None
+    document.title = title[:500]
+    document.approved_by = user if approved else None
+    document.approved_at = timezone.now() if approved else None
+    document.retired_at, document.retired_reason = None, ""
+    for field, value in facts.items():
+        setattr(document, field, value)
+    # Of one that is there only those: a worker may be swapping in another revision of it.
+    document.save(update_fields=[*DECIDED, *facts] if document.pk else None)
+    if answered:
+        _changed([document.knowledge_base_id])
 
 
 def _claim_external_id(document: Document, external_id: str) -> None:

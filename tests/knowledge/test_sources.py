@@ -307,6 +307,22 @@ def test_an_index_and_packed_sitemaps_are_read(base, docs):
     assert pages.error and Document.objects.filter(retired_at=None).count() == 2
 
 
+def test_what_an_index_has_too_much_is_not_taken_for_vanished(base, docs, monkeypatch):
+    docs.pages["/sitemap.xml"] = Answer(
+        '<sitemapindex xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">'
+        "<sitemap><loc>/one.xml</loc></sitemap><sitemap><loc>/two.xml</loc></sitemap>"
+        "</sitemapindex>"
+    )
+    for name, path in (("/one.xml", "a"), ("/two.xml", "b")):
+        docs.pages[name] = Answer(sitemap((f"{docs.url}/docs/{path}", "")))
+    pages = source(base, "sitemap", address=f"{docs.url}/sitemap.xml")
+    look(pages)
+    monkeypatch.setattr(web, "SITEMAPS", 1)
+    for _run in range(3):
+        assert counts(look(pages)) == (0, 0, 1, 0, 0)
+    assert pages.error and Document.objects.filter(retired_at=None).count() == 2
+
+
 def test_a_date_of_last_change_spares_the_question(base, docs):
     docs.pages["/sitemap.xml"] = Answer(sitemap((f"{docs.url}/docs/a", "2026-01-01")))
     pages = source(base, "sitemap", address=f"{docs.url}/sitemap.xml")

@@ -15,6 +15,7 @@ from openpyxl import Workbook, load_workbook
 
 from knowledge import entries, retrieval, sheet_import, sheets
 from knowledge.models import Document, Entry, Import, KnowledgeBase
+from knowledge.parsing.unreadable import Unreadable
 from opsdesk.errors import ParseError
 
 pytestmark = pytest.mark.django_db
@@ -200,6 +201,17 @@ def test_too_many_rows_are_refused(files, monkeypatch):
     monkeypatch.setattr(sheets.records, "ROWS", 2)
     with pytest.raises(ParseError, match="2"):
         read(files / "a.csv", [["问题", "答案"], ["a", "b"], ["c", "d"]])
+
+
+def test_more_text_than_fits_is_refused(monkeypatch):
+    book, file = Workbook(), io.BytesIO()
+    for _number in range(20):
+        book.active.append(["x" * 100, "y"])
+    book.save(file)
+    assert len(sheets.records.parse(file.getvalue()).blocks[0].rows) == 20
+    monkeypatch.setattr(sheets.records, "CHARACTERS", 2000)
+    with pytest.raises(Unreadable):
+        sheets.records.parse(file.getvalue())
 
 
 def test_cells_that_would_run_are_text_and_come_back(base, files):

@@ -7,8 +7,8 @@ a vector is still found by its words; `build` gives it one, however it came to m
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -26,6 +26,7 @@ from knowledge.embedders import Embedder, Vector
 from knowledge.lexical import passage_text
 from knowledge.models import Chunk, Embedding, EmbeddingIndex, KnowledgeBase
 from knowledge.scope import EVERYTHING, HIDDEN, Scope
+from opsdesk import locking
 from opsdesk.backends import backend
 from opsdesk.errors import Conflict, ModelError
 
@@ -383,23 +384,12 @@ def _answers_change() -> None:
 
 def _lock() -> None:
     """One at a time may change which indexes there are, until its transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('embedding indexes', 0))")
+    locking.wait("embedding indexes")
 
 
-@contextmanager
-def _alone(index_id: int) -> Iterator[bool]:
-    """Whether this process is the only one that builds the index; PostgreSQL forgets the
-    claim of a process that dies."""
-    key = [f"embedding index {index_id}"]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key)
-        alone = bool(cursor.fetchone()[0])
-        try:
-            yield alone
-        finally:
-            if alone and not cursor.connection.closed:
-                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
+def _alone(index_id: int) -> AbstractContextManager[bool]:
+    """Whether this process is the only one that builds the index."""
+    return locking.held(f"embedding index {index_id}")
 
 
 # --- The HNSW graph of an index -------------------------------------------------

@@ -14,12 +14,13 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from knowledge import indexing, uploading
 from knowledge.models import Document, Entry, Import, KnowledgeBase, Revision
 from knowledge.parsing import markdown
+from opsdesk import locking
 
 QUESTION, ANSWER, VARIANTS = 500, 20_000, 50  # characters, characters, number
 SCOPE = ("product", "version", "environment", "tags", "expires_on")
@@ -136,9 +137,7 @@ DECISIONS = {"publish": publish, "dismiss": dismiss, "unpublish": unpublish}
 
 def lock(base: KnowledgeBase) -> None:
     """One at a time decides, until its transaction ends, which entries a base already has."""
-    with connection.cursor() as cursor:
-        key = f"entries:{base.pk}"
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+    locking.wait(f"entries:{base.pk}")
 
 
 # --- what an entry says -------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile, File
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -31,6 +31,7 @@ from knowledge.models import (
     Status,
 )
 from knowledge.parsing.detection import LOCKABLE
+from opsdesk import locking
 from opsdesk.errors import ParseError
 from opsdesk.sealing import seal
 
@@ -224,8 +225,10 @@ def delete(documents: Iterable[Document]) -> None:
     """Forget documents: their chunks, revisions and files."""
     rows = sorted(documents, key=lambda document: document.knowledge_base_id)
     with transaction.atomic():
-        # All of them before any lexicon: a swap of one of the last waits for that of the first.
-        indexing.lock([document.pk for document in rows])
+        ids = [document.pk for document in rows]
+        # In the order of those who publish and swap: entries, all documents, then any lexicon.
+        list(Entry.objects.select_for_update().filter(document__in=ids).order_by("pk"))
+        indexing.lock(ids)
         for _base, same in groupby(rows, key=lambda document: document.knowledge_base_id):
             held = list(same)
             for start in range(0, len(held), indexing.BATCH):
@@ -297,8 +300,7 @@ def _lock(base: KnowledgeBase) -> None:
 
     Not the base's row: raising its version holds that while a document is swapped in.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"base:{base.pk}"])
+    locking.wait(f"base:{base.pk}")
 
 
 def _find(base: KnowledgeBase, external_id: str, sha256: str) -> Document | None:

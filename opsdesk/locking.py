@@ -22,6 +22,11 @@ def free(key: str) -> bool:
     return _call("pg_try_advisory_xact_lock", key)
 
 
+def wait(key: str) -> None:
+    """Have the lock called `key` from now to the end of this transaction."""
+    _call("pg_advisory_xact_lock", key)
+
+
 def _call(function: str, key: str) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {function}(hashtextextended(%s, 0))", [key])

@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import stat
@@ -37,6 +38,8 @@ MAX_RESULT = 256 * 1024**2
 MOMENT = 0.2  # s between two looks at what the child has finished
 PREFIX = "opsdesk-parse-"
 PROGRAM = (sys.executable, "-m", worker.__name__)
+# Of an exception: it may quote a cell, and what is in sheets is masked only later.
+_MESSAGE = re.compile(r"^(\w[\w.]*): .*", re.MULTILINE | re.DOTALL)
 
 
 def run(
@@ -216,5 +219,7 @@ def _report(orders: dict[str, object], code: int, log: IO[bytes]) -> None:
     size = log.seek(0, os.SEEK_END)
     log.seek(max(0, size - 2000))
     text = log.read().decode(errors="replace")
+    if orders["media_type"] == worker.ROWS:
+        text = _MESSAGE.sub(r"\1", text)
     extra = {"media_type": orders["media_type"], "code": code, "log": text}
     logger.warning("parser failed", extra=extra)

@@ -214,6 +214,22 @@ def test_more_text_than_fits_is_refused(monkeypatch):
         sheets.records.parse(file.getvalue())
 
 
+def test_a_cell_that_breaks_the_reader_is_not_in_the_log(files, caplog):
+    book = Workbook()
+    book.active.append([42])
+    book.save(files / "whole.xlsx")
+    with (
+        zipfile.ZipFile(files / "whole.xlsx") as whole,
+        zipfile.ZipFile(files / "a.xlsx", "w") as broken,
+    ):
+        for name in whole.namelist():
+            broken.writestr(name, whole.read(name).replace(b"<v>42<", b"<v>13812345678 Hunter2<"))
+    with pytest.raises(ParseError):
+        sheets.read(files / "a.xlsx", "a.xlsx")
+    (said,) = [record.log for record in caplog.records if record.message == "parser failed"]
+    assert "ValueError" in said and "Hunter2" not in said
+
+
 def test_cells_that_would_run_are_text_and_come_back(base, files):
     evil = ["=HYPERLINK(1)", "+1", "-1", "@x", "'=x", "\t=1", "＝1+1"]
     for number, text in enumerate(evil):

@@ -133,10 +133,12 @@ def set_enabled(chunks: QuerySet[Chunk], enabled: bool, user: User | None) -> in
         chunks = chunks.filter(enabled=not enabled).order_by()
         documents = indexing.lock(list(chunks.values_list("document", flat=True).distinct()))
         ids: dict[int, list[int]] = defaultdict(list)
-        for pk, document_id in chunks.order_by("pk").values_list("pk", "document"):
+        # Base by base: each is held from its first document on.
+        held = chunks.filter(document__in=documents).order_by("knowledge_base", "pk")
+        for pk, document_id in held.values_list("pk", "document"):
             ids[document_id].append(pk)
-        for document_id, held in ids.items():
-            _switch(documents[document_id], held, enabled, user)
+        for document_id, switched in ids.items():
+            _switch(documents[document_id], switched, enabled, user)
     return sum(map(len, ids.values()))
 
 

@@ -34,7 +34,7 @@ BANDS, ROWS = 16, 4  # of a signature; two of .8 are missed with a chance of 1 i
 CROWD = 50  # passages of one band that are compared with each other
 BATCH = 1000  # pairs verified at a time
 PAIRS = 5000  # of documents that are kept of a base
-EXAMPLES = 5
+EXAMPLES = 500  # pairs of passages kept of a pair of documents: those that can be disabled at once
 AGES = (90, 180, 365, 730)  # days
 SOON = timedelta(days=30)
 KINDS = ("expired", "soon", "retired", "old", "superseded")
@@ -209,10 +209,21 @@ def _row(
         share=passages / min(sizes[pair[0]], sizes[pair[1]]),
         examples=[
             {"first": one, "second": other, "score": round(share, 3)}
-            for (one, other), share in matches[:EXAMPLES]
+            for (one, other), share in _telling(matches)[:EXAMPLES]
         ],
         found_at=timezone.now(),
     )
+
+
+def _telling(matches: Sequence[tuple[Pair, float]]) -> list[tuple[Pair, float]]:
+    """Enough of them that every passage is there, the best first."""
+    seen: set[int] = set()
+    kept = []
+    for match in matches:
+        if not seen.issuperset(match[0]):
+            seen.update(match[0])
+            kept.append(match)
+    return kept
 
 
 def dismiss(row: Similarity, user: User | None) -> None:

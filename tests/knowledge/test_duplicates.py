@@ -10,6 +10,7 @@ from knowledge import duplicates, scope
 from knowledge.admin.duplicates import compared
 from knowledge.models import Chunk, Document, KnowledgeBase, Role, Similarity
 from tests.knowledge import documents
+from tests.knowledge.test_curating import put, sections
 
 pytestmark = pytest.mark.django_db
 LIST = reverse("admin:knowledge_similarity_changelist")
@@ -132,6 +133,15 @@ def test_a_pair_is_decided_and_the_decision_undone(admin_client, base, pair):
     decide(admin_client, pair, "disable_first")
     assert not Chunk.objects.get(document=pair.first).enabled
     assert shown(admin_client) == []
+
+
+def test_all_that_is_similar_is_disabled_at_once(admin_client, base):
+    parts = {f"第{n}章": f"{STEPS}这是第{n}节。" for n in range(7)}
+    first, second = (put(sections(**parts), base=base) for _ in range(2))
+    (row,) = pairs(base).values()
+    decide(admin_client, row, "disable_second")
+    assert not second.chunks.filter(enabled=True).exists()
+    assert first.chunks.filter(enabled=True).count() == 7
 
 
 def test_looking_now_is_queued(admin_client, base, pair):

@@ -329,7 +329,6 @@ class DocumentAdmin(ByBase):
 
     def _facts(self, request: HttpRequest, document: Document) -> dict[str, Any]:
         """What the page of a document tells beside its form."""
-        expires = document.expires_on
         return {
             "document": document,
             "show_save_and_add_another": False,  # adding is uploading
@@ -339,7 +338,7 @@ class DocumentAdmin(ByBase):
                 disabled=Count("pk", filter=Q(enabled=False)),
                 edited=Count("pk", filter=Q(edited=True)),
             ),
-            "expired": expires is not None and expires <= scope.today(),
+            "expired": _expired(document),
             "revisions": document.revisions.defer("parsed"),
             "warnings": Revision.objects.filter(pk=document.current_id or 0)
             .values_list("parsed__warnings", flat=True)
@@ -414,5 +413,21 @@ def _pending(document: Document) -> bool:
 
 def _state(document: Document) -> SafeString:
     described = describing.progress(document.latest) if settings.BACKENDS["vision"] else {}
-    context = {"document": document, "revision": document.latest, "figures": described}
+    context = {
+        "document": document,
+        "revision": document.latest,
+        "figures": described,
+        "lapsed": _lapsed(document),
+    }
     return render_to_string("admin/knowledge/document/state.html", context)
+
+
+def _expired(document: Document) -> bool:
+    return document.expires_on is not None and document.expires_on <= scope.today()
+
+
+def _lapsed(document: Document) -> str:
+    """Why what was read answers no more; empty when it answers."""
+    if document.retired_at:
+        return _("retired")
+    return _("expired") if _expired(document) else ""

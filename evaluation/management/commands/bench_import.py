@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from evaluation import import_benchmark
@@ -28,6 +29,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         wanted = {name: options[name] for name in ("pages", "rows", "answers", "same", "pause")}
+        call_command("migrate", verbosity=0)
+        call_command("createcachetable", verbosity=0)
         with TemporaryDirectory(prefix="opsdesk-bench-") as folder:
             try:
                 figures = import_benchmark.measure(

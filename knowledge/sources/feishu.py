@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy
 
 from knowledge.models import Source, SourceItem
 from knowledge.sources.base import AddressField, Backend, Content, Found, Options
-from knowledge.sources.fetching import Fetcher, Gone
+from knowledge.sources.fetching import Fetcher, Gone, retry_after
 from opsdesk.errors import FetchError
 from opsdesk.sealing import unseal
 
@@ -294,7 +294,7 @@ class Feishu(Backend):
             if code in TOKEN_REFUSED:
                 token = self._token(refused=token)
             elif code == LIMITED or response.status_code in {429, 500, 502, 503, 504}:
-                pause = float(response.headers.get("x-ogw-ratelimit-reset") or 1)
+                pause = retry_after(response.headers.get("x-ogw-ratelimit-reset", "")) or 1
                 if not left or pause > self.longest_pause:
                     break
                 self.sleep(pause)

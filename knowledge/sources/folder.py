@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from knowledge import uploading
 from knowledge.models import KnowledgeBase, Source, SourceItem
 from knowledge.sources.base import Backend, Content, Found, Options
 from knowledge.sources.fetching import Gone
@@ -108,6 +109,9 @@ class Folder(Backend):
                 _("This file cannot be opened: %(reason)s.") % {"reason": error.strerror},
                 permanent=True,
             ) from error
+        if problem := uploading.too_large(os.fstat(descriptor).st_size):
+            os.close(descriptor)  # before it is copied: it may be larger than the disk
+            raise FetchError(problem, permanent=True)
         return Content(file=open(descriptor, "rb"), name=path.name)
 
     def _identity(self) -> list[int]:

@@ -209,6 +209,14 @@ def test_each_base_has_an_inbox_that_is_never_made_anew(base, settings):
     assert not path.exists() and Source.objects.count() == 1
 
 
+def test_what_is_too_large_is_not_even_copied(watched, inbox, settings, monkeypatch):
+    settings.UPLOAD_MAX_BYTES = 1000
+    monkeypatch.setattr(folder.uploading, "add", lambda *args, **kw: pytest.fail("copied"))
+    (inbox / "disk.md").write_text("x" * 1001)
+    run = look(watched)
+    assert counts(run) == (0, 0, 0, 0, 1) and "MB" in watched.items.get().error
+
+
 def test_a_base_that_takes_over_a_slug_does_not_share_the_inbox(base, settings):
     watching._open_inboxes()
     base.slug = "old"

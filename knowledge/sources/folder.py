@@ -64,6 +64,9 @@ class FolderOptions(Options):
                 _("Only %(inbox)s and folders below OPSDESK_WATCH_ROOTS can be watched.")
                 % {"inbox": inbox}
             )
+        if self.source.memory.get("inbox") and str(path) != self.source.options["path"]:
+            # `watch` would take it for another machine's, and let go of its documents.
+            raise ValidationError(_("The inbox stays where it is. Add a source for that folder."))
         return str(path)
 
 

@@ -217,6 +217,17 @@ def test_what_is_too_large_is_not_even_copied(watched, inbox, settings, monkeypa
     assert counts(run) == (0, 0, 0, 0, 1) and "MB" in watched.items.get().error
 
 
+def test_an_inbox_stays_where_it_is(base, settings, tmp_path):
+    settings.WATCH_ROOTS = [str(tmp_path)]
+    watching._open_inboxes()
+    form = FolderOptions({"path": str(tmp_path)})
+    form.source = Source.objects.get()
+    assert form.errors["path"]
+    form = FolderOptions(form.source.options)
+    form.source = Source.objects.get()
+    assert not form.errors
+
+
 def test_a_base_that_takes_over_a_slug_does_not_share_the_inbox(base, settings):
     watching._open_inboxes()
     base.slug = "old"

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from knowledge import curating, describing, indexing, scope, uploading
 from knowledge.admin import curation, figures, passwords
 from knowledge.admin.parts import chunks_link, deleted
-from knowledge.forms import LabelForm, UploadForm
+from knowledge.forms import LabelForm, TagsField, UploadForm
 from knowledge.models import Document, KnowledgeBase, Revision, Status
 from knowledge.permissions import ByBase
 from opsdesk.errors import ParseError
@@ -130,7 +130,7 @@ class DocumentForm(forms.ModelForm):
     class Meta:
         model = Document
         fields = ("external_id",)
-        labels = {"tier": gettext_lazy("way of reading")}
+        field_classes = {"tags": TagsField}
 
     def clean_external_id(self) -> str:
         """The base is not in the form, so that nothing else would look."""

@@ -117,7 +117,7 @@ class Migration(migrations.Migration):
                         ],
                         help_text="How its documents are read, unless a document says otherwise.",
                         max_length=20,
-                        verbose_name="reading",
+                        verbose_name="way of reading",
                     ),
                 ),
                 (
@@ -181,7 +181,7 @@ class Migration(migrations.Migration):
                         ],
                         help_text="How it is read; empty: as its knowledge base says.",
                         max_length=20,
-                        verbose_name="reading",
+                        verbose_name="way of reading",
                     ),
                 ),
                 ("product", models.CharField(blank=True, max_length=100, verbose_name="product")),

@@ -7,7 +7,6 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 
 class Tier(models.TextChoices):
@@ -49,7 +48,7 @@ class KnowledgeBase(models.Model):
     )
     groups = models.ManyToManyField(Group, verbose_name=_("groups"), blank=True)
     tier = models.CharField(
-        pgettext_lazy("the way", "reading"),
+        _("way of reading"),
         max_length=20,
         choices=Tier,
         blank=True,

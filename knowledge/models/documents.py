@@ -9,7 +9,6 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from knowledge.models.bases import KnowledgeBase, Tier
 from opsdesk.sealing import seal, unseal
@@ -53,7 +52,7 @@ class Document(models.Model):
     )
     url = models.URLField(_("address"), max_length=2000, blank=True)  # where readers find it
     tier = models.CharField(
-        pgettext_lazy("the way", "reading"),
+        _("way of reading"),
         max_length=20,
         choices=Tier,
         blank=True,

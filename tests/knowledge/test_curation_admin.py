@@ -219,7 +219,7 @@ def test_many_documents_are_labelled_retired_and_restored(admin_client):
     nothing = admin_client.post(LIST, data)
     assert nothing.status_code == 200 and nothing.context["form"].errors
     data |= {"set_product": "on", "product": "网关", "version": "不勾选不设置"}
-    admin_client.post(LIST, data | {"add_tags": "新,旧", "remove_tags": "甲"})
+    admin_client.post(LIST, data | {"add_tags": "新，旧", "remove_tags": "甲"})
     labelled = list(Document.objects.order_by("pk").values_list("product", "version", "tags"))
     assert labelled == [("网关", "", ["旧", "新"]), ("网关", "", ["旧", "乙", "新"])]
     for action, retired in (("retire", 2), ("restore", 0)):

@@ -47,6 +47,11 @@ def test_what_did_come_is_said_so(base, document):
     ]  # fmt: skip
 
 
+def test_marks_alone_stand_nowhere(base, document):
+    assert missed.locate(base, "||||||||") is None and missed.locate(base, "短") is None
+    assert missed.diagnose("重启", base, text="||||||||").verdict == "parse"
+
+
 def test_lost_by_words(base, document):
     made = look(base, "ssh 报错", chunk=chunk_of(document))
     assert (made.verdict, made.rank) == ("lexical", None)

@@ -10,6 +10,7 @@ from django.urls import reverse
 from markdown_it import MarkdownIt
 
 from chat.models import Citation, Figure, Message
+from knowledge import pages
 
 TAGS = {
     "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre",
@@ -124,7 +125,8 @@ def figure_json(figure: Figure) -> dict[str, Any]:
         "caption": attachment.caption,
         "page": attachment.page,
         "url": reverse("attachment", args=[attachment.pk]),
-        "html": attachment.html,
+        # Cleaned by its parser, too; but that was a stranger.
+        "html": pages.clean_table(attachment.html),
         "width": attachment.width,
         "height": attachment.height,
     }

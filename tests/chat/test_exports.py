@@ -9,7 +9,7 @@ from django.utils import translation
 from docx.oxml.ns import qn
 from PIL import Image
 
-from chat import transcript
+from chat import presenting, transcript
 from chat.exports import docx as word
 from chat.exports import pdf
 from chat.exports.answer import Answer, ShownFigure
@@ -238,3 +238,10 @@ def _now():
     from django.utils import timezone
 
     return timezone.localtime()
+
+
+def test_a_table_can_run_nothing_in_the_chat(message):
+    figure = message.figures.get(attachment__kind="table")
+    figure.attachment.html = '<table><tr><td colspan="2">甲<img src=x onerror=alert(1)></td></tr>'
+    html = presenting.figure_json(figure)["html"]
+    assert "甲" in html and 'colspan="2"' in html and "img" not in html

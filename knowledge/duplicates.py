@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from knowledge import scope
 from knowledge.models import Chunk, Document, KnowledgeBase, Similarity
+from opsdesk import locking
 
 SHINGLE = 4  # characters
 SHORTEST = 40  # characters of a passage that is compared, without spaces and marks
@@ -62,7 +63,15 @@ def find_all() -> None:
 
 
 def find(base_id: int) -> int:
-    """Look for documents of a base that say the same; how many pairs. The dismissed stay so."""
+    """Look for documents of a base that say the same; how many pairs. The dismissed stay so.
+
+    Nothing while another process is at it.
+    """
+    with locking.held(f"duplicates:{base_id}") as alone:
+        return _find(base_id) if alone else 0
+
+
+def _find(base_id: int) -> int:
     chunks = Chunk.objects.filter(
         knowledge_base=base_id, enabled=True, document__retired_at=None
     ).order_by("pk")

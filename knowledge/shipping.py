@@ -17,6 +17,7 @@ from django_q.tasks import async_task
 
 from knowledge import transfer
 from knowledge.models import KnowledgeBase
+from opsdesk import locking
 
 DAY = 24 * 3600  # seconds
 LONGEST = 6 * 3600  # seconds of one export or import
@@ -49,6 +50,13 @@ def export(base_id: int) -> None:
     base = KnowledgeBase.objects.filter(pk=base_id).first()
     if base is None:
         return
+    # A task that takes long is delivered again while it runs.
+    with locking.held(f"shipping:{export_key(base)}") as alone:
+        if alone:
+            _export(base)
+
+
+def _export(base: KnowledgeBase) -> None:
     key, path = export_key(base), export_path(base)
     unfinished = path.with_suffix(".unfinished")
     try:
@@ -76,9 +84,13 @@ def begin_import(file: File, slug: str, user: User) -> str:
 
 def restore(key: str, slug: str, user_id: int) -> None:
     """A task; when it was done already, or its file is gone, nothing."""
-    path = _folder() / key
-    if not path.exists():
-        return
+    with locking.held(f"shipping:{key}") as alone:
+        path = _folder() / key
+        if alone and path.exists():
+            _restore(path, key, slug, user_id)
+
+
+def _restore(path: Path, key: str, slug: str, user_id: int) -> None:
     try:
         with path.open("rb") as file:
             user = User.objects.filter(pk=user_id).first()

@@ -1,12 +1,16 @@
 """The page of a knowledge base, and taking it out and in through the admin."""
 
+import threading
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.urls import reverse
 from django_q.models import OrmQ
 
 from knowledge import shipping, tasks, uploading
 from knowledge.models import Document, Entry, KnowledgeBase, Revision, Status, Term
+from opsdesk import locking
 from tests.knowledge.test_uploading import add
 
 pytestmark = pytest.mark.django_db
@@ -114,6 +118,21 @@ def test_what_is_no_export_is_said_at_once_and_a_failure_later(admin_client, bas
     assert "ops" in admin_client.get(sent.url).content.decode()
     assert shipping.state(sent.url.partition("key=")[2])["state"] == "failed"
     assert KnowledgeBase.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_export_that_is_delivered_again_while_it_runs_does_nothing(base):
+    def again():
+        shipping.export(base.pk)
+        connection.close()
+
+    with locking.held(f"shipping:{shipping.export_key(base)}"):
+        other = threading.Thread(target=again)
+        other.start()
+        other.join()
+    assert not shipping.export_path(base).exists()
+    again()
+    assert shipping.export_path(base).exists()
 
 
 def test_an_export_that_is_gone_is_said(admin_client, base):

@@ -44,7 +44,7 @@ def _list(model: str, base: KnowledgeBase, more: str = "") -> str:
 
 def documents(base: KnowledgeBase) -> Panel:
     unfinished = Q(latest__status__in=[Status.QUEUED, Status.PROCESSING])
-    counts = base.documents.aggregate(
+    counts = base.documents.exclude(origin=Document.Origin.FAQ).aggregate(
         all=Count("pk"),
         answering=Count("pk", filter=scope.answering() & Q(current__isnull=False)),
         failed=Count("pk", filter=Q(latest__status=Status.FAILED)),

@@ -15,7 +15,8 @@ def documents(request: HttpRequest) -> Panel | None:
     if not seen.exists():
         return None
     unfinished = Q(latest__status__in=[Status.QUEUED, Status.PROCESSING])
-    counts = Document.objects.filter(knowledge_base__in=seen).aggregate(
+    listed = Document.objects.exclude(origin=Document.Origin.FAQ)  # they have a panel of their own
+    counts = listed.filter(knowledge_base__in=seen).aggregate(
         all=Count("pk"),
         unfinished=Count("pk", filter=unfinished),
         failed=Count("pk", filter=Q(latest__status=Status.FAILED)),

@@ -9,7 +9,7 @@ from django.core.signing import BadSignature, Signer
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from chat.models import Conversation
+from chat.models import Citation, Conversation
 
 COOKIE = "opsdesk_visitor"
 YEAR = 365 * 24 * 3600
@@ -46,6 +46,12 @@ def conversations(user: Any, visitor: str) -> QuerySet[Conversation]:
     if user.is_authenticated:
         mine |= Q(user=user)
     return Conversation.objects.filter(mine)
+
+
+def cited(request: HttpRequest) -> QuerySet[Any]:
+    """Ids of the revisions that answers in this person's conversations cite."""
+    mine = conversations(request.user, visitor(request.COOKIES))
+    return Citation.objects.filter(message__conversation__in=mine).values("revision")
 
 
 def may_read(conversation: Conversation, user: Any, visitor: str) -> bool:

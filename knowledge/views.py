@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from django.db.models import Q
+from django.conf import settings
+from django.db.models import F, Q
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.module_loading import import_string
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import etag, require_safe
 
-from knowledge import pages, permissions
+from knowledge import pages, permissions, scope
 from knowledge.models import Attachment, KnowledgeBase, Revision
 from opsdesk.errors import ParseError
 
@@ -20,10 +22,15 @@ private = cache_control(private=True, max_age=3600)
 
 
 def _readable(request: HttpRequest) -> Q:
+    """Curators read everything of their bases. Others read what may answer: the revision that
+    does, while there is one, and those that an answer to them cites (`settings.CITED`)."""
     curated = permissions.bases(request.user, "view")
     readable = KnowledgeBase.objects.readable_by(request.user)
-    return Q(document__knowledge_base__in=curated) | Q(
-        document__knowledge_base__in=readable, document__approved_at__isnull=False
+    shown = Q(document__current=F("pk")) | Q(document__current=None)
+    for name in settings.CITED:
+        shown |= Q(pk__in=import_string(name)(request))
+    return Q(document__knowledge_base__in=curated) | (
+        Q(document__knowledge_base__in=readable) & scope.answering("document__") & shown
     )
 
 

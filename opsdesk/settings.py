@@ -317,6 +317,8 @@ PROCESSES = {
 }
 # On the page of a knowledge base: each `(request, base) -> opsdesk.site.Panel | None`.
 BASE_PANELS = ["chat.panels.asked_of"]
+# Revisions that answers to this user cite: each `(request) -> their ids, a subquery`.
+CITED = ["chat.visitors.cited"]
 # Whether someone waits for an answer, each `() -> bool`: reading documents gives way.
 BUSY = ["chat.turns.waiting"]
 # What `serve` does once, before the first administrator is made; each `() -> None`, idempotent.

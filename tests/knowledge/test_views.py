@@ -5,7 +5,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.files.base import ContentFile
 from PIL import Image
 
-from knowledge import indexing, pages, tasks, uploading
+from knowledge import indexing, pages, uploading
 from knowledge.models import Document, KnowledgeBase
 from knowledge.parsing.document import Asset, Block, ParsedDocument
 
@@ -236,13 +236,18 @@ def test_curators_see_what_is_not_approved_and_others_do_not(client, base, shown
     assert statuses(client, shown) == {200}
 
 
-def test_an_earlier_revision_is_still_shown_to_whom_it_was_cited(client, base):
-    old = add(base, "旧".encode(), external_id="a")
-    tasks.process(old.pk)
-    new = add(base, "新".encode(), external_id="a")
-    tasks.process(new.pk)
-    assert "旧" in client.get(f"/revisions/{old.pk}/pages/1.html").content.decode()
-
-
 def test_a_page_nobody_may_change_by_a_form(client, shown):
     assert client.post(f"/revisions/{shown.pk}/").status_code == 405
+
+
+def test_what_was_replaced_retired_or_has_expired_is_for_curators(client, base, admin_client):
+    old = parsed(add(base, external_id="a"), Block("paragraph", "the password was hunter2"))
+    new = parsed(add(base, b"# new", external_id="a"), Block("paragraph", "new"))
+    urls = [f"/revisions/{row.pk}/original" for row in (old, new)]
+    assert [client.get(url).status_code for url in urls] == [404, 200]
+    uploading.retire(Document.objects.all(), "leaked")
+    assert [client.get(url).status_code for url in urls] == [404, 404]
+    uploading.restore(Document.objects.all())
+    Document.objects.update(expires_on="2020-01-01")
+    assert [client.get(url).status_code for url in urls] == [404, 404]
+    assert [admin_client.get(url).status_code for url in urls] == [200, 200]

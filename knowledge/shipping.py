@@ -5,7 +5,8 @@ What is under way is remembered in the cache for a day, and so are the files in 
 
 import secrets
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.files.base import File
+from django.utils.translation import gettext as _
 from django_q.tasks import async_task
 
 from knowledge import transfer
@@ -53,7 +55,8 @@ def export(base_id: int) -> None:
     # A task that takes long is delivered again while it runs.
     with locking.held(f"shipping:{export_key(base)}") as alone:
         if alone:
-            _export(base)
+            with _told(export_key(base)):
+                _export(base)
 
 
 def _export(base: KnowledgeBase) -> None:
@@ -87,7 +90,8 @@ def restore(key: str, slug: str, user_id: int) -> None:
     with locking.held(f"shipping:{key}") as alone:
         path = _folder() / key
         if alone and path.exists():
-            _restore(path, key, slug, user_id)
+            with _told(key):
+                _restore(path, key, slug, user_id)
 
 
 def _restore(path: Path, key: str, slug: str, user_id: int) -> None:
@@ -100,6 +104,16 @@ def _restore(path: Path, key: str, slug: str, user_id: int) -> None:
     else:
         _tell(key, state="done", percent=100, base=base.pk)
     path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(key: str) -> Iterator[None]:
+    """Whatever goes wrong, it is not said to be under way for ever."""
+    try:
+        yield
+    finally:
+        if state(key).get("state") in {"queued", "running"}:
+            _tell(key, state="failed", error=_("Something unexpected went wrong."))
 
 
 def _queue(task: str, *arguments: Any) -> None:

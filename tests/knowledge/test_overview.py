@@ -8,7 +8,7 @@ from django.db import connection
 from django.urls import reverse
 from django_q.models import OrmQ
 
-from knowledge import shipping, tasks, uploading
+from knowledge import shipping, tasks, transfer, uploading
 from knowledge.models import Document, Entry, KnowledgeBase, Revision, Status, Term
 from opsdesk import locking
 from tests.knowledge.test_uploading import add
@@ -138,3 +138,14 @@ def test_an_export_that_is_delivered_again_while_it_runs_does_nothing(base):
 def test_an_export_that_is_gone_is_said(admin_client, base):
     url = reverse("admin:knowledge_knowledgebase_download", args=[base.pk])
     assert admin_client.get(url, follow=True).context["messages"]
+
+
+def test_an_export_that_stumbles_is_not_said_to_run_for_ever(base, monkeypatch):
+    def stumble(*args):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(transfer, "export", stumble)
+    shipping.begin_export(base)
+    with pytest.raises(ZeroDivisionError):
+        shipping.export(base.pk)
+    assert shipping.state(shipping.export_key(base))["state"] == "failed"

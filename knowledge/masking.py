@@ -178,6 +178,8 @@ _EMAIL = _group(
     r"(?<![\w.+-])(?!git@)[A-Za-z0-9_.+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}"
     r"(?![\w@-]|\.[A-Za-z]|:[\w/~])"
 )
+# Of the first generation: without a checksum, so only where it is said to be one.
+_OLD_ID_CARD = re.compile(r"身份证[号码件]*[\s:：是为]*(?P<it>[1-9]\d{14})(?!\d)")
 _ID_CARD = re.compile(r"(?<![0-9A-Za-z])[1-9]\d{5}(?:18|19|20)\d{2}\d{7}[0-9Xx](?![0-9A-Za-z])")
 _CARD = re.compile(r"(?<![\w.+-])[2-6]\d{3}(?:[ -]?\d{4}){2,3}[ -]?\d{1,4}(?![\w.]?\d|\w)")
 _MOBILE = re.compile(
@@ -197,6 +199,9 @@ def _id_cards(text: str) -> Spans:
         total = sum(weight * int(n) for weight, n in zip(_WEIGHTS, number[:17], strict=True))
         if "10X98765432"[total % 11] == number[17] and _is_day(number[6:14]):
             yield match.span()
+    for match in _OLD_ID_CARD.finditer(text):
+        if _is_day(f"19{match['it'][6:12]}"):
+            yield match.span("it")
 
 
 def _is_day(text: str) -> bool:

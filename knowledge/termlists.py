@@ -38,6 +38,7 @@ class Taken:
     changed: int = 0
     unchanged: int = 0
     errors: list[tuple[int, str]] = field(default_factory=list)  # number of the row, why
+    seen: set[str] = field(default_factory=set)  # terms of the sheet, folded
 
 
 def words(text: str) -> list[str]:
@@ -91,6 +92,9 @@ def _take(
     canonical = " ".join(cells["canonical"].split())
     if not canonical:
         raise ValidationError(_("The term is missing."))
+    if synonyms.fold(canonical) in taken.seen:
+        raise ValidationError(_("“%(word)s” stands here twice.") % {"word": canonical})
+    taken.seen.add(synonyms.fold(canonical))
     owner = owned.get(synonyms.fold(canonical))
     known = owner and synonyms.fold(owner.canonical) == synonyms.fold(canonical)
     term = owner if owner and known else Term(knowledge_base=base, canonical=canonical)

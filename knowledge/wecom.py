@@ -133,9 +133,10 @@ def _content(record: dict[str, Any]) -> str:
         return _text(body.get("content"))
     if kind == "markdown":
         return _text(_body(record, "info").get("content"))
-    if kind == "mixed":
+    if kind in {"mixed", "chatrecord"}:
         items = body.get("item")
-        return "\n".join(map(_item, items)) if isinstance(items, list) else ""
+        parts = map(_item, items) if isinstance(items, list) else ()
+        return "\n".join(filter(None, [_text(body.get("title")), *parts]))
     if kind == "link":
         return f"{_text(body.get('title'))} {_text(body.get('link_url'))}".strip()
     if kind == "file":
@@ -147,10 +148,11 @@ def _content(record: dict[str, Any]) -> str:
 
 
 def _item(item: Any) -> str:
-    """A part of a mixed message; its content is JSON inside JSON."""
+    """A part of a mixed message, or of a conversation that was forwarded ("ChatRecordText");
+    its content is JSON inside JSON."""
     if not isinstance(item, dict):
         return ""
-    kind = _text(item.get("type")).lower()
+    kind = _text(item.get("type")).lower().removeprefix("chatrecord")
     held = item.get("content")
     content = held if isinstance(held, dict) else _record(_text(held)) or {}
     return _content({"msgtype": kind, kind: content})

@@ -111,3 +111,8 @@ def test_a_curator_keeps_to_the_own_base(client, base):
     assert "术语ops" in exported
     assert "术语other" not in exported
     assert synonyms.owners(other.pk).keys() == {"术语other"}
+
+
+def test_a_term_that_stands_twice_in_a_sheet_keeps_its_first_row(admin_client, base):
+    page = send(admin_client, base, "术语,同义词\n网关,GW;gateway\n网关,重复\n").content.decode()
+    assert "网关" in page and Term.objects.get().variants == ["GW", "gateway"]

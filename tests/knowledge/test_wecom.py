@@ -74,6 +74,13 @@ def test_agreement_in_seconds_counts_too():
 
 def test_kinds_of_messages():
     item = [{"type": "text", "content": '{"content": "看图"}'}, {"type": "image", "content": "{}"}]
+    forwarded = {
+        "title": "群聊",
+        "item": [
+            {"type": "ChatRecordText", "msgtime": 1, "content": '{"content": "磁盘满了"}'},
+            {"type": "ChatRecordImage", "msgtime": 2, "content": '{"sdkfileid": "x"}'},
+        ],
+    }
     found = wecom.archive(
         [
             line(1, "lin", kind="markdown", info={"content": "**重启**"}),
@@ -82,9 +89,13 @@ def test_kinds_of_messages():
             line(4, "lin", kind="file", file={"filename": "a.log"}, minutes=3),
             line(5, "lin", kind="image", image={"sdkfileid": "x"}, minutes=4),
             line(6, "lin", kind="chatrecord", chatrecord={"item": []}, minutes=5),
+            line(7, "lin", kind="chatrecord", chatrecord=forwarded, minutes=6),
         ]
     )
-    assert texts(found) == ["**重启**", "看图\n[图片]", "手册 http://a", "[文件 a.log]", "[图片]"]
+    assert texts(found) == [
+        "**重启**", "看图\n[图片]", "手册 http://a", "[文件 a.log]", "[图片]",
+        "群聊\n磁盘满了\n[图片]",
+    ]  # fmt: skip
     assert found.counts["without_text"] == 1
 
 

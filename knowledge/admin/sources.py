@@ -282,7 +282,8 @@ class SourceAdmin(ByBase):
 
     def _facts(self, request: HttpRequest, source: Source, kind: Any) -> dict[str, Any]:
         items = source.items.select_related("document__latest").defer("document__latest__parsed")
-        failing = items.exclude(error="")
+        # That a page is gone is news: its document is retired.
+        failing = items.exclude(error="").exclude(document__retired_at__isnull=False)
         only = "errors" if request.GET.get("items") == "errors" else ""
         pages = Paginator(failing if only else items.order_by("key"), ITEMS)
         return {

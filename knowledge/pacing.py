@@ -10,7 +10,7 @@ from django.db.backends.signals import connection_created
 from django.utils.module_loading import import_string
 from django_q.conf import Conf
 
-NICENESS = 10  # of the workers that read documents
+NICENESS = 19  # of what reads documents: the least of a processor that can be had
 LONGEST = 1.0  # seconds that one step of reading waits at most
 LOOK = 0.02  # seconds
 
@@ -26,8 +26,13 @@ def give_way(longest: float = LONGEST) -> None:
 def be_nice_when_worker_starts(**kwargs: Any) -> None:
     """Receives django-q's `post_spawn`. Short work keeps its place."""
     if settings.Q_CLUSTER["name"] == Conf.CLUSTER_NAME:
-        os.nice(NICENESS)
-        connection_created.connect(_be_nice_in_the_database)
+        be_nice()
+
+
+def be_nice() -> None:
+    """Step behind who answers, for the rest of this process and in its later connections."""
+    os.nice(NICENESS)
+    connection_created.connect(_be_nice_in_the_database)
 
 
 def _be_nice_in_the_database(connection: Any, **kwargs: Any) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 from django.core.files.base import File
 from django.core.management.base import BaseCommand, CommandError
 from django.core.validators import slug_re
+from django.db import connection
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from knowledge import uploading
+from knowledge import pacing, uploading
 from knowledge.models import Document, KnowledgeBase, Revision, Status
 
 
@@ -33,6 +34,9 @@ class Command(BaseCommand):
             raise CommandError(
                 _("%(slug)s cannot be a slug: use letters, digits, - and _.") % {"slug": slug}
             )
+        if getattr(self, "_called_from_command_line", False):  # not for ever in a test
+            connection.close()  # the next one is nice too
+            pacing.be_nice()
         base, _created = KnowledgeBase.objects.get_or_create(slug=slug, defaults={"name": slug})
         revisions = self._add(base, folder)
         if wait:
@@ -47,6 +51,7 @@ class Command(BaseCommand):
         paths = [path for path in sorted(folder.rglob("*")) if _wanted(path, folder)]
         revisions, unchanged = [], 0
         for number, path in enumerate(paths, 1):
+            pacing.give_way()
             relative = path.relative_to(folder).as_posix()
             with path.open("rb") as content:
                 added = uploading.add(
@@ -71,7 +76,7 @@ class Command(BaseCommand):
         rows = Revision.objects.unfinished().filter(document__knowledge_base=base)
         while unfinished := len(ours.intersection(rows.values_list("pk", flat=True))):
             self._progress(_("read"), len(revisions) - unfinished, len(revisions))
-            time.sleep(0.5)
+            time.sleep(max(0.5, unfinished / 2000))  # to look costs, the more are left
 
     def _report(self, revisions: list[int]) -> int:
         """How many have failed, after saying what became of all and why of these."""

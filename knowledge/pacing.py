@@ -10,7 +10,7 @@ from django.db.backends.signals import connection_created
 from django.utils.module_loading import import_string
 from django_q.conf import Conf
 
-NICENESS = 19  # of what reads documents: the least of a processor that can be had
+NICENESS = 10  # of what reads documents; more, and what it holds in the database is held too long
 LONGEST = 1.0  # seconds that one step of reading waits at most
 LOOK = 0.02  # seconds
 

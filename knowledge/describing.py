@@ -14,15 +14,13 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, F, Q, QuerySet
-from django.utils import timezone
 from django.utils.translation import gettext as _
-from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from knowledge import indexing
 from knowledge.models import Attachment, Chunk, Document, Revision
 from knowledge.vision import Picture
-from opsdesk import locking
+from opsdesk import locking, queues
 from opsdesk.backends import backend
 from opsdesk.errors import ModelError
 
@@ -99,12 +97,7 @@ def sweep() -> int:
     """Queue what waits and nobody works on; how many revisions."""
     if backend("vision") is None:
         return 0
-    queued = {
-        task.group()
-        for task in OrmQ.objects.filter(
-            key=settings.Q_CLUSTER["name"], lock__lte=timezone.now()
-        ).iterator()
-    }
+    queued = queues.groups(taken=False)
     swept = 0
     with transaction.atomic():
         rows = Attachment.objects.filter(description_state=State.WAITING, **_ANSWERING)

@@ -19,14 +19,13 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
-from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from knowledge.embedders import Embedder, Vector
 from knowledge.lexical import passage_text
 from knowledge.models import Chunk, Embedding, EmbeddingIndex, KnowledgeBase
 from knowledge.scope import EVERYTHING, HIDDEN, Scope
-from opsdesk import locking
+from opsdesk import locking, queues
 from opsdesk.backends import backend
 from opsdesk.errors import Conflict, ModelError
 
@@ -177,13 +176,8 @@ def catch_up() -> None:
     by the clock, for what a failing embedder or a killed worker left."""
     for index in EmbeddingIndex.objects.filter(state__in=[State.ACTIVE, State.BUILDING]):
         behind = index.state == State.BUILDING or missing(index).exists()
-        if behind and not _queued(index):
+        if behind and GROUP % index.pk not in queues.groups():
             enqueue(index.pk)
-
-
-def _queued(index: EmbeddingIndex) -> bool:
-    tasks = OrmQ.objects.filter(key=settings.Q_CLUSTER["name"]).iterator()
-    return any(task.group() == GROUP % index.pk for task in tasks)
 
 
 # --- Building -------------------------------------------------------------------

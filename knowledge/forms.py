@@ -18,6 +18,22 @@ from knowledge import permissions, uploading
 from knowledge.models import Document, KnowledgeBase
 
 
+class LinesField(forms.CharField):
+    """A list, one a line."""
+
+    widget = forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField"})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
+        lines = (super().to_python(value) or "").splitlines()
+        return [line for line in lines if line.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return list(initial or []) != self.to_python(data)
+
+
 class FilesInput(forms.ClearableFileInput):
     allow_multiple_selected = True
 

@@ -15,12 +15,11 @@ from django.db.models import QuerySet
 from django.db.utils import OperationalError
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from knowledge import describing, indexing, pacing, parsing
 from knowledge.models import Document, KnowledgeBase, Revision, Status
-from opsdesk import locking
+from opsdesk import locking, queues
 from opsdesk.errors import BoundaryError, Locked
 
 log = logging.getLogger(__name__)
@@ -219,12 +218,7 @@ def sweep_when_worker_starts(**kwargs: object) -> None:
 
 def _waiting() -> set[int]:
     """Revisions with a task in the queue that no cluster has taken yet."""
-    groups = (
-        task.group() or ""
-        for task in OrmQ.objects.filter(
-            key=settings.Q_CLUSTER["name"], lock__lte=timezone.now()
-        ).iterator()
-    )
+    groups = queues.groups(taken=False)
     return {int(group.partition(":")[2]) for group in groups if group.startswith("revision:")}
 
 

@@ -110,29 +110,29 @@ def add(
             knowledge_base=base, external_id=external_id, origin=origin, created_by=user
         )
         _decide(document, title or document.title or Path(name).stem, facts, user, approved)
-        revision = Revision(
-            document=document,
-            name=name,
-            media_type=media_type,
-            size=received.size,
-            sha256=received.sha256,
-        )
-        if problem:
-            revision.status, revision.error = Status.FAILED, problem
-            revision.finished_at = timezone.now()
-        else:
-            with received.path.open("rb") as content:
-                revision.file.save(name, File(content), save=False)
-            undo.callback(revision.file.delete, save=False)
+        revision = Revision(document=document, name=name, media_type=media_type)
         if password and media_type in LOCKABLE:
             revision.password = seal(password)
-        revision.save()
+        _keep(revision, received, problem, undo)
         document.latest = revision
         document.save(update_fields=["latest"])
         if not problem:
             tasks.enqueue(revision.pk)
         undo.pop_all()
     return Added(document, revision, created=True)
+
+
+def _keep(revision: Revision, received: _Received, problem: str, undo: ExitStack) -> None:
+    """Store a revision with its file, or without it and failed; `undo` gets the file."""
+    revision.size, revision.sha256 = received.size, received.sha256
+    if problem:
+        revision.status, revision.error = Status.FAILED, problem
+        revision.finished_at = timezone.now()
+    else:
+        with received.path.open("rb") as content:
+            revision.file.save(revision.name, File(content), save=False)
+        undo.callback(revision.file.delete, save=False)
+    revision.save()
 
 
 def add_text(base: KnowledgeBase, *, text: str, title: str, **options: Any) -> Added:

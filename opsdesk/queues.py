@@ -7,7 +7,10 @@ multiprocessing would die with it, its successors would wait forever, and every 
 import fcntl
 import tempfile
 
+from django.conf import settings
+from django.utils import timezone
 from django_q import cluster, queues
+from django_q.models import OrmQ
 
 
 class KernelLock:
@@ -33,6 +36,14 @@ class Queue(queues.Queue):
     def __init__(self, maxsize: int = 0) -> None:
         super().__init__(maxsize)
         self._rlock, self._wlock = KernelLock(), KernelLock()
+
+
+def groups(*, taken: bool = True) -> set[str]:
+    """The groups of the tasks in this process's queue; `taken`: also of those a cluster has."""
+    rows = OrmQ.objects.filter(key=settings.Q_CLUSTER["name"])
+    if not taken:
+        rows = rows.filter(lock__lte=timezone.now())
+    return {group for task in rows.iterator() if (group := task.group())}
 
 
 def outlive_killed_readers() -> None:

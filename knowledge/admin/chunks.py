@@ -15,24 +15,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from knowledge import curating, indexing
+from knowledge.forms import LinesField
 from knowledge.models import Chunk, Document
 from knowledge.permissions import ByBase
-
-
-class LinesField(forms.CharField):
-    """A list, one a line."""
-
-    widget = forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField"})
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
-
-    def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
-        lines = (super().to_python(value) or "").splitlines()
-        return [line for line in lines if line.strip()]
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return bool((initial or []) != self.to_python(data))
 
 
 class ChunkForm(forms.ModelForm):

@@ -16,18 +16,16 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from knowledge import synonyms, termlists
 from knowledge.admin.entries import TYPES, download
+from knowledge.forms import LinesField
 from knowledge.models import KnowledgeBase, Term
 from knowledge.permissions import ByBase
 from opsdesk.errors import ParseError
 
 
-class WordsField(forms.CharField):
-    """A list of words, one a line."""
+class WordsField(LinesField):
+    """A list of words, one a line or with marks between them."""
 
     widget = forms.Textarea(attrs={"rows": 5, "cols": 40})
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
 
     def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
         return termlists.words(value or "")
@@ -37,9 +35,6 @@ class WordsField(forms.CharField):
         if long := next((word for word in value if len(word) > termlists.LONGEST), ""):
             text = _("“%(word)s” is longer than %(most)d characters.")
             raise ValidationError(text % {"word": long, "most": termlists.LONGEST})
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return list(initial or []) != self.to_python(data)
 
 
 class TermForm(forms.ModelForm):

@@ -18,6 +18,23 @@ class Tier(models.TextChoices):
     ADVANCED = "advanced", _("MinerU advanced")
 
 
+class Scoped(models.Model):
+    """What it holds for; empty: for all. A search with a scope leaves out what differs."""
+
+    product = models.CharField(_("product"), max_length=100, blank=True)
+    version = models.CharField(_("product version"), max_length=100, blank=True)
+    environment = models.CharField(_("environment"), max_length=100, blank=True)
+    tags = ArrayField(
+        models.CharField(max_length=50), verbose_name=_("tags"), default=list, blank=True
+    )
+    expires_on = models.DateField(
+        _("expires on"), null=True, blank=True, help_text=_("From this day on it answers no more.")
+    )
+
+    class Meta:
+        abstract = True
+
+
 class KnowledgeBaseQuerySet(models.QuerySet["KnowledgeBase"]):
     def readable_by(self, user: Any) -> "KnowledgeBaseQuerySet":
         """Those that `user` (a User or AnonymousUser) may be answered from."""

@@ -3,14 +3,13 @@
 from typing import Any
 
 from django.conf import settings
-from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from knowledge.models.bases import KnowledgeBase, Tier
+from knowledge.models.bases import KnowledgeBase, Scoped, Tier
 from opsdesk.sealing import seal, unseal
 
 
@@ -21,7 +20,7 @@ class Status(models.TextChoices):
     FAILED = "failed", _("failed")
 
 
-class Document(models.Model):
+class Document(Scoped):
     """Something the team knows, under one title, through all its revisions.
 
     `current` answers questions; `latest` is the last one uploaded, whose status the
@@ -57,16 +56,6 @@ class Document(models.Model):
         choices=Tier,
         blank=True,
         help_text=_("How it is read; empty: as its knowledge base says."),
-    )
-    # What it holds for; empty: for all. A search with a scope leaves out what differs.
-    product = models.CharField(_("product"), max_length=100, blank=True)
-    version = models.CharField(_("product version"), max_length=100, blank=True)
-    environment = models.CharField(_("environment"), max_length=100, blank=True)
-    tags = ArrayField(
-        models.CharField(max_length=50), verbose_name=_("tags"), default=list, blank=True
-    )
-    expires_on = models.DateField(
-        _("expires on"), null=True, blank=True, help_text=_("From this day on it answers no more.")
     )
     # What its source no longer has; it answers no more, until it comes back.
     retired_at = models.DateTimeField(_("retired"), null=True, editable=False)

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from knowledge.models.bases import KnowledgeBase
+from knowledge.models.bases import KnowledgeBase, Scoped
 from knowledge.models.documents import Document
 
 
@@ -65,7 +65,7 @@ class Import(models.Model):
         return self.name
 
 
-class Entry(models.Model):
+class Entry(Scoped):
     """A question and its answer. Only a published one answers, through a document of its own."""
 
     class State(models.TextChoices):
@@ -90,13 +90,6 @@ class Entry(models.Model):
     )
     answer = models.TextField(_("answer"), blank=True, help_text=_("Markdown."))
     category = models.CharField(_("category"), max_length=200, blank=True)
-    product = models.CharField(_("product"), max_length=100, blank=True)
-    version = models.CharField(_("product version"), max_length=100, blank=True)
-    environment = models.CharField(_("environment"), max_length=100, blank=True)
-    tags = ArrayField(
-        models.CharField(max_length=50), verbose_name=_("tags"), default=list, blank=True
-    )
-    expires_on = models.DateField(_("expires on"), null=True, blank=True)
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.DRAFT)
     origin = models.CharField(_("origin"), max_length=10, choices=Origin, default=Origin.STAFF)
     reference = models.CharField(_("from"), max_length=500, blank=True)  # room and time, ticket …

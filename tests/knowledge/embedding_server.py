@@ -4,24 +4,23 @@ import base64
 import hashlib
 import json
 import struct
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests import loopback
 
 
-class EmbeddingServer(ThreadingHTTPServer):
+class EmbeddingServer(loopback.Server):
     """Answers with vectors made from the texts; `script` holds what to do before that, in order:
     a status code, "short", "garbage", "base64", "shuffled" or "hang up"."""
 
     def __init__(self, dimensions=8):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.dimensions = dimensions
         self.script = []
         self.requests = []  # (headers, body)
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server_port}/v1"
+        return f"{self.address}/v1"
 
 
 def vector(text, dimensions):
@@ -30,9 +29,7 @@ def vector(text, dimensions):
     return [byte + 1.0 for byte in digest]
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(loopback.Handler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.requests.append((dict(self.headers), body))
@@ -61,25 +58,8 @@ class Handler(BaseHTTPRequestHandler):
         return rows[:-1] if todo == "short" else rows
 
     def reply(self, answer, status=200):
-        content = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args):
-        pass
+        self.send(json.dumps(answer).encode(), status, {"Content-Type": "application/json"})
 
 
-@contextmanager
 def embedding_server(dimensions=8):
-    server = EmbeddingServer(dimensions)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return loopback.serving(EmbeddingServer(dimensions))

@@ -7,13 +7,12 @@ are told in a header, an export is a task that is asked about until it is done.
 import hashlib
 import itertools
 import json
-import threading
 import time
 from base64 import urlsafe_b64encode
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from tests import loopback
 
 APP_ID, APP_SECRET = "cli_test", "app-secret"
 
@@ -38,11 +37,9 @@ class Doc:
         return f"node{self.token}"
 
 
-class FeishuServer(ThreadingHTTPServer):
-    daemon_threads = True
-
+class FeishuServer(loopback.Server):
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.docs = []
         self.page_size = 2
         self.lifetime = 7200
@@ -56,7 +53,7 @@ class FeishuServer(ThreadingHTTPServer):
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.address}"
 
     def add(self, *args, **kwargs):
         self.docs.append(Doc(*args, **kwargs))
@@ -75,9 +72,7 @@ class FeishuServer(ThreadingHTTPServer):
         return code
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(loopback.Handler):
     def do_GET(self):
         self.handle_call({})
 
@@ -234,26 +229,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send(json.dumps(answer).encode(), status, "application/json", headers)
 
     def send(self, content, status=200, kind="application/octet-stream", headers=None):
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args):
-        pass
+        super().send(content, status, {"Content-Type": kind, **(headers or {})})
 
 
-@contextmanager
 def feishu_server():
-    server = FeishuServer()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return loopback.serving(FeishuServer())

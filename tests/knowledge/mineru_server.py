@@ -2,20 +2,18 @@
 
 import io
 import json
-import threading
 import zipfile
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests import loopback
 from tests.knowledge.parsing import files
 
 
-class MinerUServer(ThreadingHTTPServer):
+class MinerUServer(loopback.Server):
     """Reads nothing: every file holds what `result` says. `script` holds what to do instead of
     answering the next requests: a status code, "garbage" or "hang up"."""
 
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.script, self.requests = [], []  # (method, path, body, headers)
         self.known, self.jobs = set(), {}  # hashes; polls left of each job
         self.polls = 1
@@ -24,15 +22,13 @@ class MinerUServer(ThreadingHTTPServer):
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.address}"
 
     def asked(self, path):
         return [body for _, asked, body, _ in self.requests if asked == path]
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(loopback.Handler):
     def handle_any(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Content-Type") == "application/json":
@@ -107,26 +103,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def reply(self, answer, status=200):
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args):
-        pass
+        self.send(content, status)
 
 
-@contextmanager
 def mineru_server():
-    server = MinerUServer()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return loopback.serving(MinerUServer())
 
 
 TABLE = "<table><tr><th>级别</th><th>时限</th></tr><tr><td rowspan='2'>P1</td><td>15 分钟</td></tr>"

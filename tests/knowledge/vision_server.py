@@ -5,17 +5,16 @@ import hashlib
 import json
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests import loopback
 
 
-class VisionServer(ThreadingHTTPServer):
+class VisionServer(loopback.Server):
     """Describes each picture by its digest, or by `says`; `script` holds what to do instead, in
     order: a status code, "stall", "garbage", "empty", "html" or a text to say."""
 
-    daemon_threads = True
-
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.script, self.requests = [], []
         self.says = None
         self.stop = threading.Event()
@@ -23,16 +22,14 @@ class VisionServer(ThreadingHTTPServer):
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server_port}/v1"
+        return f"{self.address}/v1"
 
 
 def words(data):
     return f"架构图，编号 {hashlib.sha256(data).hexdigest()[:8]}，三个节点。"
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(loopback.Handler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         server = self.server
@@ -74,25 +71,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def reply(self, answer, status=200, kind="application/json"):
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args):
-        pass
+        self.send(content, status, {"Content-Type": kind})
 
 
 @contextmanager
 def vision_server():
-    server = VisionServer()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.stop.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with loopback.serving(VisionServer()) as server:
+        try:
+            yield server
+        finally:
+            server.stop.set()

@@ -1,10 +1,9 @@
 """A web site on loopback: pages with ETags, a robots.txt, redirects, and whatever goes wrong."""
 
 import hashlib
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests import loopback
 
 
 @dataclass
@@ -15,19 +14,17 @@ class Answer:
     etag: bool = True
 
 
-class WebServer(ThreadingHTTPServer):
+class WebServer(loopback.Server):
     """`pages` by path; what is not there is 404. `log` keeps (path, status, headers asked)."""
 
-    daemon_threads = True
-
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.pages = {}
         self.log = []
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.address}"
 
     def asked(self, path):
         return [status for asked, status, _headers in self.log if asked == path]
@@ -48,9 +45,7 @@ def page(title, text, links=()):
     )
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(loopback.Handler):
     def do_GET(self):
         answer = self.server.pages.get(self.path, Answer(b"nothing", 404))
         if callable(answer):
@@ -73,18 +68,6 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *args):
-        pass
 
-
-@contextmanager
 def web_server():
-    server = WebServer()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return loopback.serving(WebServer())

@@ -118,7 +118,8 @@ Q_CLUSTER: dict[str, Any] = {
     "poll": 0.2,
     "recycle": 500,
     "catch_up": False,
-    "save_limit": 1000,
+    # Nobody reads what became of a task that succeeded, and to prune them a thousand are locked each time.
+    "save_limit": -1,
     "label": _("Task queue"),
     # Short work must not wait behind parsing.
     "ALT_CLUSTERS": {"short": {"workers": 1, "timeout": 60, "retry": 120, "max_attempts": 5}},

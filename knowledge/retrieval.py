@@ -1,13 +1,16 @@
-"""Getting passages out: by words, by meaning when an embedder is in use, and both fused."""
+"""Getting passages out, in six stages: understand the question, find by words and by meaning,
+fuse what was found into one order, look at the best of it again, arrange what an answer is made
+of, and say how sure that is.
+"""
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from statistics import pstdev
-from typing import Any
+from statistics import fmean, pstdev
+from typing import Any, NamedTuple
 
 from django.conf import settings
 
@@ -23,7 +26,12 @@ HYBRID = "hybrid"  # words and vectors
 DEGRADED = "words_only"  # the embedder did not answer
 CANDIDATES = 100  # chunks that each way of finding brings
 LONGEST_QUERY = 10_000  # characters
-DENSE_WEIGHT = 0.65  # measured on the sets of docs/retrieval.md with a small encoder
+# What the z-scores of the stages weigh in the order of what was found; measured on the sets of
+# docs/retrieval.md with a small encoder.
+WEIGHTS = {"words": 0.35, "dense": 0.65}
+HIGHEST = {"dense": 1.0}  # what no score of a stage exceeds; of others the highest seen
+
+Stages = dict[str, dict[int, float]]  # scores of chunks as they are, by stage
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,8 @@ class Passage:
     locator: str
     regions: list[dict[str, Any]]
     score: float  # 0–1, of what the best conceivable passage would get; falls with the rank
-    scores: dict[str, float]  # by stage, as they were: "words" (BM25), "dense" (cosine)
+    # By stage, as they were: "words" (BM25), "dense" (cosine).
+    scores: dict[str, float]
     asked: weighing.Query = field(repr=False)
 
     @cached_property
@@ -65,11 +74,17 @@ class Passage:
 class Retrieval:
     passages: list[Passage]
     confidence: float  # probability that the passages hold the answer
+    threshold: float = 0.0  # from which on they answer
     timings: dict[str, float] = field(default_factory=dict)  # milliseconds by stage
     mode: str = WORDS
     asked: weighing.Query | None = field(default=None, repr=False)
     # Chunks as each stage ordered them: "words", "dense", and "fused", the order that counts.
     order: dict[str, list[int]] = field(default_factory=dict, repr=False)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the passages may answer; else a person is called."""
+        return bool(self.passages) and self.confidence >= self.threshold
 
     @property
     def other_words(self) -> list[str]:
@@ -108,20 +123,20 @@ def search(
     with found.timed("words"):
         reading = synonyms.read(query, base_ids)
         asked = found.asked = weighing.query(query, base_ids, reading)
-        by_words = lexical.best(asked, base_ids, limit, scope=scope)
+        stages = {"words": lexical.best(asked, base_ids, limit, scope=scope)}
     with found.timed("dense"):
-        near = _nearest(f"{query} {reading.more}".strip(), base_ids, limit, scope, found)
-    ranked = _fused(asked, by_words, near) if near else _by_words(asked, by_words)
-    found.order = {"words": list(by_words), "fused": [chunk for chunk, _, _ in ranked]}
-    if near:
-        found.order["dense"] = list(near)
+        stages |= _near(f"{query} {reading.more}".strip(), base_ids, limit, scope, found)
+    fused = _fused(asked, stages)
+    found.order = {stage: _ordered(scores) for stage, scores in stages.items()}
+    found.order["fused"] = [one.chunk_id for one in fused]
     with found.timed("passages"):
-        wanted = ranked[: max(top_k, confidence.PASSAGES)]
-        found.passages = _passages(wanted, asked)
-    if len(found.passages) < len(wanted) and tries > 1:  # one was replaced this moment
+        wanted = fused[: max(top_k, confidence.PASSAGES)]
+        passages = _passages(wanted, asked)
+    if len(passages) < len(wanted) and tries > 1:  # one was replaced this moment
         return search(query, bases, top_k, scope, tries - 1)
-    found.confidence = confidence.confidence(asked, found.passages)
-    found.passages = found.passages[:top_k]
+    found.confidence = confidence.confidence(asked, passages)
+    found.threshold = settings.CONFIDENCE
+    found.passages = passages[:top_k]
     return found
 
 
@@ -134,10 +149,13 @@ def _words(title: str, chunk: lexical.Indexed) -> frozenset[str]:
     return frozenset(terms.views(lexical.passage_text(title, chunk))[terms.WORDS])
 
 
-def _nearest(
+# --- finding ----------------------------------------------------------------------------
+
+
+def _near(
     query: str, base_ids: Sequence[int], limit: int, scope: Scope, found: Retrieval
-) -> dict[int, float]:
-    """Chunks with their cosine; none, said by the mode, when the embedder fails."""
+) -> Stages:
+    """What the vectors find; nothing, said by the mode, when the embedder fails."""
     index = embedding.active()
     if index is None:
         return {}
@@ -148,52 +166,86 @@ def _nearest(
         found.mode = DEGRADED
         return {}
     found.mode = HYBRID
-    return dict(near)
+    return {"dense": dict(near)} if near else {}
 
 
-Ranked = list[tuple[int, float, dict[str, float]]]  # chunk, score 0–1, scores by stage
+def _ordered(scores: Mapping[int, float]) -> list[int]:
+    return sorted(scores, key=lambda chunk: (-scores[chunk], chunk))
 
 
-def _by_words(asked: weighing.Query, by_words: dict[int, float]) -> Ranked:
-    return [(chunk, score / asked.most, {"words": score}) for chunk, score in by_words.items()]
+# --- fusing -----------------------------------------------------------------------------
 
 
-def _fused(asked: weighing.Query, by_words: dict[int, float], near: dict[int, float]) -> Ranked:
-    """Both ways of finding in one order: the weighted sum of their z-scores over all candidates.
+class Fused(NamedTuple):
+    """A chunk in one order with all others that were found."""
 
-    That sum is a weighting of the raw scores but for a constant; divided by what the best
-    conceivable passage would get it is the score, between 0 and 1 and in the same order.
+    chunk_id: int
+    score: float  # 0–1
+    scores: dict[str, float]  # by stage, as they were
+
+
+def _fused(asked: weighing.Query, stages: Stages) -> list[Fused]:
+    """All that was found in one order: by the weighted sum of the z-scores of its stages.
+
+    Between the sum that the worst conceivable chunk would get and that of the best lies the
+    score, between 0 and 1 and in the same order.
     """
-    missed = [chunk for chunk in near if chunk not in by_words]
-    words = {**by_words, **lexical.scores(asked, missed)}
-    # A chunk that is not among the nearest is at most as near as the last of them.
-    floor = min(near.values())
-    dense = {chunk: max(0.0, near.get(chunk, floor)) for chunk in words}
-    dense_share = _over(DENSE_WEIGHT, pstdev(dense.values()))
-    words_share = _over(1 - DENSE_WEIGHT, pstdev(words.values()))
-    most = (dense_share + words_share * asked.most) or 1.0
-    ranked = [
-        (
-            chunk,
-            (dense_share * dense[chunk] + words_share * words[chunk]) / most,
-            {"words": words[chunk], "dense": dense[chunk]},
-        )
-        for chunk in words
-    ]
-    return sorted(ranked, key=lambda one: (-one[1], one[0]))
+    if stages.keys() == {"words"}:
+        words = stages["words"]
+        return [Fused(chunk, score / asked.most, {"words": score})
+                for chunk, score in words.items()]  # fmt: skip
+    known = _complete(asked, stages)
+    highest = {**HIGHEST, "words": asked.most}
+    scales = {stage: _scale(scores.values(), highest.get(stage)) for stage, scores in known.items()}
+    weights = {stage: WEIGHTS[stage] for stage, scale in scales.items() if scale.deviation}
+    least = sum(weight * scales[stage].z(0.0) for stage, weight in weights.items())
+    most = sum(weight * scales[stage].z(scales[stage].highest) for stage, weight in weights.items())
+    fused = []
+    for chunk in known["words"]:
+        scores = {stage: known[stage][chunk] for stage in known}
+        total = sum(weight * scales[stage].z(scores[stage]) for stage, weight in weights.items())
+        score = (total - least) / ((most - least) or 1.0)
+        fused.append(Fused(chunk, score, scores))
+    return sorted(fused, key=lambda one: (-one.score, one.chunk_id))
 
 
-def _over(weight: float, deviation: float) -> float:
-    """A stage that gives all candidates the same score does not order them."""
-    return weight / deviation if deviation else 0.0
+def _complete(asked: weighing.Query, stages: Stages) -> Stages:
+    """The scores of every chunk in every stage."""
+    found = dict.fromkeys(chunk for scores in stages.values() for chunk in scores)
+    missed = [chunk for chunk in found if chunk not in stages["words"]]
+    known = {"words": {**stages["words"], **lexical.scores(asked, missed)}}
+    for stage, scores in stages.items():
+        if stage != "words":
+            # A chunk that is not among the nearest is at most as near as the last of them.
+            floor = min(scores.values())
+            known[stage] = {chunk: max(0.0, scores.get(chunk, floor)) for chunk in found}
+    return known
 
 
-def _passages(ranked: Ranked, asked: weighing.Query) -> list[Passage]:
-    chunks = Chunk.objects.select_related("document").in_bulk([chunk for chunk, _, _ in ranked])
+class Scale(NamedTuple):
+    """How the scores of a stage lie."""
+
+    mean: float
+    deviation: float  # 0: it gives all chunks the same score, and does not order them
+    highest: float
+
+    def z(self, score: float) -> float:
+        return (score - self.mean) / self.deviation
+
+
+def _scale(scores: Collection[float], highest: float | None) -> Scale:
+    return Scale(fmean(scores), pstdev(scores), max(scores) if highest is None else highest)
+
+
+# --- passages ---------------------------------------------------------------------------
+
+
+def _passages(fused: Sequence[Fused], asked: weighing.Query) -> list[Passage]:
+    chunks = Chunk.objects.select_related("document").in_bulk([one.chunk_id for one in fused])
     return [
-        _passage(chunks[chunk_id], score, scores, asked)
-        for chunk_id, score, scores in ranked
-        if chunk_id in chunks  # else its document was replaced this moment
+        _passage(chunks[one.chunk_id], one.score, one.scores, asked)
+        for one in fused
+        if one.chunk_id in chunks  # else its document was replaced this moment
     ]
 
 

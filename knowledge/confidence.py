@@ -6,17 +6,36 @@ the topic but lacks the fact: that is for the check of the answer.
 """
 
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Protocol
 
 from knowledge import weighing
 
 PASSAGES = 5  # looked at, however many were asked for
+SMALL = 400  # chunks: the sets that the others were fitted on have more
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights of the features, in logits."""
+
+    intercept: float
+    coefficients: Mapping[str, float]
+
+    def probability(self, features: Mapping[str, float]) -> float:
+        """0–1; of no features, as where no passage was found, 0."""
+        if not features:
+            return 0.0
+        logit = self.intercept + sum(
+            weight * features.get(name, 0.0) for name, weight in self.coefficients.items()
+        )
+        return 1 / (1 + math.exp(-max(-500.0, min(500.0, logit))))
+
+
 # Fitted on three sets with unanswerable questions; docs/retrieval.md says how well it carries
 # over to a set that it has not seen.
-INTERCEPT = -4.8
-COEFFICIENTS = {"strength": 2.2, "coverage": 2.2, "ascii": 1.5, "small": 1.6}
-SMALL = 400  # chunks: the sets that the others were fitted on have more
+SHIPPED = Model(-4.8, {"strength": 2.2, "coverage": 2.2, "ascii": 1.5, "small": 1.6})
 
 
 class Found(Protocol):
@@ -26,13 +45,12 @@ class Found(Protocol):
     def words(self) -> Set[str]: ...
 
 
-def confidence(asked: weighing.Query, passages: Sequence[Found]) -> float:
-    """The probability (0–1) that the first passages answer; 0 without any."""
-    if not passages:
-        return 0.0
-    values = features(asked, passages)
-    logit = INTERCEPT + sum(COEFFICIENTS[name] * value for name, value in values.items())
-    return 1 / (1 + math.exp(-logit))
+def confidence(
+    asked: weighing.Query, passages: Sequence[Found], calibration: Model | None = None
+) -> float:
+    """The probability (0–1) that the first passages answer; 0 without any. By the shipped
+    model, unless a base has one of its own."""
+    return (calibration or SHIPPED).probability(features(asked, passages))
 
 
 def features(asked: weighing.Query, passages: Sequence[Found]) -> dict[str, float]:
@@ -43,7 +61,10 @@ def features(asked: weighing.Query, passages: Sequence[Found]) -> dict[str, floa
     of a question stand nowhere and weigh the most, so that strength and coverage run low
     whether or not the answer is there.
 
-    A word that a passage says in another word for it stands in it as well."""
+    A word that a passage says in another word for it stands in it as well. Without a passage
+    there are none."""
+    if not passages:
+        return {}
     held = [asked.understood(passage.words) for passage in passages[:PASSAGES]]
     attainable = asked.attainable_by(passages[0].words)
     worth = asked.words()

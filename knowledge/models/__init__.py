@@ -1,6 +1,13 @@
 """What the team knows: bases, documents and their revisions, chunks, and the indexes over them."""
 
-from knowledge.models.bases import KnowledgeBase, KnowledgeBaseQuerySet, Role, Term, Tier
+from knowledge.models.bases import (
+    Calibration,
+    KnowledgeBase,
+    KnowledgeBaseQuerySet,
+    Role,
+    Term,
+    Tier,
+)
 from knowledge.models.chunks import Attachment, Chunk, ChunkEdit, attachment_path
 from knowledge.models.documents import (
     Document,
@@ -23,6 +30,7 @@ from knowledge.models.sources import Source, SourceItem, SourceRun
 
 __all__ = [
     "Attachment",
+    "Calibration",
     "Chunk",
     "ChunkEdit",
     "ChunkTerms",

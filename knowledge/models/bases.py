@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -143,3 +144,54 @@ class Term(models.Model):
 
     def __str__(self) -> str:
         return self.canonical
+
+
+class Calibration(models.Model):
+    """How sure one base must be, and what tells it: a model fitted to staff's labels.
+
+    Rows are never changed but for which one is in use; without one in use the shipped model and
+    `settings.CONFIDENCE` hold. The shares are of answers on labels held out, 0–1.
+    """
+
+    knowledge_base = models.ForeignKey(
+        KnowledgeBase,
+        models.CASCADE,
+        related_name="calibrations",
+        verbose_name=_("knowledge base"),
+    )
+    target = models.FloatField(_("wanted share of right answers"))
+    threshold = models.FloatField(_("threshold"))
+    intercept = models.FloatField()
+    coefficients = models.JSONField()  # by feature of knowledge.confidence
+    base_rate = models.FloatField(_("share of questions it can answer"))
+    labels = models.PositiveIntegerField(_("labels"))
+    precision = models.FloatField(_("right answers"))
+    precision_low = models.FloatField()  # 95 % interval
+    precision_high = models.FloatField()
+    coverage = models.FloatField(_("answered"))
+    active = models.BooleanField(_("in use"), default=False)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("by"),
+    )
+    at = models.DateTimeField(_("at"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("calibration")
+        verbose_name_plural = _("calibrations")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["knowledge_base"], condition=Q(active=True), name="calibration_one_in_use"
+            ),
+            models.CheckConstraint(
+                condition=Q(threshold__gte=0, threshold__lte=1, target__gte=0, target__lte=1),
+                name="calibration_shares",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.knowledge_base}: {self.target:.0%}"

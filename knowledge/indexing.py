@@ -97,8 +97,11 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
         ids = [one.revision.document_id for one in wanted]
         old = _chunks_of(ids)
         curated = carrying.works(ids)
+        pacing.give_way()
         rows = _insert(wanted)
+        pacing.give_way()
         _finish((one.revision, one.parsed) for one in incoming)
+        pacing.give_way()  # the last time: from here on answers may wait for us
         _lock(ids)
         gone = _erase(old)
         lexicon = lexical.change(base_id, gone, _carry_over(curated, wanted, rows))

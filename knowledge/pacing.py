@@ -12,7 +12,7 @@ from django_q.conf import Conf
 
 NICENESS = 10  # of what reads documents; more, and what it holds in the database is held too long
 LONGEST = 1.0  # seconds that one step of reading waits at most
-LOOK = 0.02  # seconds
+LOOK = 0.1  # seconds; to look costs those who answer a little, too
 
 
 def give_way(longest: float = LONGEST) -> None:

@@ -30,6 +30,7 @@ LIGHT_BYTES = 64 * 1024
 TOGETHER = 20
 LONG_SECONDS = 6 * 3600  # a table of a million rows, giving way to answers
 GROUP = "revision:%d"
+TOGETHER_IN = "together:%d"
 
 
 def enqueue(revision_id: int) -> None:
@@ -49,6 +50,7 @@ def process(revision_id: int) -> None:
 
     A long file takes several tasks, each goes on where the one before stopped.
     """
+    pacing.give_way()  # nineteen of twenty tasks of an import find their page read, at some cost
     with locking.held(GROUP % revision_id) as claimed:
         if not claimed:
             return
@@ -58,7 +60,6 @@ def process(revision_id: int) -> None:
         if revision.attempts >= ATTEMPTS:
             revision.fail(_("Processing this file stopped the worker several times."))
             return
-        pacing.give_way()
         if _light().filter(pk=revision_id).exists():
             _attempt_together(revision)
             return
@@ -75,24 +76,35 @@ def _light() -> QuerySet[Revision]:
 
 
 def _attempt_together(first: Revision) -> None:
-    """Read a short text and those queued after it in its base, and put them in in one step.
+    """Read short texts of the base of `first` together.
+
+    One worker at a time does so in a base: two would wait for each other's lexicon. Another
+    leaves its text to that one, which sees to it that what is left over is read.
+    """
+    light = _light().filter(document__knowledge_base=first.document.knowledge_base_id)
+    with locking.held(TOGETHER_IN % first.document.knowledge_base_id) as alone:
+        if alone:
+            _attempt_some(first, light)
+    following = light.order_by("pk").first() if alone else None
+    if following:
+        enqueue(following.pk)
+
+
+def _attempt_some(first: Revision, light: QuerySet[Revision]) -> None:
+    """Read a short text and those queued after it, and put them in in one step.
 
     What goes wrong with one is found out when it is tried alone.
     """
     with ExitStack() as claims:
         documents = {first.document_id: first}
-        for row in (
-            _light()
-            .filter(document__knowledge_base=first.document.knowledge_base_id, pk__gt=first.pk)
-            .order_by("pk")[: TOGETHER - 1]
-        ):
+        for row in light.filter(pk__gt=first.pk).order_by("pk")[: TOGETHER - 1]:
             if row.document_id in documents:
                 continue
             if claims.enter_context(locking.held(GROUP % row.pk)):
                 documents[row.document_id] = row
         # An earlier delivery may have finished some before they were claimed.
         ids = [row.pk for row in documents.values()]
-        revisions = list(_light().filter(pk__in=ids).select_related("document").order_by("pk"))
+        revisions = list(light.filter(pk__in=ids).select_related("document").order_by("pk"))
         if len(revisions) > 1:
             Revision.objects.filter(pk__in=[row.pk for row in revisions]).update(
                 status=Status.PROCESSING, attempts=1, started_at=timezone.now(), error=""

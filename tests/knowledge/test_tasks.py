@@ -4,6 +4,7 @@ import signal
 import threading
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.core.files.base import ContentFile
 from django.db import connection
@@ -16,6 +17,7 @@ from knowledge import indexing, pacing, parsing, tasks, uploading
 from knowledge.models import Chunk, KnowledgeBase, Revision, Status
 from knowledge.parsing import parts
 from opsdesk.errors import ParseError
+from opsdesk.realtime import listen_parameters
 from tests.browser import kill, wait_for, workers
 from tests.knowledge.parsing.files import picture
 
@@ -258,6 +260,29 @@ def test_short_texts_are_put_in_together(django_assert_max_num_queries):
     tasks.process(rows[4].pk)  # its own delivery finds it done
     tasks.process(rows[29].pk)
     assert Revision.objects.filter(status=Status.QUEUED).count() == 9
+
+
+@pytest.mark.django_db(transaction=True)
+def test_texts_left_to_the_worker_that_reads_together_are_read_by_it():
+    base = KnowledgeBase.objects.create(slug="light", name="Light")
+    rows = [
+        uploading.add(base, file=ContentFile(b"# %d\n\nb" % n), name=f"{n}.md", approved=True)
+        for n in range(tasks.TOGETHER + 2)
+    ]
+    first = rows[0].revision
+    with psycopg.connect(**listen_parameters()) as other:
+        other.execute(
+            "SELECT pg_advisory_lock(hashtextextended(%s, 0))", [tasks.TOGETHER_IN % base.pk]
+        )
+        tasks.process(first.pk)
+        assert fresh(first).status == Status.QUEUED
+    OrmQ.objects.all().delete()  # as if all their tasks had been delivered meanwhile
+    tasks.process(rows[1].revision.pk)
+    for _round in rows:
+        for task in OrmQ.objects.all():
+            task.delete()
+            tasks.process(*task.task["args"])
+    assert not Revision.objects.exclude(status=Status.READY).exists()
 
 
 @pytest.mark.django_db

@@ -1,12 +1,12 @@
 """Zip files as a way to bring many documents at once. Nothing is unpacked to a path of its own."""
 
 import stat
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, cast
 
+import pyzipper
 from django.conf import settings
 from django.core.files.base import File
 from django.utils.translation import gettext as _
@@ -18,14 +18,14 @@ MAX_FILES = 2000
 # All files together, unpacked, as a multiple of what one upload may weigh.
 MAX_TIMES_UPLOAD = 10
 ENCRYPTED = 0x1
-AES = 99  # as a way of compression
 UTF8 = 0x800
+BROKEN = (*BROKEN_ZIP, pyzipper.BadZipFile)
 
 
 class Packed(File):
     """A file of an archive, unpacked while it is read; ParseError where it is damaged."""
 
-    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    def __init__(self, archive: pyzipper.AESZipFile, info: pyzipper.ZipInfo) -> None:
         super().__init__(None, _path(info))
         self.archive, self.info = archive, info
 
@@ -35,7 +35,7 @@ class Packed(File):
                 # ZipFile never reads past the size the archive declares.
                 while piece := stream.read(chunk_size or self.DEFAULT_CHUNK_SIZE):
                     yield piece
-        except BROKEN_ZIP as error:  # also NotImplementedError, which is a RuntimeError
+        except BROKEN as error:  # also NotImplementedError, which is a RuntimeError
             raise _damaged_member() from error
         except RuntimeError as error:
             raise ParseError(_("The password does not open the file."), permanent=True) from error
@@ -54,14 +54,14 @@ def members(archive: File, password: str = "") -> Iterator[Member]:
     what is wrong with a single file shows when that is read.
     """
     try:
-        with zipfile.ZipFile(cast("IO[bytes]", archive)) as opened:
+        with pyzipper.AESZipFile(cast("IO[bytes]", archive)) as opened:
             infos = [info for info in opened.infolist() if _wanted(info)]
             _check(infos, password)
             if password:
                 opened.setpassword(password.encode())
             for info in infos:
                 yield Member(_path(info), Packed(opened, info))
-    except BROKEN_ZIP as error:
+    except BROKEN as error:
         raise _damaged() from error
 
 
@@ -73,14 +73,10 @@ def _damaged_member() -> ParseError:
     return ParseError(_("This file is damaged inside the zip file."), permanent=True)
 
 
-def _check(infos: list[zipfile.ZipInfo], password: str) -> None:
+def _check(infos: list[pyzipper.ZipInfo], password: str) -> None:
     if not infos:
         raise ParseError(_("There is no file in this zip file."), permanent=True)
-    locked = [info for info in infos if info.flag_bits & ENCRYPTED]
-    if any(info.compress_type == AES for info in locked):
-        message = _("This zip file is encrypted with AES. Unpack it and upload what is in it.")
-        raise ParseError(message, permanent=True)
-    if locked and not password:
+    if any(info.flag_bits & ENCRYPTED for info in infos) and not password:
         raise ParseError(_("This zip file has a password: give it."), permanent=True)
     limit = settings.UPLOAD_MAX_BYTES * MAX_TIMES_UPLOAD
     if len(infos) > MAX_FILES or sum(info.file_size for info in infos) > limit:
@@ -89,14 +85,14 @@ def _check(infos: list[zipfile.ZipInfo], password: str) -> None:
         raise ParseError(message % limits, permanent=True)
 
 
-def _wanted(info: zipfile.ZipInfo) -> bool:
+def _wanted(info: pyzipper.ZipInfo) -> bool:
     parts = PurePosixPath(_path(info)).parts
     if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
         return False
     return not any(p.startswith(".") or p == "__MACOSX" for p in parts)
 
 
-def _path(info: zipfile.ZipInfo) -> str:
+def _path(info: pyzipper.ZipInfo) -> str:
     """The name as it was meant: UTF-8 or, of Chinese Windows, GBK, whatever the flag says."""
     name = info.filename
     if not info.flag_bits & UTF8:

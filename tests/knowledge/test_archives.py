@@ -3,6 +3,7 @@ import stat
 import zipfile
 
 import pytest
+import pyzipper
 from django.core.files.base import ContentFile
 
 from knowledge import archives, uploading
@@ -139,9 +140,21 @@ def test_a_locked_archive_asks_for_its_password(base):
     assert right.file.read().decode() == "# 重启\n\nsystemctl restart nginx\n"
 
 
-def test_an_archive_locked_by_aes_is_refused_with_a_sentence(base):
-    aes = bytearray(LOCKED)
-    central = aes.index(b"PK\x01\x02") + 10
-    aes[central : central + 2] = (99).to_bytes(2, "little")
-    with pytest.raises(ParseError, match="AES"):
-        added(base, ContentFile(bytes(aes)), password="geheim")
+def test_an_archive_locked_by_aes_asks_for_its_password_as_well(base):
+    buffer = io.BytesIO()
+    with pyzipper.AESZipFile(
+        buffer, "w", compression=pyzipper.ZIP_DEFLATED, encryption=pyzipper.WZ_AES
+    ) as archive:
+        archive.setpassword(b"geheim")
+        archive.writestr("a.md", "# 重启".encode())
+    locked = buffer.getvalue()
+    with pytest.raises(ParseError, match="密码"):
+        added(base, ContentFile(locked))
+    wrong = added(base, ContentFile(locked), password="falsch")["a.md"]
+    assert wrong.status == Status.FAILED and "密码" in wrong.error
+    damaged = bytearray(locked)
+    damaged[60] ^= 1
+    (row,) = added(base, ContentFile(bytes(damaged)), password="geheim").values()
+    assert row.status == Status.FAILED and row.error
+    right = added(base, ContentFile(locked), password="geheim")["a.md"]
+    assert right.file.read().decode() == "# 重启"

@@ -72,6 +72,19 @@ class KnowledgeBase(models.Model):
         blank=True,
         help_text=_("How its documents are read, unless a document says otherwise."),
     )
+    # Which vectors answer for it; none: those of the active index. Set by `embedding` only.
+    index = models.ForeignKey(
+        "EmbeddingIndex",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="bases",
+        verbose_name=_("embedding index"),
+    )
+    index_before = models.ForeignKey(
+        "EmbeddingIndex", models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
     # Raised by every change of what the base answers; caches are keyed by it.
     version = models.PositiveBigIntegerField(_("version"), default=0, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)

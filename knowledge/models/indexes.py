@@ -12,17 +12,29 @@ from knowledge.models.chunks import Chunk
 
 
 class EmbeddingIndex(models.Model):
-    """The vectors of one model over all chunks. A new one is built beside the one that answers."""
+    """The vectors of one model over the chunks of all bases, or of the one base it was made for.
+
+    The active one answers for every base that names no other (`KnowledgeBase.index`). A new one
+    is built beside those that answer.
+    """
 
     class State(models.TextChoices):
         BUILDING = "building", _("building")
-        READY = "ready", _("ready")  # complete, kept for going back
+        READY = "ready", _("ready")  # complete: to be named, or kept for going back
         ACTIVE = "active", _("answering")
         FAILED = "failed", _("failed")
 
     embedder = models.CharField(_("embedder"), max_length=100)  # name in the settings
     model = models.CharField(_("model"), max_length=300)
     dimensions = models.PositiveIntegerField(_("dimensions"))
+    sparse = models.BooleanField(_("learned weights of words"), default=False)
+    knowledge_base = models.ForeignKey(
+        KnowledgeBase,
+        models.CASCADE,
+        null=True,
+        related_name="own_indexes",
+        verbose_name=_("only of this knowledge base"),
+    )
     state = models.CharField(_("state"), max_length=20, choices=State, default=State.BUILDING)
     total = models.PositiveIntegerField(_("chunks"), default=0)
     done = models.PositiveIntegerField(_("embedded"), default=0)
@@ -38,6 +50,10 @@ class EmbeddingIndex(models.Model):
             models.UniqueConstraint(
                 fields=["state"], condition=Q(state="active"), name="embedding_index_one_active"
             ),
+            models.CheckConstraint(
+                condition=Q(knowledge_base=None) | ~Q(state="active"),
+                name="embedding_index_active_of_all",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -50,6 +66,9 @@ class Embedding(models.Model):
     knowledge_base = models.ForeignKey(KnowledgeBase, models.CASCADE, related_name="+")
     # Of the index's dimensions; the HNSW index is partial, one for each EmbeddingIndex.
     vector = HalfVectorField()
+    # What a model learned each token of the chunk is worth, by the token's number; null where
+    # the index has none.
+    weights = SparseVectorField(null=True)
 
     class Meta:
         constraints = [

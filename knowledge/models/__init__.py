@@ -25,6 +25,7 @@ from knowledge.models.indexes import (
     EmbeddingIndex,
     Lexicon,
     TermCount,
+    Vocabulary,
 )
 from knowledge.models.sources import Source, SourceItem, SourceRun
 
@@ -54,6 +55,7 @@ __all__ = [
     "Term",
     "TermCount",
     "Tier",
+    "Vocabulary",
     "attachment_path",
     "import_path",
     "revision_path",

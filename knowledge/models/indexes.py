@@ -124,3 +124,21 @@ class ChunkTerms(models.Model):
 
     def __str__(self) -> str:
         return f"terms of chunk {self.chunk_id}"
+
+
+class Vocabulary(models.Model):
+    """The words that stand in the passages of a knowledge base; written by `vocabulary` only.
+
+    It may lag behind the passages for a while. How often a word stands there `TermCount` knows.
+    """
+
+    knowledge_base = models.OneToOneField(
+        KnowledgeBase, models.CASCADE, primary_key=True, related_name="vocabulary"
+    )
+    words = models.TextField(blank=True)  # one a line, a Chinese one with a tab and its sound
+    upto = models.DateTimeField(null=True)  # documents that changed until then are read
+    version = models.PositiveBigIntegerField(default=0)  # of the base that is read wholly
+    renewed_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"words of {self.knowledge_base_id}"

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg
@@ -22,7 +22,7 @@ from structlog.contextvars import bound_contextvars
 from chat import graph, transcript, turns
 from chat.asking import WAKE_CHANNEL
 from chat.models import Conversation, Turn
-from opsdesk import health
+from opsdesk import health, replicas
 from opsdesk.postgres import PostgresError
 from opsdesk.realtime import listen_parameters, notify
 
@@ -56,13 +56,15 @@ def make(turn: Turn, cancelled: threading.Event) -> None:
     """Answer one claimed turn. Errors leave it claimed: its lease runs out."""
     conversation = Conversation.objects.get(pk=turn.conversation_id)
     with bound_contextvars(turn=turn.pk), translation.override(conversation.language):
-        for _try in range(TRIES):
+        for tried in range(TRIES):
             state = turns.load(turn)
             if turn.attempt > turns.ATTEMPTS:
                 state = graph.escalate(state.call_person("failed"))
             elif conversation.epoch == turn.epoch:
                 state.emit, state.cancelled = _emitter(turn), cancelled.is_set
-                state = graph.run(state)
+                # A replica may not know yet what replaced a passage that answers no more.
+                with replicas.primary() if tried else nullcontext():
+                    state = graph.run(state)
             try:
                 outcome = turns.finish(turn, state)
                 break

@@ -11,13 +11,13 @@ from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from django.db import connection
 from numpy.typing import ArrayLike, NDArray
 
 from knowledge import terms
 from knowledge.models import Lexicon
 from knowledge.scope import EVERYTHING, HIDDEN, Scope
 from knowledge.weighing import DIMENSIONS, K1, B, Query, array, key
+from opsdesk.replicas import connection
 
 EXACT_CHUNKS = 20_000  # up to so many chunks every one is scored
 CANDIDATES = 10_000  # above: about so many, those with the question's rarest words

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
 from knowledge.models import Document
+from opsdesk.replicas import connection
 
 FIELDS = ("product", "version", "environment")
 

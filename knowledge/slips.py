@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from django.db import connection
-
 from knowledge import terms
 from knowledge.synonyms import fold
 from knowledge.weighing import array, key
+from opsdesk.replicas import connection
 
 
 def known(words: Iterable[str], base_ids: Sequence[int]) -> set[str]:

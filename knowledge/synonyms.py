@@ -14,11 +14,11 @@ from threading import Lock
 
 import rjieba
 from django.core.exceptions import ValidationError
-from django.db import connection
 from django.utils.translation import gettext as _
 
 from knowledge import terms
 from knowledge.models import KnowledgeBase, Term
+from opsdesk.replicas import connection
 
 MOST = 8  # groups in a question, and other words of a group, that count
 SHORTEST = 2  # characters of a word: one alone stands in too much

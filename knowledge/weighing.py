@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
-from django.db import connection
-
 from knowledge import terms
 from knowledge.synonyms import Reading
+from opsdesk.replicas import connection
 
 K1, B = 1.6, 0.85
 VIEW_WEIGHTS = {terms.WORDS: 1.0, terms.BIGRAMS: 0.3, terms.UNIGRAMS: 1.0}

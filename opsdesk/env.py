@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -18,6 +18,7 @@ T = TypeVar("T")
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
 PREFIX = "OPSDESK_"
+DATABASE_HINT = "Use postgresql://user:password@host:5432/name."
 # Read by the tests alone.
 FOR_TESTS = {"OPSDESK_DATA", "OPSDESK_REQUIRE_BROWSER", "OPSDESK_REQUIRE_BGE"}
 
@@ -102,27 +103,17 @@ class Environment:
 
         return self._read(name, default, parse, "Use an address like https://host:8000/v1.")
 
-    def database(self, name: str) -> dict[str, object]:
-        """A PostgreSQL URL as Django's connection settings; {} when it is not set.
+    def database(self, name: str) -> dict[str, Any]:
+        """A PostgreSQL URL as Django's connection settings; {} when it is not set."""
+        return self._read(name, {}, _database, DATABASE_HINT)
 
-        What follows the question mark (sslmode=require, connect_timeout=5 …) goes to OPTIONS.
-        """
+    def databases(self, name: str) -> list[dict[str, Any]]:
+        """Several of them, with spaces or commas between."""
 
-        def parse(raw: str) -> dict[str, object]:
-            url = urlsplit(raw)
-            if url.scheme not in {"postgres", "postgresql"} or not url.path.strip("/"):
-                raise ValueError(raw)
-            options = dict(parse_qsl(url.query, strict_parsing=bool(url.query)))
-            return {
-                "NAME": unquote(url.path[1:]),
-                "USER": unquote(url.username or ""),
-                "PASSWORD": unquote(url.password or ""),
-                "HOST": unquote(url.hostname or options.pop("host", "")),
-                "PORT": str(url.port or options.pop("port", "")),
-                "OPTIONS": options,
-            }
+        def parse(raw: str) -> list[dict[str, Any]]:
+            return [_database(url) for url in re.split(r"[\s,]+", raw) if url]
 
-        return self._read(name, {}, parse, "Use postgresql://user:password@host:5432/name.")
+        return self._read(name, [], parse, DATABASE_HINT)
 
     def _read(self, name: str, default: T, parse: Callable[[str], T], hint: str) -> T:
         self.known.add(name)
@@ -136,3 +127,19 @@ class Environment:
             shown = "not a usable address" if "://" in raw else repr(raw)
             self.problems.append(Problem(name, f"{name} is {shown}.", hint))
             return default
+
+
+def _database(raw: str) -> dict[str, Any]:
+    """What follows the question mark (sslmode=require, connect_timeout=5 …) goes to OPTIONS."""
+    url = urlsplit(raw)
+    if url.scheme not in {"postgres", "postgresql"} or not url.path.strip("/"):
+        raise ValueError(raw)
+    options = dict(parse_qsl(url.query, strict_parsing=bool(url.query)))
+    return {
+        "NAME": unquote(url.path[1:]),
+        "USER": unquote(url.username or ""),
+        "PASSWORD": unquote(url.password or ""),
+        "HOST": unquote(url.hostname or options.pop("host", "")),
+        "PORT": str(url.port or options.pop("port", "")),
+        "OPTIONS": options,
+    }

@@ -99,6 +99,22 @@ if ROLE == "web":
     _server["OPTIONS"] = {**_server.get("OPTIONS", {}), "pool": _pool}
 _server |= {"CONN_MAX_AGE": 60 if ROLE == "worker" else 0, "CONN_HEALTH_CHECKS": True}
 DATABASES = {} if ROLE == "offline" else {"default": _server}
+# Standbys that are asked when something is searched, unless they are so many seconds behind.
+REPLICA_LAG = env.number("DATABASE_REPLICA_LAG", 5.0, 0.0, 3600.0)
+for _number, _replica in enumerate(env.databases("DATABASE_REPLICA_URL") if DATABASES else (), 1):
+    # One that is gone must not keep who asks waiting: milliseconds until what was sent is lost.
+    _limits = {"connect_timeout": 2, "tcp_user_timeout": 5000}
+    _replica["OPTIONS"] = _limits | _replica["OPTIONS"]
+    if ROLE == "web":
+        _replica["OPTIONS"]["pool"] = {"min_size": 1, "max_size": WEB_CONNECTIONS, "timeout": 2}
+    DATABASES[f"replica{_number}"] = {
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": _server["CONN_MAX_AGE"],
+        "CONN_HEALTH_CHECKS": True,
+        "TEST": {"MIRROR": "default"},
+        **_replica,
+    }
+DATABASE_ROUTERS = ["opsdesk.replicas.Router"]
 # Where LISTEN connects when DATABASE_URL points to a transaction pooler.
 DATABASE_DIRECT = env.database("DATABASE_DIRECT_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -146,6 +162,13 @@ VISION_API_KEY = env.text("VISION_API_KEY", "none")
 VISION_MODEL = env.text("VISION_MODEL")
 VISION_TIMEOUT = env.integer("VISION_TIMEOUT", 60, 1, 600)
 VISION_CONCURRENCY = env.integer("VISION_CONCURRENCY", 3, 1, 32)  # pictures asked about at once
+# Reads question and passages together and orders the best of them anew.
+RERANKER = env.choice("OPSDESK_RERANKER", "", ("", "bge-reranker", "endpoint"))
+RERANK_URL = env.url("OPSDESK_RERANK_URL")  # with or without /rerank at its end
+RERANK_MODEL = env.text("OPSDESK_RERANK_MODEL")  # for bge-reranker also a folder
+RERANK_API_KEY = env.text("OPSDESK_RERANK_API_KEY", "none")
+RERANK_SECONDS = env.number("OPSDESK_RERANK_SECONDS", 5.0, 0.1, 60.0)  # then without it
+RERANK_PASSAGES = env.integer("OPSDESK_RERANK_PASSAGES", 50, 2, 100)
 
 # An index of vectors is asked through the embedder it was made with, by name, also after
 # OPSDESK_EMBEDDER chose another one for the next.
@@ -164,8 +187,27 @@ EMBEDDERS: dict[str, dict[str, Any]] = {
         },
     },
 }
+RERANKERS: dict[str, dict[str, Any]] = {
+    "bge-reranker": {
+        "BACKEND": "knowledge.rerankers.FlagReranker",
+        "OPTIONS": {
+            "model": RERANK_MODEL or "BAAI/bge-reranker-v2-m3",
+            "seconds": RERANK_SECONDS,
+        },
+    },
+    "endpoint": {
+        "BACKEND": "knowledge.rerankers.EndpointReranker",
+        "OPTIONS": {
+            "url": RERANK_URL,
+            "api_key": RERANK_API_KEY,
+            "model": RERANK_MODEL,
+            "seconds": RERANK_SECONDS,
+        },
+    },
+}
 BACKENDS: dict[str, dict[str, Any] | None] = {
     "embedder": EMBEDDERS.get(EMBEDDER),
+    "reranker": RERANKERS.get(RERANKER),
     "llm": {
         "BACKEND": "chat.llms.OpenAIModel",
         "OPTIONS": {
@@ -212,7 +254,9 @@ FETCH_DELAY = env.number("OPSDESK_FETCH_DELAY", 1.0, 0.0, 60.0)  # seconds betwe
 FETCH_PRIVATE = env.words("OPSDESK_FETCH_PRIVATE")  # hosts and networks of the intranet
 INBOX = HOME / "inbox"  # a folder for each knowledge base
 WATCH_ROOTS = env.words("OPSDESK_WATCH_ROOTS")  # other folders that may be watched
-PASSAGES = env.integer("OPSDESK_PASSAGES", 5, 1, 20)  # passages given to an answer
+PASSAGES = env.integer("OPSDESK_PASSAGES", 5, 1, 20)  # passages given to an answer …
+# … of so many characters together (docs/retrieval.md has what that costs).
+PASSAGE_CHARACTERS = env.integer("OPSDESK_PASSAGE_CHARACTERS", 6000, 500, 40_000)
 CONFIDENCE = env.number("OPSDESK_CONFIDENCE", 0.5, 0.0, 1.0)  # below: a person
 TURN_SECONDS = env.integer("OPSDESK_TURN_SECONDS", 120, 5, 600)  # budget of one answer
 TURN_THREADS = env.integer("OPSDESK_TURN_THREADS", 4, 1, 32)  # answers made at once
@@ -332,6 +376,7 @@ DOCTOR = [
     "opsdesk.diagnosis.queues",
     "chat.panels.diagnose",
     "knowledge.diagnosis.drift",
+    "knowledge.diagnosis.reranker",
     "opsdesk.diagnosis.model_server",
     "opsdesk.diagnosis.disk",
 ]

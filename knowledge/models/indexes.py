@@ -138,7 +138,7 @@ class Vocabulary(models.Model):
     words = models.TextField(blank=True)  # one a line, a Chinese one with a tab and its sound
     upto = models.DateTimeField(null=True)  # documents that changed until then are read
     version = models.PositiveBigIntegerField(default=0)  # of the base that is read wholly
-    renewed_at = models.DateTimeField(auto_now=True)
+    renewed_at = models.DateTimeField(null=True)  # `words`, for who keeps them in memory
 
     def __str__(self) -> str:
         return f"words of {self.knowledge_base_id}"

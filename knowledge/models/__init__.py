@@ -27,14 +27,23 @@ from knowledge.models.indexes import (
     TermCount,
     Vocabulary,
 )
+from knowledge.models.learning import (
+    Adapter,
+    AdapterVectors,
+    ConfirmedPair,
+    TermSuggestion,
+)
 from knowledge.models.sources import Source, SourceItem, SourceRun
 
 __all__ = [
+    "Adapter",
+    "AdapterVectors",
     "Attachment",
     "Calibration",
     "Chunk",
     "ChunkEdit",
     "ChunkTerms",
+    "ConfirmedPair",
     "Document",
     "Embedding",
     "EmbeddingIndex",
@@ -54,6 +63,7 @@ __all__ = [
     "Status",
     "Term",
     "TermCount",
+    "TermSuggestion",
     "Tier",
     "Vocabulary",
     "attachment_path",

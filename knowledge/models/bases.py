@@ -85,6 +85,11 @@ class KnowledgeBase(models.Model):
     index_before = models.ForeignKey(
         "EmbeddingIndex", models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
     )
+    learns = models.BooleanField(
+        _("learns"),
+        default=True,
+        help_text=_("Questions that people confirmed count when it is searched."),
+    )
     # Raised by every change of what the base answers; caches are keyed by it.
     version = models.PositiveBigIntegerField(_("version"), default=0, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)

@@ -20,20 +20,21 @@ _PRODUCT = re.compile(r"[A-Za-z][A-Za-z+.-]{1,30}")  # "Redis", "node.js"; not "
 
 
 @cache
-def _content() -> dict[str, Any]:
+def content() -> dict[str, Any]:
+    """The words: `prompts/intents.toml`."""
     return tomllib.loads((Path(__file__).parent / "prompts" / "intents.toml").read_text("utf-8"))
 
 
 @cache
 def _patterns(intent: str) -> re.Pattern[str]:
-    content = _content()
-    patterns = content["vague"]["patterns"] if intent == "vague" else content["intents"][intent]
+    words = content()
+    patterns = words["vague"]["patterns"] if intent == "vague" else words["intents"][intent]
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
 
 
 @cache
 def _fillers() -> tuple[str, ...]:
-    return tuple(sorted(_content()["fillers"], key=len, reverse=True))
+    return tuple(sorted(content()["fillers"], key=len, reverse=True))
 
 
 def clauses(text: str) -> list[str]:
@@ -100,7 +101,7 @@ def missing(text: str) -> list[str]:
 
 def follows(text: str) -> bool:
     """Whether a message leans on the question before it ("那第二步呢")."""
-    rules = _content()["follow_up"]
+    rules = content()["follow_up"]
     parts = clauses(text)
     if not parts or len(text) > rules["length"]:
         return False

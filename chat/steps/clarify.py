@@ -4,7 +4,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from chat import understanding
+from chat import followups, understanding
 from chat.models import Turn
 from chat.state import TurnState
 from knowledge import scope
@@ -40,8 +40,8 @@ def _complete(turn: TurnState) -> TurnState:
     previous = turn.previous_question()
     if previous and vague:
         turn.query = previous
-    elif previous and understanding.follows(turn.question):
-        turn.query = f"{previous} {turn.question}"
+    elif previous:
+        turn.query = followups.query(turn.question, previous)
     elif vague:
         return _ask_back(turn)
     else:

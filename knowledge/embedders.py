@@ -5,12 +5,14 @@ import base64
 import math
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
+import numpy as np
 import pybreaker
 from django.utils.translation import gettext as _
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -18,17 +20,30 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from opsdesk.errors import ModelError
 
 Vector = list[float]
+Weights = dict[int, float]  # what tokens are worth (> 0), by their numbers in the vocabulary
 TEMPORARY = (408, 409, 425, 429)  # refusals that may pass, besides all of 5xx
+COLBERT_BATCH = 4  # texts: small, so that the time allowed is kept
+
+
+class Meaning(NamedTuple):
+    """A text as a model understands it."""
+
+    vector: Vector  # of length 1
+    weights: Weights | None = None  # None: the model has learned none
 
 
 class Embedder:
     """Base class: an embedder implements `embed_batch`, everything else is here.
 
     `passages()` and `query()` give vectors of length 1 and of `dimensions` numbers, or raise
-    ModelError. Some models want another prefix before a question than before a passage.
+    ModelError. Some models want another prefix before a question than before a passage. A model
+    that has learned what tokens are worth says `sparse` and implements `encode_batch` instead;
+    one that gives a vector for each token says `late` and implements `token_vectors`.
     """
 
     batch_size = 32
+    sparse = False
+    late = False
 
     def __init__(
         self,
@@ -49,24 +64,51 @@ class Embedder:
         """One vector for each of at most `batch_size` texts, in their order."""
         raise NotImplementedError
 
-    def passages(self, texts: Iterable[str]) -> Iterator[Vector]:
-        """The vectors of `texts`, in order, made batch by batch."""
+    def encode_batch(
+        self, texts: list[str]
+    ) -> tuple[Sequence[Sequence[float]], Sequence[Weights] | None]:
+        """As `embed_batch`, and the weights of the tokens of each text if there are any."""
+        return self.embed_batch(texts), None
+
+    def token_vectors(self, texts: list[str]) -> Sequence[np.ndarray]:
+        """For each text one row a token, each of length 1."""
+        raise NotImplementedError
+
+    def passages(self, texts: Iterable[str]) -> Iterator[Meaning]:
+        """What `texts` mean, in order, made batch by batch."""
         for batch in _batches((self.passage_prefix + text for text in texts), self.batch_size):
-            yield from self._vectors(batch)
+            yield from self._meanings(batch)
 
-    def query(self, text: str) -> Vector:
-        """The vector to look for when `text` is asked."""
-        return self._vectors([self.query_prefix + text])[0]
+    def query(self, text: str) -> Meaning:
+        """What to look for when `text` is asked."""
+        return self._meanings([self.query_prefix + text])[0]
 
-    def _vectors(self, texts: list[str]) -> list[Vector]:
-        vectors = self.embed_batch(texts)
+    def colbert(self, query: str, texts: Iterable[str], seconds: float) -> list[float]:
+        """How well texts meet a question token by token (ColBERT's late interaction), 0–1.
+
+        Of so many texts, from the first one on, as there is time for; one batch at least.
+        """
+        deadline = time.monotonic() + seconds
+        (asked,) = self.token_vectors([self.query_prefix + query])
+        scores: list[float] = []
+        for batch in _batches((self.passage_prefix + text for text in texts), COLBERT_BATCH):
+            start = time.monotonic()
+            scores += [_late(asked, passage) for passage in self.token_vectors(batch)]
+            now = time.monotonic()
+            if now + (now - start) > deadline:  # the next batch would be late
+                break
+        return scores
+
+    def _meanings(self, texts: list[str]) -> list[Meaning]:
+        vectors, weights = self.encode_batch(texts)
         if len(vectors) != len(texts):
             raise ModelError(
                 _("The embedding model gave %(got)d vectors for %(asked)d texts.")
                 % {"got": len(vectors), "asked": len(texts)},
                 permanent=False,
             )
-        return [self._normal(vector) for vector in vectors]
+        every = map(self._normal, vectors)
+        return list(map(Meaning, every, weights if weights is not None else [None] * len(texts)))
 
     def _normal(self, vector: Sequence[float]) -> Vector:
         if len(vector) != self.dimensions:
@@ -89,7 +131,8 @@ class Embedder:
 
 
 class FlagEmbedder(Embedder):
-    """The dense vectors of BAAI/bge-m3 by FlagEmbedding, which `requirements-bge.txt` installs.
+    """BAAI/bge-m3 by FlagEmbedding, which `requirements-bge.txt` installs: dense vectors, learned
+    weights of tokens and vectors of tokens.
 
     The weights come from `folder`, or from the Hugging Face hub on first use when it is empty.
     Loaded once, when the first text comes; on a CPU in single precision, as half precision is
@@ -97,6 +140,8 @@ class FlagEmbedder(Embedder):
     """
 
     batch_size = 12
+    sparse = True
+    late = True
 
     def __init__(
         self,
@@ -106,29 +151,38 @@ class FlagEmbedder(Embedder):
         folder: str = "",
         device: str = "cpu",
         max_tokens: int = 2048,
+        colbert_tokens: int = 512,  # of a passage that is looked at while somebody waits
         **options: Any,
     ) -> None:
         super().__init__(model, dimensions, **options)
         self.weights = folder or model
         self.device = device
         self.max_tokens = max_tokens
+        self.colbert_tokens = colbert_tokens
         self._lock = threading.Lock()
         self._loaded: Any = None
 
-    def embed_batch(self, texts: list[str]) -> Sequence[Sequence[float]]:
+    def encode_batch(
+        self, texts: list[str]
+    ) -> tuple[Sequence[Sequence[float]], Sequence[Weights] | None]:
+        made = self._encode(texts, self.max_tokens, return_dense=True, return_sparse=True)
+        weights = [
+            {int(token): float(weight) for token, weight in tokens.items()}
+            for tokens in made["lexical_weights"]
+        ]
+        return made["dense_vecs"].tolist(), weights
+
+    def token_vectors(self, texts: list[str]) -> Sequence[np.ndarray]:
+        made = self._encode(
+            texts, self.colbert_tokens, return_dense=False, return_colbert_vecs=True
+        )
+        return [vectors.astype(np.float32) for vectors in made["colbert_vecs"]]
+
+    def _encode(self, texts: list[str], tokens: int, **wanted: bool) -> Any:
         with self._lock:  # torch uses all cores for one batch already
             if self._loaded is None:
                 self._loaded = self._load()
-            made = self._loaded.encode(
-                texts,
-                batch_size=len(texts),
-                max_length=self.max_tokens,
-                return_dense=True,
-                return_sparse=False,
-                return_colbert_vecs=False,
-            )
-        vectors: list[Vector] = made["dense_vecs"].tolist()
-        return vectors
+            return self._loaded.encode(texts, batch_size=len(texts), max_length=tokens, **wanted)
 
     def _load(self) -> Any:
         local = self.weights != self.model
@@ -217,8 +271,7 @@ class OpenAIEmbedder(Embedder):
             raise ModelError(
                 _("The embedding server refused with status %(status)d: %(text)s")
                 % {"status": answer.status_code, "text": answer.text[:200]},
-                permanent=answer.status_code not in (408, 409, 425, 429)
-                and answer.status_code < 500,
+                permanent=answer.status_code not in TEMPORARY and answer.status_code < 500,
             )
         try:
             rows = sorted(answer.json()["data"], key=lambda row: row["index"])
@@ -244,6 +297,11 @@ def _numbers(embedding: str | list[float]) -> Vector:
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers.tolist()
+
+
+def _late(asked: np.ndarray, passage: np.ndarray) -> float:
+    """For each token of the question the nearest one of the passage; their mean cosine."""
+    return float(np.clip((asked @ passage.T).max(axis=1).mean(), 0.0, 1.0))
 
 
 def _is_permanent(error: BaseException) -> bool:

@@ -1,30 +1,34 @@
-"""Vectors of chunks in the database: building an index beside the one that answers, and asking it.
+"""Which vectors answer for which base: building them beside those that do, switching, asking.
 
 An EmbeddingIndex remembers which embedder made it, so the old one goes on answering, asked
-through its own embedder, while another is built after the settings changed. A chunk without
-a vector is still found by its words; `build` gives it one, however it came to miss it.
+through its own embedder, while another is built. The active one answers for every base that
+names no other. A chunk without a vector is still found by its words; `build` gives it one,
+however it came to miss it.
 """
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from itertools import groupby
 
 from django.conf import settings
 from django.core.signals import setting_changed
-from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from django_q.tasks import async_task
 
-from knowledge.embedders import Embedder, Vector
+from knowledge import vectors
+from knowledge.embedders import Embedder, Meaning
 from knowledge.lexical import passage_text
 from knowledge.models import Chunk, Embedding, EmbeddingIndex, KnowledgeBase
-from knowledge.scope import EVERYTHING, HIDDEN, Scope
+from knowledge.scope import EVERYTHING, Scope
 from opsdesk import locking, queues
 from opsdesk.backends import backend
 from opsdesk.errors import Conflict, ModelError
@@ -32,21 +36,33 @@ from opsdesk.errors import Conflict, ModelError
 log = logging.getLogger(__name__)
 State = EmbeddingIndex.State
 GROUP = "embedding:%d"
-# Below, the exact order of all vectors takes under 30 ms (docs/chunking.md).
-GRAPH_FROM = 20_000  # vectors
 GRAPH_SECONDS = 6 * 3600
-GRAPH_MEMORY_MB = (64, 1024)  # it is made in memory, or slowly
 SLICE_SECONDS = 60.0  # of one task: documents that wait in the same queue get their turn
+COLBERT_SECONDS = 2.0  # that a question waits for it
 
 
 # --- Embedders ------------------------------------------------------------------
-def configured() -> EmbeddingIndex | None:
-    """The index, unsaved, that `settings.EMBEDDER` asks for; None when it asks for none."""
-    embedder = backend("embedder")
+def choices() -> list[str]:
+    """The names of the embedders an index can be built with."""
+    return [
+        name
+        for name, config in settings.EMBEDDERS.items()
+        if config.get("OPTIONS", {}).get("model")
+    ]
+
+
+def configured(name: str = "") -> EmbeddingIndex | None:
+    """The index, unsaved, that the embedder called `name` makes, else the one that
+    `settings.EMBEDDER` asks for; None when it asks for none."""
+    name = name or settings.EMBEDDER
+    embedder = backend("embedder") if name == settings.EMBEDDER else _named(name)
     if embedder is None:
         return None
     return EmbeddingIndex(
-        embedder=settings.EMBEDDER, model=embedder.model, dimensions=embedder.dimensions
+        embedder=name,
+        model=embedder.model,
+        dimensions=embedder.dimensions,
+        sparse=embedder.sparse,
     )
 
 
@@ -57,6 +73,11 @@ def embedder_of(index: EmbeddingIndex) -> Embedder:
     if chosen and wanted == (settings.EMBEDDER, chosen.model, chosen.dimensions):
         return chosen  # so that a model is loaded once
     return _embedder(*wanted)
+
+
+def _named(name: str) -> Embedder:
+    options = settings.EMBEDDERS.get(name, {}).get("OPTIONS", {})
+    return _embedder(name, options.get("model", ""), options.get("dimensions", 0))
 
 
 @cache
@@ -82,8 +103,71 @@ setting_changed.connect(_forget)
 
 # --- Asking ---------------------------------------------------------------------
 def active() -> EmbeddingIndex | None:
-    """The index that answers, if one does."""
+    """The index that answers for bases that name no other, if one does."""
     return EmbeddingIndex.objects.filter(state=State.ACTIVE).first()
+
+
+def answering(base_ids: Iterable[int]) -> dict[EmbeddingIndex, list[int]]:
+    """The bases by the index that answers for them; without those that only words answer for.
+
+    Read in one statement, so that a switch is seen for all of them or for none.
+    """
+    default = EmbeddingIndex.objects.filter(state=State.ACTIVE).values("pk")
+    rows = KnowledgeBase.objects.filter(pk__in=base_ids).order_by("pk")
+    by_index: dict[int, list[int]] = {}
+    for base, index in rows.values_list("pk", Coalesce("index", Subquery(default))):
+        by_index.setdefault(index, []).append(base)
+    indexes = EmbeddingIndex.objects.in_bulk([pk for pk in by_index if pk])
+    return {indexes[pk]: bases for pk, bases in by_index.items() if pk in indexes}
+
+
+@dataclass
+class Near:
+    """What the vectors say of a question."""
+
+    # Scores of chunks as they are: "dense" (cosine) and "sparse" (the inner product of learned
+    # weights). Every chunk of a group has all the scores that its model gives.
+    stages: dict[str, dict[int, float]] = field(default_factory=dict)
+    groups: list[set[int]] = field(default_factory=list)  # of one model: only there they compare
+    failed: list[int] = field(default_factory=list)  # bases whose embedder did
+
+    def add(self, scores: dict[int, tuple[float, float | None]]) -> None:
+        if scores:
+            self.groups.append(set(scores))
+        for chunk, (cosine, product) in scores.items():
+            self.stages.setdefault("dense", {})[chunk] = max(cosine, 0.0)
+            if product is not None:
+                self.stages.setdefault("sparse", {})[chunk] = product
+
+
+def nearest_in(
+    query: str,
+    base_ids: Sequence[int],
+    limit: int,
+    scope: Scope = EVERYTHING,
+    also: Collection[int] = (),
+) -> Near:
+    """What means most nearly `query`: for each base by the index that answers for it.
+
+    `limit` chunks for each index and way of finding, and those of `also` that have vectors. The
+    question is encoded once for each model; an embedder that fails leaves its bases to words.
+    """
+    near = Near()
+    for indexes in _by_model(answering(base_ids)):
+        try:
+            meaning = embedder_of(indexes[0][0]).query(query)
+        except ModelError as error:
+            log.warning("asked without the embedder: %s", error)
+            near.failed += [base for _index, bases in indexes for base in bases]
+            continue
+        scores: dict[int, tuple[float, float | None]] = {}
+        for index, bases in indexes:
+            found = {*also, *vectors.nearest(index, meaning.vector, bases, limit, scope)}
+            if index.sparse and meaning.weights:
+                found.update(vectors.heaviest(index, meaning.weights, bases, limit, scope))
+            scores |= vectors.scores(index, meaning, bases, found)
+        near.add(scores)
+    return near
 
 
 def nearest(
@@ -93,70 +177,54 @@ def nearest(
     limit: int,
     scope: Scope = EVERYTHING,
 ) -> list[tuple[int, float]]:
-    """The ids of the chunks that mean most nearly `query`, with their cosine, nearest first.
+    meaning = embedder_of(index).query(query)
+    return list(vectors.nearest(index, meaning.vector, base_ids, limit, scope).items())
 
-    Exact, or by the HNSW index where there is one and the planner finds it cheaper; always
-    exact in a scope so small that the graph might not come across it. Raises ModelError when
-    the embedder fails.
-    """
-    vector = embedder_of(index).query(query)
-    # The type and the index's id stand in the text so that the partial index can be used.
-    kind = f"halfvec({index.dimensions:d})"
-    distance = f"vector::{kind} <=> %(vector)s::{kind}"
-    # No graph gives the order of a sum.
-    order = f"({distance}) + 0" if scope.small(base_ids, GRAPH_FROM) else distance
-    nearest_first = f"""
-        WITH hidden AS MATERIALIZED ({HIDDEN})
-        SELECT chunk_id, {distance} AS distance FROM knowledge_embedding
-        WHERE index_id = {index.pk:d} AND knowledge_base_id = ANY(%(bases)s)
-            AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id) {scope.condition}
-        ORDER BY {order} LIMIT %(limit)s
-    """  # noqa: S608 - both are numbers
-    parameters: dict[str, Any] = scope.parameters(base_ids)
-    parameters |= {"vector": str(vector), "limit": limit}
-    reach = str(min(max(limit, 100), 1000))  # the most that pgvector takes
-    with transaction.atomic(), connection.cursor() as cursor:
-        # Filters may leave out most of what the graph gives first: let it go on.
-        cursor.execute("SET LOCAL hnsw.iterative_scan = relaxed_order")
-        cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [reach])
-        cursor.execute(nearest_first, parameters)
-        found = [(chunk, 1.0 - apart) for chunk, apart in cursor.fetchall()]
-    return sorted(found, key=lambda hit: (-hit[1], hit[0]))  # the scan's order is relaxed
+
+def _by_model(
+    answers: dict[EmbeddingIndex, list[int]],
+) -> list[list[tuple[EmbeddingIndex, list[int]]]]:
+    """Indexes, each with its bases, of one model together."""
+
+    def model(one: tuple[EmbeddingIndex, list[int]]) -> tuple[str, str, int]:
+        return one[0].embedder, one[0].model, one[0].dimensions
+
+    return [list(group) for _model, group in groupby(sorted(answers.items(), key=model), model)]
 
 
 def rank(
     index: EmbeddingIndex, query: str, base_ids: Sequence[int], chunk_id: int, scope: Scope
 ) -> tuple[int, float] | None:
     """Which place, from 1, a chunk has or would have if it answered, and its cosine; None
-    without a vector. Looks at every vector. Raises ModelError when the embedder fails."""
-    vector = embedder_of(index).query(query)
-    kind = f"halfvec({index.dimensions:d})"
-    nearer = f"""
-        WITH hidden AS MATERIALIZED ({HIDDEN}), mine AS (
-            SELECT vector::{kind} <=> %(vector)s::{kind} AS distance FROM knowledge_embedding
-            WHERE index_id = {index.pk:d} AND chunk_id = %(chunk)s)
-        SELECT mine.distance, (SELECT count(*) FROM knowledge_embedding
-            WHERE index_id = {index.pk:d} AND knowledge_base_id = ANY(%(bases)s)
-                AND chunk_id <> %(chunk)s
-                AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id) {scope.condition}
-                AND vector::{kind} <=> %(vector)s::{kind} < mine.distance) FROM mine
-    """  # noqa: S608 - both are numbers
-    parameters = {**scope.parameters(base_ids), "vector": str(vector), "chunk": chunk_id}
-    with connection.cursor() as cursor:
-        cursor.execute(nearer, parameters)
-        row = cursor.fetchone()
-    return (row[1] + 1, 1.0 - row[0]) if row else None
+    without a vector. Raises ModelError when the embedder fails."""
+    meaning = embedder_of(index).query(query)
+    return vectors.rank(index, meaning.vector, base_ids, chunk_id, scope)
+
+
+def colbert(
+    index: EmbeddingIndex, query: str, texts: Sequence[str], seconds: float = COLBERT_SECONDS
+) -> list[float]:
+    """How well `texts` meet `query` token by token, 0–1, by the model of `index`: of so many of
+    them, from the first one on, as `seconds` allow. ModelError when it fails or cannot."""
+    embedder = embedder_of(index)
+    if not embedder.late:
+        raise ModelError(
+            _("The embedding model %(model)s gives no vectors of tokens.")
+            % {"model": embedder.model},
+            permanent=True,
+        )
+    return embedder.colbert(query, texts, seconds)
 
 
 # --- Along with documents -------------------------------------------------------
-def vectors_for(texts: Sequence[str]) -> dict[int, list[Vector]]:
-    """The vectors of new passages by the id of each index that must hold them.
+def meanings_for(texts: Sequence[str], base_id: int) -> dict[int, list[Meaning]]:
+    """What new passages of a base mean, by the id of each index that must hold them.
 
     An embedder that fails loses nobody a document: its index is left out and `catch_up`
     has it filled later.
     """
     made = {}
-    for index in EmbeddingIndex.objects.filter(state__in=[State.ACTIVE, State.BUILDING]):
+    for index in _live_for(base_id):
         try:
             made[index.pk] = list(embedder_of(index).passages(texts))
         except ModelError as error:
@@ -164,47 +232,68 @@ def vectors_for(texts: Sequence[str]) -> dict[int, list[Vector]]:
     return made
 
 
-def save(vectors: dict[int, list[Vector]], chunks: Sequence[Chunk]) -> None:
-    """Store what `vectors_for` the texts of `chunks` gave, in the caller's transaction."""
-    indexes = EmbeddingIndex.objects.filter(pk__in=vectors).select_for_update(no_key=True)
+def save(meanings: dict[int, list[Meaning]], chunks: Sequence[Chunk]) -> None:
+    """Store what `meanings_for` the texts of `chunks` gave, in the caller's transaction."""
+    indexes = EmbeddingIndex.objects.filter(pk__in=meanings).select_for_update(no_key=True)
     for index in indexes.order_by("pk"):  # one that was dropped meanwhile is not there
-        _insert(index, zip(chunks, vectors[index.pk], strict=True))
+        vectors.insert(index, zip(chunks, meanings[index.pk], strict=True))
+
+
+def live() -> QuerySet[EmbeddingIndex]:
+    """The indexes that new chunks go into: those that answer for some base or are being built."""
+    named = KnowledgeBase.objects.filter(index=OuterRef("pk"))
+    return EmbeddingIndex.objects.filter(
+        Q(state__in=[State.ACTIVE, State.BUILDING]) | Exists(named)
+    )
+
+
+def _live_for(base_id: int) -> QuerySet[EmbeddingIndex]:
+    named = KnowledgeBase.objects.values_list("index", flat=True).get(pk=base_id)
+    of_all = Q(pk=named) if named else Q(knowledge_base=None)
+    return live().filter(of_all | Q(knowledge_base=base_id))
 
 
 def catch_up() -> None:
     """Queue the building of every live index that misses vectors and is not queued; also a task
     by the clock, for what a failing embedder or a killed worker left."""
-    for index in EmbeddingIndex.objects.filter(state__in=[State.ACTIVE, State.BUILDING]):
+    for index in live():
         behind = index.state == State.BUILDING or missing(index).exists()
         if behind and GROUP % index.pk not in queues.groups():
             enqueue(index.pk)
 
 
 # --- Building -------------------------------------------------------------------
-def create() -> EmbeddingIndex:
-    """The index of the configured embedder: the one there is, or a new one; its building queued.
+def create(name: str = "", base: KnowledgeBase | None = None) -> EmbeddingIndex:
+    """The index of the embedder called `name`, else of the configured one, over all bases or
+    over `base`: the one there is, or a new one; its building queued.
 
     Conflict when no embedder is configured.
     """
-    wanted = configured()
+    wanted = configured(name)
     if wanted is None:
         raise Conflict(_("No embedder is configured: set OPSDESK_EMBEDDER."))
+    wanted.knowledge_base = base
     with transaction.atomic():
         _lock()
         index = same_as(wanted) or wanted
         if index.state == State.FAILED:
             index.state = State.BUILDING
         index.error = ""
-        index.total = Chunk.objects.count()
         index.save()
+        index.total = chunks_of(index).count()
+        index.save(update_fields=["total"])
         enqueue(index.pk)
     return index
 
 
 def same_as(wanted: EmbeddingIndex) -> EmbeddingIndex | None:
-    """The stored index of the same embedder, model and dimensions."""
+    """The stored index of the same embedder, model and dimensions over the same bases."""
     return EmbeddingIndex.objects.filter(
-        embedder=wanted.embedder, model=wanted.model, dimensions=wanted.dimensions
+        embedder=wanted.embedder,
+        model=wanted.model,
+        dimensions=wanted.dimensions,
+        sparse=wanted.sparse,
+        knowledge_base=wanted.knowledge_base_id,
     ).first()
 
 
@@ -244,22 +333,30 @@ def advance(index_id: int, seconds: float) -> bool:
             if error.permanent:
                 return True
             raise
-        if index.embeddings.count() >= GRAPH_FROM and not _has_graph(index):
-            _make_graph(index)
+        if vectors.wants_graph(index):
+            vectors.make_graph(index)
         return _finish(index)
 
 
+def chunks_of(index: EmbeddingIndex) -> QuerySet[Chunk]:
+    """The chunks that must have a vector in `index`: of its own base, else of all bases but those
+    that name another. What a base asked through another model says is not sent to this one.
+    """
+    if index.knowledge_base_id:
+        return Chunk.objects.filter(knowledge_base=index.knowledge_base_id)
+    return Chunk.objects.filter(Q(knowledge_base__index=None) | Q(knowledge_base__index=index))
+
+
 def missing(index: EmbeddingIndex) -> QuerySet[Chunk]:
-    """The chunks without a vector in `index`."""
+    """The chunks that want a vector in `index`."""
     held = Embedding.objects.filter(index=index, chunk=OuterRef("pk"))
-    return Chunk.objects.filter(~Exists(held)).order_by("pk")
+    return chunks_of(index).filter(~Exists(held)).order_by("pk")
 
 
 def _fill(index: EmbeddingIndex, deadline: float) -> bool:
     """Whether every chunk has its vector; those added meanwhile too."""
     embedder = embedder_of(index)
-    index.total, index.done = Chunk.objects.count(), index.embeddings.count()
-    index.save(update_fields=["total", "done"])
+    _count(index)
     last = 0
     rest = missing(index).select_related("document")
     while chunks := list(rest.filter(pk__gt=last)[: embedder.batch_size]):
@@ -271,34 +368,30 @@ def _fill(index: EmbeddingIndex, deadline: float) -> bool:
     return not missing(index).exists()
 
 
-def _store(index: EmbeddingIndex, chunks: list[Chunk], vectors: list[Vector]) -> None:
-    """Save the vectors of the chunks that still read so, in an index that is still there."""
+def _count(index: EmbeddingIndex) -> None:
+    index.total = chunks_of(index).count()
+    index.done = index.total - missing(index).count()
+    index.save(update_fields=["total", "done"])
+
+
+def _store(index: EmbeddingIndex, chunks: list[Chunk], meanings: list[Meaning]) -> None:
+    """Save what is known of the chunks that still read so, in an index that is still there."""
     with transaction.atomic():
         if not EmbeddingIndex.objects.select_for_update(no_key=True).filter(pk=index.pk).exists():
             return
         held = Chunk.objects.select_for_update(no_key=True, of=("self",)).order_by("pk")
         now = held.select_related("document").in_bulk([chunk.pk for chunk in chunks])
         pairs = [
-            (chunk, vector)
-            for chunk, vector in zip(chunks, vectors, strict=True)
+            (chunk, meaning)
+            for chunk, meaning in zip(chunks, meanings, strict=True)
             if chunk.pk in now and _passage(now[chunk.pk]) == _passage(chunk)
         ]
-        _insert(index, pairs)
+        vectors.insert(index, pairs)
         EmbeddingIndex.objects.filter(pk=index.pk).update(done=F("done") + len(pairs))
 
 
 def _passage(chunk: Chunk) -> str:
     return passage_text(chunk.document.title, chunk)
-
-
-def _insert(index: EmbeddingIndex, pairs: Iterable[tuple[Chunk, Vector]]) -> None:
-    rows = [
-        Embedding(
-            index=index, chunk=chunk, knowledge_base_id=chunk.knowledge_base_id, vector=vector
-        )
-        for chunk, vector in pairs
-    ]
-    Embedding.objects.bulk_create(rows, batch_size=500, ignore_conflicts=True)
 
 
 def _complain(index: EmbeddingIndex, error: ModelError) -> None:
@@ -315,19 +408,21 @@ def _finish(index: EmbeddingIndex) -> bool:
         index.refresh_from_db()
         if missing(index).exists():
             return False
-        index.total = index.done = index.embeddings.count()
+        _count(index)
         index.error = ""
         if index.state == State.BUILDING:
             index.state = State.READY
         index.save()
-        if index.state == State.READY and index.activated_at is None and active() is None:
+        of_all = index.knowledge_base_id is None and index.state == State.READY
+        if of_all and index.activated_at is None and active() is None:
             activate(index)
     return True
 
 
 # --- Taking over and going back -------------------------------------------------
 def activate(index: EmbeddingIndex) -> None:
-    """Let a complete index answer from now on; the one that did is kept, to go back to.
+    """Let a complete index answer from now on for all bases that name no other; the one that did
+    is kept, to go back to.
 
     Conflict when `index` is not complete. One that was left behind by later uploads answers at
     once and is brought up to date by the worker.
@@ -337,43 +432,88 @@ def activate(index: EmbeddingIndex) -> None:
         index.refresh_from_db()
         if index.state == State.ACTIVE:
             return
-        if index.state != State.READY:
-            raise Conflict(_("This index is not complete yet."))
+        _check(index, None)
         EmbeddingIndex.objects.filter(state=State.ACTIVE).update(state=State.READY)
         index.state, index.activated_at = State.ACTIVE, timezone.now()
         index.save(update_fields=["state", "activated_at"])
-        _answers_change()
-        catch_up()
+        _follow()
 
 
-def go_back() -> EmbeddingIndex | None:
-    """Let the index answer that did before; None, and only words rank, when there is none."""
+def use(base: KnowledgeBase, index: EmbeddingIndex | None) -> None:
+    """Let `index` answer for `base` from now on, or with None the one that answers for all.
+
+    Conflict as with `activate`.
+    """
     with transaction.atomic():
         _lock()
+        base.refresh_from_db(fields=["index", "index_before"])
+        if index:
+            index.refresh_from_db()
+            _check(index, base)
+        if base.index == index:
+            return
+        base.index, base.index_before = index, base.index
+        KnowledgeBase.objects.filter(pk=base.pk).update(
+            index=base.index, index_before=base.index_before
+        )
+        _follow(base)
+
+
+def _check(index: EmbeddingIndex, base: KnowledgeBase | None) -> None:
+    if index.state not in (State.READY, State.ACTIVE):
+        raise Conflict(_("This index is not complete yet."))
+    if index.knowledge_base_id and index.knowledge_base != base:
+        raise Conflict(_("This index is of the knowledge base %s alone.") % index.knowledge_base)
+
+
+def go_back(base: KnowledgeBase | None = None) -> EmbeddingIndex | None:
+    """Let the index answer that did before, for `base` or for all that name none.
+
+    None, and only words rank, when there is none; for a base: the one that answers for all.
+    Going back twice changes nothing. Conflict when nothing but that has ever answered for `base`.
+    """
+    with transaction.atomic():
+        _lock()
+        if base:
+            base.refresh_from_db(fields=["index", "index_before"])
+            if base.index == base.index_before:
+                raise Conflict(_("There is nothing to go back to."))
+            use(base, base.index_before)
+            return base.index
         current = active()
         before = EmbeddingIndex.objects.filter(state=State.READY, activated_at__isnull=False)
         previous = before.order_by("-activated_at").first() if current else None
         EmbeddingIndex.objects.filter(state=State.ACTIVE).update(state=State.READY)
         if previous:
             activate(previous)
-        _answers_change()
+        _follow()
     return previous
 
 
 def drop(index: EmbeddingIndex) -> None:
-    """Delete an index with its vectors; Conflict for the one that answers."""
+    """Delete an index with its vectors; Conflict for one that answers."""
     with transaction.atomic():
         _lock()
         index.refresh_from_db()
-        if index.state == State.ACTIVE:
+        if index.state == State.ACTIVE or index.bases.exists():
             raise Conflict(_("This index answers. Go back from it before you delete it."))
-        with connection.cursor() as cursor:
-            cursor.execute(f"DROP INDEX IF EXISTS {_graph(index)}")
+        vectors.drop_graph(index)
         index.delete()
 
 
-def _answers_change() -> None:
-    KnowledgeBase.objects.all().raise_version()
+def drop_of(base: KnowledgeBase) -> None:
+    """Delete the indexes of a base that is about to be deleted."""
+    with transaction.atomic():
+        use(base, None)
+        for index in base.own_indexes.all():
+            drop(index)
+
+
+def _follow(base: KnowledgeBase | None = None) -> None:
+    """Make good what an index that answers now misses, and forget kept answers."""
+    catch_up()
+    bases = KnowledgeBase.objects.filter(pk=base.pk) if base else KnowledgeBase.objects.all()
+    bases.raise_version()
 
 
 def _lock() -> None:
@@ -384,38 +524,3 @@ def _lock() -> None:
 def _alone(index_id: int) -> AbstractContextManager[bool]:
     """Whether this process is the only one that builds the index."""
     return locking.held(f"embedding index {index_id}")
-
-
-# --- The HNSW graph of an index -------------------------------------------------
-def _graph(index: EmbeddingIndex) -> str:
-    return f"embedding_hnsw_{index.pk:d}"
-
-
-def _has_graph(index: EmbeddingIndex) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", [_graph(index)]
-        )
-        row = cursor.fetchone()
-    return bool(row and row[0])
-
-
-def _make_graph(index: EmbeddingIndex) -> None:
-    """Documents can be added meanwhile: the graph is made concurrently and takes them in."""
-    memory = index.embeddings.count() * (index.dimensions * 2 + 500) // 2**20
-    low, high = GRAPH_MEMORY_MB
-    with connection.cursor() as cursor:
-        # What a killed attempt left is not valid.
-        cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_graph(index)}")
-        cursor.execute(f"SET maintenance_work_mem = '{min(max(memory, low), high)}MB'")
-        # Parallel workers would need as much /dev/shm, which containers keep small.
-        cursor.execute("SET max_parallel_maintenance_workers = 0")
-        try:
-            cursor.execute(
-                f"CREATE INDEX CONCURRENTLY {_graph(index)} ON knowledge_embedding"
-                f" USING hnsw ((vector::halfvec({index.dimensions:d})) halfvec_cosine_ops)"
-                f" WITH (m = 16, ef_construction = 64) WHERE index_id = {index.pk:d}"
-            )
-        finally:
-            cursor.execute("RESET maintenance_work_mem")
-            cursor.execute("RESET max_parallel_maintenance_workers")

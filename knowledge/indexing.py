@@ -13,7 +13,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from knowledge import carrying, chunking, embedding, lexical, pacing
-from knowledge.embedders import Vector
+from knowledge.embedders import Meaning
 from knowledge.models import (
     Attachment,
     Chunk,
@@ -52,7 +52,7 @@ class Incoming(Prepared):
 
     revision: Revision
     attachments: list[Attachment]  # as in `assets`
-    vectors: dict[int, list[Vector]]  # of each draft, by the id of the embedding index
+    meanings: dict[int, list[Meaning]]  # of each draft, by the id of the embedding index
 
 
 def put(revision: Revision, parsed: ParsedDocument) -> None:
@@ -89,7 +89,7 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
     """
     base_id = items[0][0].document.knowledge_base_id
     incoming = [_incoming(revision, prepared) for revision, prepared in items]
-    made = embedding.vectors_for([text for one in incoming for text in one.texts])
+    made = embedding.meanings_for([text for one in incoming for text in one.texts], base_id)
     _deal(made, incoming)
     with transaction.atomic():
         wanted = _still_wanted(incoming)
@@ -279,16 +279,16 @@ def _incoming(revision: Revision, prepared: Prepared) -> Incoming:
         **vars(prepared),
         revision=revision,
         attachments=_save_attachments(revision, prepared.assets),
-        vectors={},
+        meanings={},
     )
 
 
-def _deal(made: dict[int, list[Vector]], incoming: Sequence[Incoming]) -> None:
+def _deal(made: dict[int, list[Meaning]], incoming: Sequence[Incoming]) -> None:
     """Give each what was made of its texts in one go with the others'."""
-    for index, vectors in made.items():
-        rest = iter(vectors)
+    for index, meanings in made.items():
+        rest = iter(meanings)
         for one in incoming:
-            one.vectors[index] = [next(rest) for _ in one.texts]
+            one.meanings[index] = [next(rest) for _ in one.texts]
 
 
 def _still_wanted(incoming: Sequence[Incoming]) -> list[Incoming]:
@@ -308,7 +308,7 @@ def _retitle(one: Incoming, title: str) -> None:
     """Its words are reckoned anew; `embedding.catch_up` makes the vectors."""
     one.texts = [lexical.passage_text(title, draft) for draft in one.drafts]
     one.bags = [lexical.bag(text) for text in one.texts]
-    one.vectors = {}
+    one.meanings = {}
 
 
 def _chunks_of(documents: Sequence[int]) -> list[int]:
@@ -341,8 +341,8 @@ def _insert(incoming: Sequence[Incoming]) -> list[lexical.Row]:
         batch_size=BATCH,
     )
     for one, made in zip(incoming, chunks, strict=True):
-        if one.vectors:
-            embedding.save(one.vectors, made)
+        if one.meanings:
+            embedding.save(one.meanings, made)
     return [
         lexical.Row(chunk.pk, bag)
         for one, made in zip(incoming, chunks, strict=True)

@@ -92,12 +92,13 @@ def passages(base: KnowledgeBase) -> Panel:
         {"label": _("disabled"), "value": counts["disabled"], "url": f"{chunks}&enabled__exact=0"},
         {"label": _("edited"), "value": counts["edited"], "url": f"{chunks}&edited=yes"},
     ]
-    if index := embedding.active():
+    if index := next(iter(embedding.answering([base.pk])), None):
         held = Embedding.objects.filter(index=index, knowledge_base=base).count()
         share = held / counts["all"] if counts["all"] else 1.0
         level = "ok" if held >= counts["all"] else "warning"
         value = f"{share:.0%}" if held in (0, counts["all"]) else f"{min(share, 0.999):.1%}"
         rows.append({"label": _("with vectors"), "value": value, "level": level})
+        rows.append({"label": _("embedding index"), "value": str(index)})
     else:
         rows.append({"label": _("with vectors"), "value": _("no embedder")})
     return {"title": _("Chunks"), "rows": rows}

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 
+import numpy as np
 import pytest
 
 from knowledge.embedders import Embedder, FlagEmbedder, OpenAIEmbedder
@@ -16,6 +17,10 @@ TEXTS = ["重启服务", "ORA-01555 快照过旧", "kubectl get pods"]
 def unit(numbers):
     length = math.sqrt(sum(number * number for number in numbers))
     return pytest.approx([number / length for number in numbers], abs=1e-6)
+
+
+def dense(embedder):
+    return [meaning.vector for meaning in embedder.passages(TEXTS)]
 
 
 @pytest.fixture
@@ -46,12 +51,13 @@ class Fixed(Embedder):
 class TestEmbedder:
     def test_works_in_batches_and_normalises(self):
         fixed = Fixed([3, 4], [0, 2], [5, 0], batch_size=2)
-        assert list(fixed.passages("甲乙丙")) == [[0.6, 0.8], [0, 1], [1, 0]]
+        made = [meaning.vector for meaning in fixed.passages("甲乙丙")]
+        assert made == [[0.6, 0.8], [0, 1], [1, 0]]
         assert fixed.seen == [["甲", "乙"], ["丙"]]
 
     def test_makes_a_batch_only_when_it_is_wanted(self):
         fixed = Fixed([3, 4], [0, 2], batch_size=1)
-        assert next(fixed.passages("甲乙")) == [0.6, 0.8]
+        assert next(fixed.passages("甲乙")).vector == [0.6, 0.8]
         assert fixed.seen == [["甲"]]
 
     def test_tells_questions_from_passages(self):
@@ -80,10 +86,29 @@ class TestEmbedder:
             list(Fixed([1, 0]).passages(["甲", "乙"]))
         assert not caught.value.permanent
 
+    def test_looks_at_tokens_as_long_as_there_is_time(self):
+        letters = Letters()
+        every = letters.colbert("abc", ["abc", "xyz", "axx"] * 4, seconds=60)
+        assert every == pytest.approx([1, 0, 1 / 3] * 4)
+        assert [len(batch) for batch in letters.seen] == [1, 4, 4, 4]
+        assert letters.colbert("abc", ["abc", "xyz", "axx"] * 4, seconds=0) == every[:4]
+
+
+class Letters(Embedder):
+    """Each letter a token, and each token like itself alone."""
+
+    def __init__(self):
+        super().__init__("letters", 128)
+        self.seen = []
+
+    def token_vectors(self, texts):
+        self.seen.append(texts)
+        return [np.eye(128)[[ord(letter) for letter in text]] for text in texts]
+
 
 class TestOpenAIEmbedder:
     def test_asks_as_the_protocol_wants(self, server, embedder):
-        assert list(embedder.passages(TEXTS)) == [unit(vector(text, 8)) for text in TEXTS]
+        assert dense(embedder) == [unit(vector(text, 8)) for text in TEXTS]
         headers, body = server.requests[0]
         assert headers["Authorization"] == "Bearer key"
         assert body == {"model": "some-model", "input": TEXTS, "encoding_format": "float"}
@@ -91,12 +116,12 @@ class TestOpenAIEmbedder:
     @pytest.mark.parametrize("shape", ["base64", "shuffled"])
     def test_reads_what_servers_send(self, server, embedder, shape):
         server.script = [shape]
-        assert list(embedder.passages(TEXTS)) == [unit(vector(text, 8)) for text in TEXTS]
+        assert dense(embedder) == [unit(vector(text, 8)) for text in TEXTS]
 
     @pytest.mark.parametrize("trouble", [429, 500, 503, "short", "garbage", "hang up"])
     def test_tries_again_what_may_pass(self, server, embedder, trouble):
         server.script = [trouble]
-        assert embedder.query("甲") == unit(vector("甲", 8))
+        assert embedder.query("甲").vector == unit(vector("甲", 8))
         assert len(server.requests) == 2
 
     @pytest.mark.parametrize("trouble", [429, "short", "garbage", "hang up"])
@@ -133,7 +158,7 @@ class TestOpenAIEmbedder:
         for _ in range(6):
             with pytest.raises(ModelError):
                 embedder.query("甲")
-        assert embedder.query("甲") == unit(vector("甲", 8))
+        assert embedder.query("甲").vector == unit(vector("甲", 8))
 
     def test_nobody_there(self):
         with socket.socket() as taken:  # bound but not listening: connections are refused
@@ -207,14 +232,37 @@ def checkpoint(flag, tmp_path_factory):
 
 @pytest.mark.bge
 class TestFlagEmbedder:
-    def test_gives_the_dense_vectors(self, flag, checkpoint):
-        made = list(
-            FlagEmbedder("tiny", 32, folder=str(checkpoint), max_tokens=512).passages(TEXTS)
-        )
-        own = flag.BGEM3FlagModel(str(checkpoint), use_fp16=False, devices="cpu")
-        expected = own.encode(TEXTS, max_length=512)["dense_vecs"].tolist()
-        assert made == [pytest.approx(row, abs=1e-5) for row in expected]
+    @pytest.fixture
+    def embedder(self, checkpoint):
+        return FlagEmbedder("tiny", 32, folder=str(checkpoint), max_tokens=512)
+
+    @pytest.fixture(scope="class")
+    def own(self, flag, checkpoint):
+        """What the library says itself."""
+        model = flag.BGEM3FlagModel(str(checkpoint), use_fp16=False, devices="cpu")
+        return model.encode(TEXTS, max_length=512, return_sparse=True, return_colbert_vecs=True) | {
+            "score": model.colbert_score
+        }
+
+    def test_gives_the_dense_vectors(self, embedder, own):
+        made = dense(embedder)
+        assert made == [pytest.approx(row, abs=1e-5) for row in own["dense_vecs"].tolist()]
         assert made[0] != made[1]
+
+    def test_gives_the_learned_weights_with_them(self, embedder, own):
+        made = [meaning.weights for meaning in embedder.passages(TEXTS)]
+        for weights, expected in zip(made, own["lexical_weights"], strict=True):
+            assert weights == pytest.approx({int(token): w for token, w in expected.items()})
+            assert all(weight > 0 for weight in weights.values())
+        assert all(made)
+        assert embedder.query(TEXTS[0]).weights == pytest.approx(made[0])
+
+    def test_gives_the_late_interaction(self, embedder, own):
+        scores = embedder.colbert(TEXTS[0], TEXTS, seconds=60)
+        vectors = own["colbert_vecs"]
+        expected = [float(own["score"](vectors[0], one)) for one in vectors]
+        assert scores == pytest.approx(expected, abs=1e-5)
+        assert scores[0] == max(scores) == pytest.approx(1.0, abs=1e-5)
 
     def test_loads_once_for_all_threads(self, checkpoint, monkeypatch):
         embedder = FlagEmbedder("tiny", 32, folder=str(checkpoint), max_tokens=512)
@@ -231,7 +279,7 @@ class TestFlagEmbedder:
         for thread in threads:
             thread.join()
         assert len(loads) == 1
-        assert all(made[i] == pytest.approx(made[0]) for i in range(4))
+        assert all(made[i].vector == pytest.approx(made[0].vector) for i in range(4))
 
     def test_the_settings_must_say_the_dimensions(self, checkpoint):
         with pytest.raises(ModelError, match=r"32.*1024") as caught:

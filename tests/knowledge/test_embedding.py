@@ -8,7 +8,7 @@ from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from knowledge import embedding
+from knowledge import embedding, vectors
 from knowledge.embedders import Embedder
 from knowledge.models import Chunk, Document, Embedding, EmbeddingIndex, KnowledgeBase, Revision
 from opsdesk.errors import Conflict, ModelError
@@ -163,7 +163,7 @@ class TestBuilding:
         (stored,) = Embedding.objects.all()
         (now,) = embedding.embedder_of(index).passages([Hashing.seen[-1]])
         assert "新的" in Hashing.seen[-1]
-        assert stored.vector == pytest.approx(now, abs=1e-3)
+        assert stored.vector == pytest.approx(now.vector, abs=1e-3)
 
     def test_an_index_that_is_dropped_meanwhile_is_no_trouble(self, base, monkeypatch):
         add(base, "甲")
@@ -271,19 +271,19 @@ class TestAlongWithDocuments:
         choose(settings, "second")
         second = embedding.create()
         chunks = add(base, "乙", "丙")
-        embedding.save(embedding.vectors_for(["乙", "丙"]), chunks)
+        embedding.save(embedding.meanings_for(["乙", "丙"], base.pk), chunks)
         assert {chunk.pk for chunk in chunks} <= held(first) & held(second)
 
     def test_without_an_index_there_is_nothing_to_do(self, base):
-        assert embedding.vectors_for(["甲"]) == {}
+        assert embedding.meanings_for(["甲"], base.pk) == {}
 
     def test_a_failing_embedder_loses_no_document(self, base, settings):
         add(base, "甲")
         index = built(settings)
         Hashing.trouble = {"乙": ModelError("忙", permanent=False)}
-        vectors = embedding.vectors_for(["乙"])
+        made = embedding.meanings_for(["乙"], base.pk)
         chunk = add(base, "乙")[0]
-        embedding.save(vectors, [chunk])
+        embedding.save(made, [chunk])
         assert chunk.pk not in held(index)
         Hashing.trouble = {}
         embedding.catch_up()
@@ -300,9 +300,9 @@ class TestAlongWithDocuments:
     def test_an_index_that_was_dropped_is_skipped(self, base, settings):
         add(base, "甲")
         index = built(settings)
-        vectors = embedding.vectors_for(["乙"])
+        made = embedding.meanings_for(["乙"], base.pk)
         EmbeddingIndex.objects.filter(pk=index.pk).delete()
-        embedding.save(vectors, add(base, "乙"))
+        embedding.save(made, add(base, "乙"))
         assert not Embedding.objects.exists()
 
 
@@ -310,10 +310,10 @@ class TestNearest:
     def test_is_the_exact_order(self, base, settings):
         chunks = add(base, *(f"第{i}段" for i in range(30)))
         index = built(settings)
-        asked = np.array(embedding.embedder_of(index).query("重启"))
+        asked = np.array(embedding.embedder_of(index).query("重启").vector)
         texts = dict(zip([chunk.pk for chunk in chunks], Hashing.seen, strict=False))
         cosines = {
-            pk: float(np.array(next(Hashing("one", 16).passages([text]))) @ asked)
+            pk: float(np.array(next(Hashing("one", 16).passages([text])).vector) @ asked)
             for pk, text in texts.items()
         }
         found = embedding.nearest(index, "重启", [base.pk], 5)
@@ -347,7 +347,7 @@ class TestGraph:
     """CREATE INDEX CONCURRENTLY wants no transaction around it."""
 
     def test_a_large_index_gets_one_and_it_is_used(self, settings, monkeypatch):
-        monkeypatch.setattr(embedding, "GRAPH_FROM", 10)
+        monkeypatch.setattr(vectors, "GRAPH_FROM", 10)
         base = KnowledgeBase.objects.create(slug="ops", name="运维")
         add(base, *(f"第{i}段" for i in range(40)))
         index = built(settings)

@@ -4,7 +4,7 @@ import random
 import pytest
 from django.utils import timezone
 
-from knowledge import embedding, lexical, retrieval, scope, uploading, weighing
+from knowledge import embedding, lexical, retrieval, scope, uploading, vectors, weighing
 from knowledge.models import Chunk, Document
 from knowledge.scope import Scope
 from tests.knowledge import documents
@@ -79,11 +79,11 @@ def test_vectors_keep_to_the_scope_too(base, settings, monkeypatch, few):
     settings.EMBEDDERS, settings.EMBEDDER = {"meaning": config}, "meaning"
     settings.BACKENDS = {"embedder": config}
     assert embedding.advance(embedding.create().pk, 60)
-    monkeypatch.setattr(embedding, "GRAPH_FROM", few)
+    monkeypatch.setattr(vectors, "GRAPH_FROM", few)
     wanted = Scope("ods", tags=("网络",))
     holding = {one.pk for one in Document.objects.all() if not wanted.differs(one)}
-    near = embedding.nearest(embedding.active(), "硬盘", [base.pk], 50, wanted)
-    assert {Chunk.objects.get(pk=chunk).document_id for chunk, _ in near} == holding
+    near = embedding.nearest_in("硬盘", [base.pk], 50, wanted).stages["dense"]
+    assert {Chunk.objects.get(pk=chunk).document_id for chunk in near} == holding
     assert found(base, wanted, "硬盘") == holding
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from chat import extractive, generating, grounding
+from chat import dangers, extractive, generating, grounding
 from chat.models import Turn
 from chat.state import TurnState
 from knowledge.retrieval import Passage
@@ -58,16 +58,17 @@ def _extract(turn: TurnState, passages: list[Passage], mode: str) -> TurnState:
     meant = " ".join([turn.query, *turn.retrieval.other_words])
     extract = extractive.extract(meant, passages)
     turn.mode, turn.sources = mode, extract.sources
-    turn.emit("delta", text=extract.text)
+    turn.emit("delta", text=dangers.warned(extract.text))
     return _say(turn, extract.text)
 
 
 def _say(turn: TurnState, text: str) -> TurnState:
-    """An answer that is not certain comes with the offer of a person."""
+    """An answer that is not certain, or shows what destroys, comes with the offer of a person."""
     assert turn.retrieval is not None  # noqa: S101
-    if turn.retrieval.confidence < (1 + settings.CONFIDENCE) / 2:
+    warned = dangers.warned(text)
+    if warned != text or turn.retrieval.confidence < (1 + settings.CONFIDENCE) / 2:
         turn.options = [_("Talk to a person")]
-    return turn.end(Turn.Outcome.ANSWERED, text)
+    return turn.end(Turn.Outcome.ANSWERED, warned)
 
 
 def _renumbered(text: str, passages: list[Passage]) -> tuple[str, list[Passage]]:

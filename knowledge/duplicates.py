@@ -1,8 +1,8 @@
 """Documents of a base that say the same, and documents that may be out of date.
 
-Passages are compared by their runs of SHINGLE characters: MinHash signatures bring together
-what may be alike, band by band, and the runs themselves decide. Short passages and those that
-stand in many documents (headers, legal notes) tell nothing and are left out.
+Passages are compared by their runs of letters (`knowledge.likeness`): MinHash signatures bring
+together what may be alike, band by band, and the runs themselves decide. Short passages and
+those that stand in many documents (headers, legal notes) tell nothing and are left out.
 """
 
 import hashlib
@@ -24,13 +24,12 @@ from django_q.tasks import async_task
 from numpy.typing import NDArray
 
 from knowledge import scope
+from knowledge.likeness import ALIKE, normal, shingles, similarity
 from knowledge.models import Chunk, Document, KnowledgeBase, Similarity
 from opsdesk import locking
 
-SHINGLE = 4  # characters
 SHORTEST = 40  # characters of a passage that is compared, without spaces and marks
 COMMON = 20  # documents: a passage that stands in more is boilerplate
-ALIKE = 0.8  # Jaccard similarity of two passages that say the same
 BANDS, ROWS = 16, 4  # of a signature; two of .8 are missed with a chance of 1 in 4000
 CROWD = 50  # passages of one band that are compared with each other
 BATCH = 1000  # pairs verified at a time
@@ -39,7 +38,6 @@ EXAMPLES = 500  # pairs of passages kept of a pair of documents: those that can 
 AGES = (90, 180, 365, 730)  # days
 SOON = timedelta(days=30)
 KINDS = ("expired", "soon", "retired", "old", "superseded")
-_NOISE = re.compile(r"[\W_]+")
 _VERSION = re.compile(r"\d+")
 _SEED = 1
 
@@ -78,22 +76,6 @@ def _find(base_id: int) -> int:
     ids, documents, signatures = _signed(chunks)
     alike = _verified(_candidates(ids, documents, signatures))
     return _save(base_id, alike, Counter(documents.tolist()))
-
-
-def normal(text: str) -> str:
-    """What is compared of a text: its letters."""
-    return _NOISE.sub("", scope.fold(text))
-
-
-def shingles(text: str) -> set[bytes]:
-    plain = normal(text)
-    return {plain[at : at + SHINGLE].encode() for at in range(max(1, len(plain) - SHINGLE + 1))}
-
-
-def similarity(one: set[bytes], other: set[bytes]) -> float:
-    """Jaccard: shared runs ÷ all runs, 0–1."""
-    together = len(one & other)
-    return together / (len(one) + len(other) - together)
 
 
 # --- looking ----------------------------------------------------------------------------

@@ -228,7 +228,7 @@ def _search(made: Diagnosis, question: str, base: KnowledgeBase, within: Scope) 
     assert made.chunk  # noqa: S101
     found = made.found = retrieval.search(question, [base], settings.PASSAGES, within)
     made.confidence = found.confidence
-    order = found.order.get("fused", [])
+    order = found.order.get("ranked", [])
     made.rank = order.index(made.chunk.pk) + 1 if made.chunk.pk in order else None
     by_words = _lexical(made, found, base, within)
     by_meaning = _dense(made, question, base, within)

@@ -7,16 +7,17 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean, pstdev
 from typing import Any, NamedTuple
 
 from django.conf import settings
 
-from knowledge import confidence, embedding, lexical, synonyms, terms, weighing
+from knowledge import arranging, confidence, embedding, lexical, synonyms, terms, weighing
 from knowledge.models import Chunk, KnowledgeBase
-from knowledge.scope import EVERYTHING, Scope
+from knowledge.scope import EVERYTHING, FIELDS, Scope, fold
+from opsdesk.backends import backend
 from opsdesk.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -24,11 +25,17 @@ log = logging.getLogger(__name__)
 WORDS = "words"  # no embedder is in use
 HYBRID = "hybrid"  # words and vectors
 DEGRADED = "words_only"  # the embedder did not answer
+NO_RERANKER = "no_reranker"  # the reranker did not answer, or not in time
 CANDIDATES = 100  # chunks that each way of finding brings
 LONGEST_QUERY = 10_000  # characters
-# What the z-scores of the stages weigh in the order of what was found; measured on the sets of
-# docs/retrieval.md with a small encoder.
-WEIGHTS = {"words": 0.35, "dense": 0.65}
+# What the z-scores of the stages weigh; measured on the sets of docs/retrieval.md with a small
+# encoder. A question that means an entry of a FAQ seldom says it in the same words.
+WEIGHTS = {"words": 0.35, "dense": 0.65, "sparse": 0.2}
+FAQ_WEIGHTS = {"words": 0.2, "dense": 0.8, "sparse": 0.2}
+VECTORS = {"dense", "sparse"}
+# A reranker reads question and passage together and knows better, but may take one code for
+# another: exact words keep a say. (A late-interaction model alone lost on passages.)
+RERANK_WEIGHTS = {"fused": 0.3, "rerank": 0.7}
 HIGHEST = {"dense": 1.0}  # what no score of a stage exceeds; of others the highest seen
 
 Stages = dict[str, dict[int, float]]  # scores of chunks as they are, by stage
@@ -53,8 +60,10 @@ class Passage:
     page_end: int | None
     locator: str
     regions: list[dict[str, Any]]
+    position: int  # in its document
+    holds_for: tuple[str, ...]  # product, version and environment, each "" for any
     score: float  # 0–1, of what the best conceivable passage would get; falls with the rank
-    # By stage, as they were: "words" (BM25), "dense" (cosine).
+    # By stage, as they were: "words" (BM25), "dense" (cosine), "rerank" (as the reranker says).
     scores: dict[str, float]
     asked: weighing.Query = field(repr=False)
 
@@ -78,8 +87,12 @@ class Retrieval:
     timings: dict[str, float] = field(default_factory=dict)  # milliseconds by stage
     mode: str = WORDS
     asked: weighing.Query | None = field(default=None, repr=False)
-    # Chunks as each stage ordered them: "words", "dense", and "fused", the order that counts.
+    # Chunks as each stage ordered them: "words", "dense", "fused", "rerank", and "ranked", the
+    # order that counts.
     order: dict[str, list[int]] = field(default_factory=dict, repr=False)
+    # Of the ranking what an answer is made of, and why what was left out.
+    kept: list[Passage] = field(default_factory=list, repr=False)
+    left_out: dict[int, str] = field(default_factory=dict, repr=False)
 
     @property
     def sure(self) -> bool:
@@ -103,14 +116,15 @@ class Retrieval:
 def search(
     query: str,
     bases: Iterable[KnowledgeBase],
-    top_k: int = settings.PASSAGES,
+    top_k: int | None = None,
     scope: Scope | None = None,
     tries: int = 3,
 ) -> Retrieval:
-    """The `top_k` passages of `bases` within `scope` that answer `query` best, best first.
+    """What an answer to `query` is made of, from passages of `bases` within `scope`.
 
-    The caller decides which bases its user may read. A question without a known term finds
-    nothing by words; with no passage at all the confidence is 0.
+    With `top_k` the first so many of the ranking instead, as they come. The caller decides
+    which bases its user may read. A question without a known term finds nothing by words; with
+    no passage at all the confidence is 0.
     """
     scope = scope or EVERYTHING
     query = query.replace("\x00", "").strip()[:LONGEST_QUERY]
@@ -119,24 +133,31 @@ def search(
     found = Retrieval([], 0.0)
     if not base_ids or not query:
         return found
-    limit = max(CANDIDATES, top_k)
+    limit = max(CANDIDATES, top_k or 0)
     with found.timed("words"):
         reading = synonyms.read(query, base_ids)
         asked = found.asked = weighing.query(query, base_ids, reading)
-        stages = {"words": lexical.best(asked, base_ids, limit, scope=scope)}
+        words = lexical.best(asked, base_ids, limit, scope=scope)
     with found.timed("dense"):
-        stages |= _near(f"{query} {reading.more}".strip(), base_ids, limit, scope, found)
-    fused = _fused(asked, stages)
-    found.order = {stage: _ordered(scores) for stage, scores in stages.items()}
-    found.order["fused"] = [one.chunk_id for one in fused]
+        near = _near(f"{query} {reading.more}".strip(), base_ids, limit, scope, found, words)
+    stages = {"words": words, **near.stages}
+    fused = _fused(asked, stages, near.groups)
     with found.timed("passages"):
-        wanted = fused[: max(top_k, confidence.PASSAGES)]
+        wanted = fused[: max(top_k or 0, settings.RERANK_PASSAGES, confidence.PASSAGES)]
         passages = _passages(wanted, asked)
     if len(passages) < len(wanted) and tries > 1:  # one was replaced this moment
         return search(query, bases, top_k, scope, tries - 1)
-    found.confidence = confidence.confidence(asked, passages)
+    with found.timed("rerank"):
+        ranked = _reranked(query, passages, found)
+    found.order |= {stage: _ordered(scores) for stage, scores in stages.items()}
+    found.order["fused"] = [one.chunk_id for one in fused]
+    found.order["ranked"] = [one.chunk_id for one in ranked] + found.order["fused"][len(wanted) :]
+    with found.timed("arrange"):
+        arranged = arranging.arrange(ranked, settings.PASSAGES, settings.PASSAGE_CHARACTERS)
+    found.kept, found.left_out = arranged
+    found.confidence = confidence.confidence(asked, ranked[: confidence.PASSAGES])
     found.threshold = settings.CONFIDENCE
-    found.passages = passages[:top_k]
+    found.passages = found.kept if top_k is None else ranked[:top_k]
     return found
 
 
@@ -153,20 +174,21 @@ def _words(title: str, chunk: lexical.Indexed) -> frozenset[str]:
 
 
 def _near(
-    query: str, base_ids: Sequence[int], limit: int, scope: Scope, found: Retrieval
-) -> Stages:
-    """What the vectors find; nothing, said by the mode, when the embedder fails."""
-    index = embedding.active()
-    if index is None:
-        return {}
-    try:
-        near = embedding.nearest(index, query, base_ids, limit, scope)
-    except ModelError as error:
-        log.warning("asked without the embedder: %s", error)
+    query: str,
+    base_ids: Sequence[int],
+    limit: int,
+    scope: Scope,
+    found: Retrieval,
+    also: Collection[int],
+) -> embedding.Near:
+    """What the vectors say, of the chunks of `also` as well; less of it, said by the mode, when
+    an embedder fails."""
+    near = embedding.nearest_in(query, base_ids, limit, scope, also)
+    if near.failed:
         found.mode = DEGRADED
-        return {}
-    found.mode = HYBRID
-    return {"dense": dict(near)} if near else {}
+    elif near.stages:
+        found.mode = HYBRID
+    return near
 
 
 def _ordered(scores: Mapping[int, float]) -> list[int]:
@@ -184,57 +206,106 @@ class Fused(NamedTuple):
     scores: dict[str, float]  # by stage, as they were
 
 
-def _fused(asked: weighing.Query, stages: Stages) -> list[Fused]:
-    """All that was found in one order: by the weighted sum of the z-scores of its stages.
-
-    Between the sum that the worst conceivable chunk would get and that of the best lies the
-    score, between 0 and 1 and in the same order.
-    """
+def _fused(asked: weighing.Query, stages: Stages, groups: Sequence[Collection[int]]) -> list[Fused]:
+    """All that was found in one order: by the weighted sum of the z-scores of its stages; of
+    those of vectors within `groups`, outside of which they do not compare."""
     if stages.keys() == {"words"}:
         words = stages["words"]
-        return [Fused(chunk, score / asked.most, {"words": score})
-                for chunk, score in words.items()]  # fmt: skip
-    known = _complete(asked, stages)
-    highest = {**HIGHEST, "words": asked.most}
-    scales = {stage: _scale(scores.values(), highest.get(stage)) for stage, scores in known.items()}
-    weights = {stage: WEIGHTS[stage] for stage, scale in scales.items() if scale.deviation}
-    least = sum(weight * scales[stage].z(0.0) for stage, weight in weights.items())
-    most = sum(weight * scales[stage].z(scales[stage].highest) for stage, weight in weights.items())
-    fused = []
-    for chunk in known["words"]:
-        scores = {stage: known[stage][chunk] for stage in known}
-        total = sum(weight * scales[stage].z(scores[stage]) for stage, weight in weights.items())
-        score = (total - least) / ((most - least) or 1.0)
-        fused.append(Fused(chunk, score, scores))
-    return sorted(fused, key=lambda one: (-one.score, one.chunk_id))
+        return [
+            Fused(chunk, score / asked.most, {"words": score}) for chunk, score in words.items()
+        ]
+    chunks = dict.fromkeys(chunk for scores in stages.values() for chunk in scores)
+    missed = [chunk for chunk in chunks if chunk not in stages["words"]]
+    stages = {**stages, "words": {**stages["words"], **lexical.scores(asked, missed)}}
+    kinds = dict(Chunk.objects.filter(pk__in=chunks).values_list("pk", "kind"))
+    weights = {chunk: FAQ_WEIGHTS if kinds.get(chunk) == "qa" else WEIGHTS for chunk in chunks}
+    spreads = {
+        stage: _spread(scores, groups if stage in VECTORS else [chunks], HIGHEST.get(stage))
+        for stage, scores in stages.items()
+        if stage != "words"
+    }
+    spreads["words"] = _spread(stages["words"], [chunks], asked.most)
+    summed = _summed(spreads, weights)
+    return [
+        Fused(chunk, summed[chunk], {name: of[chunk] for name, of in stages.items() if chunk in of})
+        for chunk in _ordered(summed)
+    ]
 
 
-def _complete(asked: weighing.Query, stages: Stages) -> Stages:
-    """The scores of every chunk in every stage."""
-    found = dict.fromkeys(chunk for scores in stages.values() for chunk in scores)
-    missed = [chunk for chunk in found if chunk not in stages["words"]]
-    known = {"words": {**stages["words"], **lexical.scores(asked, missed)}}
-    for stage, scores in stages.items():
-        if stage != "words":
-            # A chunk that is not among the nearest is at most as near as the last of them.
-            floor = min(scores.values())
-            known[stage] = {chunk: max(0.0, scores.get(chunk, floor)) for chunk in found}
-    return known
+class Spread(NamedTuple):
+    """The z-scores of a stage; what it says nothing of is neither good nor bad."""
 
-
-class Scale(NamedTuple):
-    """How the scores of a stage lie."""
-
-    mean: float
-    deviation: float  # 0: it gives all chunks the same score, and does not order them
+    z: dict[int, float]
+    lowest: float  # that a chunk could get
     highest: float
 
-    def z(self, score: float) -> float:
-        return (score - self.mean) / self.deviation
+
+def _spread(
+    scores: Mapping[int, float], groups: Sequence[Collection[int]], highest: float | None
+) -> Spread:
+    z: dict[int, float] = {}
+    low = high = 0.0
+    for group in groups:
+        values = [scores[chunk] for chunk in group if chunk in scores]
+        deviation = pstdev(values) if values else 0.0
+        if not deviation:
+            continue  # all the same: it does not order them
+        mean = fmean(values)
+        z |= {chunk: (scores[chunk] - mean) / deviation for chunk in group if chunk in scores}
+        low = min(low, (min(0.0, *values) - mean) / deviation)
+        high = max(high, ((max(values) if highest is None else highest) - mean) / deviation)
+    return Spread(z, low, high)
 
 
-def _scale(scores: Collection[float], highest: float | None) -> Scale:
-    return Scale(fmean(scores), pstdev(scores), max(scores) if highest is None else highest)
+def _summed(
+    spreads: Mapping[str, Spread], weights: Mapping[int, Mapping[str, float]]
+) -> dict[int, float]:
+    """For each chunk the weighted sum of its z-scores.
+
+    It is said as where it lies between the sum of the worst conceivable chunk and that of the
+    best: 0–1, in the same order.
+    """
+    kinds = list({id(one): one for one in weights.values()}.values())
+    least = min(sum(one[name] * of.lowest for name, of in spreads.items()) for one in kinds)
+    most = max(sum(one[name] * of.highest for name, of in spreads.items()) for one in kinds)
+    return {
+        chunk: (sum(one[name] * of.z.get(chunk, 0.0) for name, of in spreads.items()) - least)
+        / ((most - least) or 1.0)
+        for chunk, one in weights.items()
+    }
+
+
+# --- reranking --------------------------------------------------------------------------
+
+
+def _reranked(query: str, passages: list[Passage], found: Retrieval) -> list[Passage]:
+    """The first of them in the order that the reranker and the stages before it give together,
+    the others behind them; all as they were, said by the mode, when it fails."""
+    reranker = backend("reranker")
+    first, rest = passages[: settings.RERANK_PASSAGES], passages[settings.RERANK_PASSAGES :]
+    if reranker is None or not first:
+        return passages
+    try:
+        scores = reranker.scores(query, [lexical.passage_text(one.title, one) for one in first])
+    except ModelError as error:
+        log.warning("answered without the reranker: %s", error)
+        found.mode = NO_RERANKER
+        return passages
+    by_chunk = dict(zip((one.chunk_id for one in first), scores, strict=True))
+    found.order["rerank"] = _ordered(by_chunk)
+    fused = {one.chunk_id: one.score for one in first}
+    spreads = {
+        "fused": _spread(fused, [fused], 1.0),
+        "rerank": _spread(by_chunk, [by_chunk], None),
+    }
+    summed = _summed(spreads, dict.fromkeys(by_chunk, RERANK_WEIGHTS))
+    again = [_with(one, summed[one.chunk_id], rerank=by_chunk[one.chunk_id]) for one in first]
+    again.sort(key=lambda one: -one.score)
+    return again + [_with(one, min(one.score, again[-1].score)) for one in rest]
+
+
+def _with(passage: Passage, score: float, **scores: float) -> Passage:
+    return replace(passage, score=score, scores={**passage.scores, **scores})
 
 
 # --- passages ---------------------------------------------------------------------------
@@ -268,6 +339,8 @@ def _passage(
         page_end=chunk.page_end,
         locator=chunk.locator,
         regions=chunk.regions,
+        position=chunk.position,
+        holds_for=tuple(fold(getattr(chunk.document, name)) for name in FIELDS),
         score=score,
         scores=scores,
         asked=asked,

@@ -80,6 +80,24 @@ def embedder(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
 
 
 @register()
+def reranker(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    if settings.RERANKER == "endpoint" and not (settings.RERANK_URL and settings.RERANK_MODEL):
+        yield Error(
+            "OPSDESK_RERANKER=endpoint needs a model and its address.",
+            hint="Set OPSDESK_RERANK_URL and OPSDESK_RERANK_MODEL.",
+            id="opsdesk.E014",
+        )
+    if settings.RERANKER != "bge-reranker":
+        return
+    if importlib.util.find_spec("FlagEmbedding") is None:
+        yield Error(
+            "OPSDESK_RERANKER=bge-reranker needs FlagEmbedding, which is not installed.",
+            hint="Run `pip install -r requirements-bge.txt` in the environment of OpsDesk.",
+            id="opsdesk.E015",
+        )
+
+
+@register()
 def reading(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
     here = settings.PARSE_TIER != "native" and not settings.MINERU_URL
     if here and importlib.util.find_spec("mineru") is None:

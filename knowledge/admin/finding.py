@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
@@ -21,6 +20,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from knowledge import (
+    arranging,
     confidence,
     curating,
     lexical,
@@ -67,6 +67,7 @@ MODES = {
     retrieval.WORDS: gettext_lazy("words"),
     retrieval.HYBRID: gettext_lazy("words and vectors"),
     retrieval.DEGRADED: gettext_lazy("words only, the embedder failed"),
+    retrieval.NO_RERANKER: gettext_lazy("without the reranker, which failed"),
 }
 VIEWS = {
     terms.WORDS: gettext_lazy("words"),
@@ -78,6 +79,20 @@ TIMED = {
     "words": gettext_lazy("words"),
     "dense": gettext_lazy("meaning"),
     "passages": gettext_lazy("passages"),
+    "rerank": gettext_lazy("reranker"),
+    "arrange": gettext_lazy("arranging"),
+}
+FOUND = {  # what ordered the passages; the score of each is on a scale of its own
+    "words": gettext_lazy("words"),
+    "dense": gettext_lazy("meaning"),
+    "sparse": gettext_lazy("weighted words"),
+    "learned": gettext_lazy("learned"),
+    "fused": gettext_lazy("together"),
+    "rerank": gettext_lazy("reranker"),
+}
+LEFT_OUT = {
+    arranging.DUPLICATE: gettext_lazy("says what a better one says"),
+    arranging.LONG: gettext_lazy("too long for what is left"),
 }
 FEATURES = {
     "strength": gettext_lazy("strength of the best passage"),
@@ -131,9 +146,12 @@ def _found(found: retrieval.Retrieval, top: int) -> dict[str, Any]:
     parts = lexical.by_view(asked, ids) if asked and ids else {}
     groups = asked.groups if asked else ()
     said = [word for group in groups for word in (group.written, *group.others)]
+    kept = {passage.chunk_id for passage in found.kept}
     rows = [
         {
             "passage": passage,
+            "kept": passage.chunk_id in kept,
+            "left_out": LEFT_OUT.get(found.left_out.get(passage.chunk_id, "")),
             "stages": _stages(found, passage, parts.get(passage.chunk_id, {})),
             "text": highlighted(passage.text, [*passage.hits, *said]),
             "question": highlighted(passage.question, [*passage.hits, *said]),
@@ -145,8 +163,8 @@ def _found(found: retrieval.Retrieval, top: int) -> dict[str, Any]:
         "found": found,
         "rows": rows,
         "mode": MODES[found.mode],
-        "sure": found.confidence >= settings.CONFIDENCE,
-        "threshold": settings.CONFIDENCE,
+        "sure": found.sure,
+        "threshold": found.threshold,
         "features": [(FEATURES[name], value) for name, value in features.items()],
         "applied": groups,
         "timings": [(TIMED[stage], took) for stage, took in found.timings.items()],
@@ -156,20 +174,20 @@ def _found(found: retrieval.Retrieval, top: int) -> dict[str, Any]:
 def _stages(
     found: retrieval.Retrieval, passage: retrieval.Passage, parts: dict[str, float]
 ) -> list[dict[str, Any]]:
-    names = {"words": _("words"), "dense": _("meaning")}
     rows = []
-    for stage, score in passage.scores.items():
+    for stage, name in FOUND.items():
         order = found.order.get(stage, [])
-        rows.append(
-            {
-                "name": names[stage],
-                "score": score,
-                "rank": order.index(passage.chunk_id) + 1 if passage.chunk_id in order else None,
-                "parts": [(VIEWS[view], part) for view, part in parts.items() if part]
-                if stage == "words"
-                else [],
-            }
-        )
+        rank = order.index(passage.chunk_id) + 1 if passage.chunk_id in order else None
+        if stage in passage.scores or (stage == "fused" and len(passage.scores) > 1):
+            views = parts if stage == "words" else {}
+            rows.append(
+                {
+                    "name": name,
+                    "score": passage.scores.get(stage),
+                    "rank": rank,
+                    "parts": [(VIEWS[view], part) for view, part in views.items() if part],
+                }
+            )
     return rows
 
 

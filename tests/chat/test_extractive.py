@@ -8,7 +8,8 @@ def passage(text, kind="text", question="", chunk=1, document=1):
     return Passage(
         chunk_id=chunk, document_id=document, revision_id=1, knowledge_base_id=1, external_id="",
         title="手册", kind=kind, heading_path=[], question=question, questions=[], text=text,
-        page=None, page_end=None, locator="", regions=[], score=1.0, scores={}, asked=None,
+        page=None, page_end=None, locator="", regions=[], position=0, holds_for=(), score=1.0,
+        scores={}, asked=None,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django.utils import timezone
 
-from knowledge import duplicates, scope
+from knowledge import duplicates, likeness, scope
 from knowledge.admin.duplicates import compared
 from knowledge.models import Chunk, Document, KnowledgeBase, Role, Similarity
 from tests.knowledge import documents
@@ -47,7 +47,7 @@ def test_the_same_and_nearly_the_same_are_found(base):
     found = pairs(base)
     assert found.keys() == {(first.pk, same.pk), (first.pk, near.pk), (same.pk, near.pk)}
     assert found[first.pk, same.pk].examples[0]["score"] == 1
-    assert duplicates.ALIKE <= found[first.pk, near.pk].examples[0]["score"] < 1
+    assert likeness.ALIKE <= found[first.pk, near.pk].examples[0]["score"] < 1
     assert {row.share for row in found.values()} == {1.0}
 
 
@@ -62,12 +62,12 @@ def test_pairs_are_those_that_comparing_each_with_each_finds(base):
                 text[at] = chance.choice(letters)
             texts.append("".join(text))
     made = documents.put_many(base, *texts)
-    runs = [duplicates.shingles(text) for text in texts]
+    runs = [likeness.shingles(text) for text in texts]
     wanted = {
         (made[a].pk, made[b].pk)
         for a in range(len(texts))
         for b in range(a + 1, len(texts))
-        if duplicates.similarity(runs[a], runs[b]) >= duplicates.ALIKE
+        if likeness.similarity(runs[a], runs[b]) >= likeness.ALIKE
     }
     assert wanted
     assert pairs(base).keys() == wanted

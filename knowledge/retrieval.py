@@ -9,12 +9,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from statistics import fmean, pstdev
 from typing import Any, NamedTuple
 
 from django.conf import settings
 
-from knowledge import arranging, confidence, embedding, lexical, synonyms, terms, weighing
+from knowledge import arranging, calibration, confidence, embedding, fusing, lexical, synonyms, terms, weighing
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.scope import EVERYTHING, FIELDS, Scope, fold
 from opsdesk.backends import backend
@@ -30,9 +29,11 @@ CANDIDATES = 100  # chunks that each way of finding brings
 LONGEST_QUERY = 10_000  # characters
 # What the z-scores of the stages weigh; measured on the sets of docs/retrieval.md with a small
 # encoder. A question that means an entry of a FAQ seldom says it in the same words.
-WEIGHTS = {"words": 0.35, "dense": 0.65, "sparse": 0.2}
-FAQ_WEIGHTS = {"words": 0.2, "dense": 0.8, "sparse": 0.2}
-VECTORS = {"dense", "sparse"}
+WEIGHTS = {"words": 0.35, "dense": 0.65}
+FAQ_WEIGHTS = {"words": 0.2, "dense": 0.8}
+# What learned weights take of the vectors' weight: bge-m3's makers weigh them .2 beside .4 for the
+# dense vectors (README of BAAI/bge-m3). Theirs are raw scores, ours z-scores: not measured here.
+SPARSE_SHARE = 1 / 3
 # A reranker reads question and passage together and knows better, but may take one code for
 # another: exact words keep a say. (A late-interaction model alone lost on passages.)
 RERANK_WEIGHTS = {"fused": 0.3, "rerank": 0.7}
@@ -84,6 +85,7 @@ class Retrieval:
     passages: list[Passage]
     confidence: float  # probability that the passages hold the answer
     threshold: float = 0.0  # from which on they answer
+    features: dict[str, float] = field(default_factory=dict, repr=False)  # what tells how sure
     timings: dict[str, float] = field(default_factory=dict)  # milliseconds by stage
     mode: str = WORDS
     asked: weighing.Query | None = field(default=None, repr=False)
@@ -155,8 +157,9 @@ def search(
     with found.timed("arrange"):
         arranged = arranging.arrange(ranked, settings.PASSAGES, settings.PASSAGE_CHARACTERS)
     found.kept, found.left_out = arranged
-    found.confidence = confidence.confidence(asked, ranked[: confidence.PASSAGES])
-    found.threshold = settings.CONFIDENCE
+    found.features = confidence.features(asked, ranked)
+    best = ranked[0].knowledge_base_id if ranked else None
+    found.confidence, found.threshold = calibration.judge(found.features, base_ids, best)
     found.passages = found.kept if top_k is None else ranked[:top_k]
     return found
 
@@ -218,61 +221,27 @@ def _fused(asked: weighing.Query, stages: Stages, groups: Sequence[Collection[in
     missed = [chunk for chunk in chunks if chunk not in stages["words"]]
     stages = {**stages, "words": {**stages["words"], **lexical.scores(asked, missed)}}
     kinds = dict(Chunk.objects.filter(pk__in=chunks).values_list("pk", "kind"))
-    weights = {chunk: FAQ_WEIGHTS if kinds.get(chunk) == "qa" else WEIGHTS for chunk in chunks}
-    spreads = {
-        stage: _spread(scores, groups if stage in VECTORS else [chunks], HIGHEST.get(stage))
-        for stage, scores in stages.items()
-        if stage != "words"
+    weights = {
+        (faq, sparse): _weights(FAQ_WEIGHTS if faq else WEIGHTS, stages, sparse)
+        for faq in (True, False)
+        for sparse in (True, False)
     }
-    spreads["words"] = _spread(stages["words"], [chunks], asked.most)
-    summed = _summed(spreads, weights)
+    learned = stages.get("sparse", {})
+    weighed = {chunk: weights[kinds.get(chunk) == "qa", chunk in learned] for chunk in chunks}
+    summed = fusing.summed(stages, weighed, {**HIGHEST, "words": asked.most}, groups)
     return [
         Fused(chunk, summed[chunk], {name: of[chunk] for name, of in stages.items() if chunk in of})
         for chunk in _ordered(summed)
     ]
 
 
-class Spread(NamedTuple):
-    """The z-scores of a stage; what it says nothing of is neither good nor bad."""
-
-    z: dict[int, float]
-    lowest: float  # that a chunk could get
-    highest: float
-
-
-def _spread(
-    scores: Mapping[int, float], groups: Sequence[Collection[int]], highest: float | None
-) -> Spread:
-    z: dict[int, float] = {}
-    low = high = 0.0
-    for group in groups:
-        values = [scores[chunk] for chunk in group if chunk in scores]
-        deviation = pstdev(values) if values else 0.0
-        if not deviation:
-            continue  # all the same: it does not order them
-        mean = fmean(values)
-        z |= {chunk: (scores[chunk] - mean) / deviation for chunk in group if chunk in scores}
-        low = min(low, (min(0.0, *values) - mean) / deviation)
-        high = max(high, ((max(values) if highest is None else highest) - mean) / deviation)
-    return Spread(z, low, high)
-
-
-def _summed(
-    spreads: Mapping[str, Spread], weights: Mapping[int, Mapping[str, float]]
-) -> dict[int, float]:
-    """For each chunk the weighted sum of its z-scores.
-
-    It is said as where it lies between the sum of the worst conceivable chunk and that of the
-    best: 0–1, in the same order.
-    """
-    kinds = list({id(one): one for one in weights.values()}.values())
-    least = min(sum(one[name] * of.lowest for name, of in spreads.items()) for one in kinds)
-    most = max(sum(one[name] * of.highest for name, of in spreads.items()) for one in kinds)
-    return {
-        chunk: (sum(one[name] * of.z.get(chunk, 0.0) for name, of in spreads.items()) - least)
-        / ((most - least) or 1.0)
-        for chunk, one in weights.items()
-    }
+def _weights(by_stage: Mapping[str, float], stages: Stages, sparse: bool) -> dict[str, float]:
+    """Of the stages there are; with learned weights they share the vectors' weight."""
+    weights = {stage: weight for stage, weight in by_stage.items() if stage in stages}
+    if sparse:
+        weights["sparse"] = weights["dense"] * SPARSE_SHARE
+        weights["dense"] -= weights["sparse"]
+    return weights
 
 
 # --- reranking --------------------------------------------------------------------------
@@ -294,11 +263,11 @@ def _reranked(query: str, passages: list[Passage], found: Retrieval) -> list[Pas
     by_chunk = dict(zip((one.chunk_id for one in first), scores, strict=True))
     found.order["rerank"] = _ordered(by_chunk)
     fused = {one.chunk_id: one.score for one in first}
-    spreads = {
-        "fused": _spread(fused, [fused], 1.0),
-        "rerank": _spread(by_chunk, [by_chunk], None),
-    }
-    summed = _summed(spreads, dict.fromkeys(by_chunk, RERANK_WEIGHTS))
+    summed = fusing.summed(
+        {"fused": fused, "rerank": by_chunk},
+        dict.fromkeys(by_chunk, RERANK_WEIGHTS),
+        {"fused": 1.0},
+    )
     again = [_with(one, summed[one.chunk_id], rerank=by_chunk[one.chunk_id]) for one in first]
     again.sort(key=lambda one: -one.score)
     return again + [_with(one, min(one.score, again[-1].score)) for one in rest]

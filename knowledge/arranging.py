@@ -15,7 +15,7 @@ from knowledge.likeness import ALIKE, normal, shingles, similarity
 
 DUPLICATE, LONG = "duplicate", "long"  # why a passage is left out
 # Numbers, codes and names: two passages that differ in one say different things.
-_EXACT = re.compile(r"[a-z0-9]+(?:[._:/-][a-z0-9]+)*", re.ASCII)
+_EXACT = re.compile(r"[a-z0-9]+(?:[._:/-][a-z0-9]+)*|[〇零一二两三四五六七八九十百千万]+")
 
 
 class Found(Protocol):
@@ -46,11 +46,8 @@ class Arranged(NamedTuple, Generic[P]):
 
 
 def arrange(ranked: Sequence[P], most: int, characters: int) -> Arranged[P]:
-    """The first `most` of `ranked` that say something new and fit into `characters` together.
-
-    Neighbours come one after the other in the order of the document, where the better of them
-    stands. The first of `ranked` is always there.
-    """
+    """The first `most` of `ranked` that say something new and fit into `characters` together, in
+    their order. The first of all is always there."""
     kept: list[_Kept[P]] = []
     left_out: dict[int, str] = {}
     left = characters
@@ -65,7 +62,7 @@ def arrange(ranked: Sequence[P], most: int, characters: int) -> Arranged[P]:
         else:
             kept.append(one)
             left -= one.length
-    return Arranged(_together([one.passage for one in kept]), left_out)
+    return Arranged([one.passage for one in kept], left_out)
 
 
 class _Kept(Generic[P]):
@@ -85,19 +82,17 @@ class _Kept(Generic[P]):
         return same or (self.exact == other.exact and similarity(self.runs, other.runs) >= ALIKE)
 
 
-def _together(kept: Sequence[P]) -> list[P]:
-    """Each run of neighbours, in reading order, at the place of its best."""
-    runs = _runs(kept)
-    placed: list[P] = []
-    for passage in kept:
-        placed += runs.pop(passage.chunk_id, [])
-    return placed
+def together(ranked: Sequence[P]) -> list[P]:
+    """As one reads them: each run of neighbours of a section in the order of the document, where
+    the best of them stands."""
+    runs = _runs(ranked)
+    return [one for passage in ranked for one in runs.get(passage.chunk_id, ())]
 
 
-def _runs(kept: Sequence[P]) -> dict[int, list[P]]:
-    """Neighbours of one section, by the chunk of the best of them."""
-    rank = {passage.chunk_id: place for place, passage in enumerate(kept)}
-    read = sorted(kept, key=attrgetter("revision_id", "position"))
+def _runs(ranked: Sequence[P]) -> dict[int, list[P]]:
+    """Runs of neighbours by the chunk of the best of each."""
+    rank = {passage.chunk_id: place for place, passage in enumerate(ranked)}
+    read = sorted(ranked, key=attrgetter("revision_id", "position"))
     runs = [read[:1]]
     for before, after in pairwise(read):
         if _neighbours(before, after):

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from chat import dangers, extractive, generating, grounding
 from chat.models import Turn
 from chat.state import TurnState
+from knowledge import arranging
 from knowledge.retrieval import Passage
 from opsdesk.backends import backend
 from opsdesk.errors import ModelError
@@ -33,8 +34,9 @@ def answer(turn: TurnState) -> TurnState:
 
 def _generate(turn: TurnState, passages: list[Passage], model: Any) -> TurnState:
     begun = time.monotonic()
+    read = arranging.together(passages)
     try:
-        made = generating.generate(model, turn, passages)
+        made = generating.generate(model, turn, read)
     except ModelError as error:
         if turn.cancelled():
             raise
@@ -49,7 +51,7 @@ def _generate(turn: TurnState, passages: list[Passage], model: Any) -> TurnState
     }
     if made.refused or not made.trusted:
         return turn.call_person("no_answer")
-    text, turn.sources = _renumbered(made.text, passages)
+    text, turn.sources = _renumbered(made.text, read)
     return _say(turn, text)
 
 

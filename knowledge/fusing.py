@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import hypot
-from statistics import fmean, pstdev
 from typing import NamedTuple
+
+import numpy as np
 
 Scores = Mapping[int, float]  # of chunks
 APART = ("dense", "sparse")  # stages whose scores compare only among chunks of one model
@@ -55,8 +56,8 @@ def summed(
         for chunk in group:
             whole[chunk] = rest[chunk] + _total(weights[chunk], apart, stages, chunk)
         ends += [_ends(one, scales | apart) for one in _kinds(weights[chunk] for chunk in group)]
-    varies = pstdev(rest[chunk] for chunk in whole) if whole else 0.0
-    widened = pstdev(whole.values()) / varies if varies else 0.0
+    varies = float(np.std([rest[chunk] for chunk in whole])) if whole else 0.0
+    widened = float(np.std(list(whole.values()))) / varies if varies else 0.0
     alone = [chunk for chunk in rest if chunk not in whole]
     for chunk in alone:
         whole[chunk] = rest[chunk] * _stretch(widened, weights[chunk], common)
@@ -77,8 +78,12 @@ def _stretch(widened: float, weights: Mapping[str, float], common: Collection[st
 
 
 def _scale(scores: Collection[float], highest: float | None) -> Scale:
-    highest = max(scores) if highest is None else highest
-    return Scale(fmean(scores), pstdev(scores), min(0.0, min(scores)), highest)
+    values = np.array(list(scores))
+    low, high = float(values.min()), float(values.max())
+    deviation = float(values.std()) if low < high else 0.0  # rounding might not make it 0
+    return Scale(
+        float(values.mean()), deviation, min(0.0, low), high if highest is None else highest
+    )
 
 
 def _total(

@@ -1,6 +1,6 @@
 """How sure a base must be, and by which model: its own calibration in use, else the shipped one.
 
-A calibration is fitted to what staff said of answers (`settings.LABELS`).
+`knowledge.calibrating` fits it to what staff said of answers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,11 @@ def judge(
     must reach: the strictest of all that were asked."""
     used = _in_use(base_ids)
     own = used.get(best) if best else None
-    return (_model(own).probability(features), _strictest(base_ids, used))
+    return model(own).probability(features), _strictest(base_ids, used)
+
+
+def in_use(base: KnowledgeBase) -> Calibration | None:
+    return _in_use([base.pk]).get(base.pk)
 
 
 def _in_use(base_ids: Sequence[int]) -> dict[int, Calibration]:
@@ -37,7 +41,7 @@ def fits(row: Calibration) -> bool:
     return row.coefficients.keys() == confidence.SHIPPED.coefficients.keys()
 
 
-def _model(row: Calibration | None) -> confidence.Model:
+def model(row: Calibration | None) -> confidence.Model:
     return confidence.Model(row.intercept, row.coefficients) if row else confidence.SHIPPED
 
 

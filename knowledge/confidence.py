@@ -1,8 +1,8 @@
 """How sure we are that the passages found hold the answer.
 
 A logistic model over features without a scale of their own, so that it carries over from one
-knowledge base to another; staff's labels refine it later. It cannot see that a passage is on
-the topic but lacks the fact: that is for the check of the answer.
+knowledge base to another; a base's labels refine it (`knowledge.calibrating`). It cannot see that
+a passage is on the topic but lacks the fact: that is for the check of the answer.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from knowledge import weighing
 
-PASSAGES = 5  # looked at, however many were asked for
+PASSAGES = 3  # looked at, however many were asked for
 SMALL = 400  # chunks: the sets that the others were fitted on have more
 
 
@@ -33,9 +33,13 @@ class Model:
         return 1 / (1 + math.exp(-max(-500.0, min(500.0, logit))))
 
 
-# Fitted on three sets with unanswerable questions; docs/retrieval.md says how well it carries
-# over to a set that it has not seen.
-SHIPPED = Model(-4.8, {"strength": 2.2, "coverage": 2.2, "ascii": 1.5, "small": 1.6})
+# What `manage.py fit_confidence` gives for the seven sets of docs/retrieval.md, which says how
+# well it carries over to a set that it has not seen. `small` was chosen on parts of them; `lead`
+# tells whether the first passage is the right one, which labels of a base know, the sets do not.
+SHIPPED = Model(
+    -6.5,
+    {"strength": 2.1, "coverage": 1.25, "names": 1.3, "length": 1.15, "lead": 0.0, "small": 1.2},
+)
 
 
 class Found(Protocol):
@@ -56,7 +60,10 @@ def confidence(
 def features(asked: weighing.Query, passages: Sequence[Found]) -> dict[str, float]:
     """`strength`: the best passage's score by words ÷ what one mention of every term gives;
     `coverage`: idf share of the words that stand in any of the first passages;
-    `ascii`: share of the question's ASCII words that stand in the best one, 1 without such;
+    `names`: share of the question's Latin words and numbers that do, 1 without such;
+    `length`: logarithm of how many words the question has: of a longer one it tells more that
+    so much of it is found;
+    `lead`: how far the best passage's score by words is above the next one's, 0–1;
     `small`: 1 in a base of a tenth of SMALL chunks or less, 0 from SMALL on. There most words
     of a question stand nowhere and weigh the most, so that strength and coverage run low
     whether or not the answer is there.
@@ -65,16 +72,18 @@ def features(asked: weighing.Query, passages: Sequence[Found]) -> dict[str, floa
     there are none."""
     if not passages:
         return {}
-    held = [asked.understood(passage.words) for passage in passages[:PASSAGES]]
+    held = set().union(*(asked.understood(passage.words) for passage in passages[:PASSAGES]))
     attainable = asked.attainable_by(passages[0].words)
+    best, *others = (passage.scores.get("words", 0.0) for passage in passages[:2])
     worth = asked.words()
     total = sum(worth.values())
-    covered = sum(value for word, value in worth.items() if any(word in words for words in held))
-    written = [word for word in worth if word.isascii()]
+    names = [word for word in worth if word.isascii()]
     return {
-        "strength": passages[0].scores.get("words", 0.0) / attainable if attainable else 0.0,
-        "coverage": covered / total if total else 0.0,
-        "ascii": sum(word in held[0] for word in written) / len(written) if written else 1.0,
+        "strength": best / attainable if attainable else 0.0,
+        "coverage": sum(worth[word] for word in worth.keys() & held) / total if total else 0.0,
+        "names": sum(word in held for word in names) / len(names) if names else 1.0,
+        "length": math.log(1 + len(worth)),
+        "lead": max(0.0, 1 - sum(others) / best) if best else 0.0,
         "small": _small(asked.chunks),
     }
 

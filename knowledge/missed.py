@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from knowledge import confidence, embedding, lexical, retrieval, scope, synonyms, terms
+from knowledge import embedding, lexical, retrieval, scope, synonyms, terms
 from knowledge.models import Chunk, Document, KnowledgeBase, Status
 from knowledge.scope import EVERYTHING, Scope
 from opsdesk.errors import ModelError
@@ -313,9 +313,9 @@ def _dense(made: Diagnosis, question: str, base: KnowledgeBase, within: Scope) -
 
 def _confident(made: Diagnosis, found: retrieval.Retrieval) -> None:
     assert found.asked  # noqa: S101
-    facts = dict(confidence.features(found.asked, found.passages)) if found.passages else {}
-    numbers = {"sure": f"{found.confidence:.2f}", "least": f"{settings.CONFIDENCE:.2f}"}
-    unsure = found.confidence < settings.CONFIDENCE
+    facts = dict(found.features)
+    numbers = {"sure": f"{found.confidence:.2f}", "least": f"{found.threshold:.2f}"}
+    unsure = found.confidence < found.threshold
     if unsure:
         said = _("Confidence %(sure)s is below %(least)s: a person was called.") % numbers
     else:

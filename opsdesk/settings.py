@@ -362,6 +362,10 @@ PROCESSES = {
 }
 # On the page of a knowledge base: each `(request, base) -> opsdesk.site.Panel | None`.
 BASE_PANELS = ["chat.panels.asked_of"]
+# On the page of a turn, for staff: each `(request, turn) -> HTML, "" for nothing`.
+TURN_PANELS = ["evaluation.admin.judging"]
+# What staff said of answers: each `(base) -> Iterable[knowledge.calibrating.Label]`.
+LABELS = ["evaluation.verdicts.labels"]
 # Revisions that answers to this user cite: each `(request) -> their ids, a subquery`.
 CITED = ["chat.visitors.cited"]
 # Whether someone waits for an answer, each `() -> bool`: reading documents gives way.

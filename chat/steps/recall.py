@@ -15,6 +15,12 @@ def recall(turn: TurnState) -> TurnState:
     if turn.scope:
         turn.trace["scope"] = asdict(turn.scope)
     turn.trace["retrieval"] = {"mode": found.mode, "timings": found.timings}
+    if found.passages:
+        turn.trace["sureness"] = {
+            "features": found.features,
+            "threshold": found.threshold,
+            "base": found.passages[0].knowledge_base_id,
+        }
     turn.trace["passages"] = [
         {name: getattr(passage, name) for name in TRACED} for passage in found.passages
     ]

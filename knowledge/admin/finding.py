@@ -97,7 +97,9 @@ LEFT_OUT = {
 FEATURES = {
     "strength": gettext_lazy("strength of the best passage"),
     "coverage": gettext_lazy("words found"),
-    "ascii": gettext_lazy("names and codes found"),
+    "names": gettext_lazy("names and codes found"),
+    "length": gettext_lazy("length of the question"),
+    "lead": gettext_lazy("lead over the next passage"),
     "small": gettext_lazy("small base"),
 }
 
@@ -158,14 +160,13 @@ def _found(found: retrieval.Retrieval, top: int) -> dict[str, Any]:
         }
         for passage in found.passages[:top]
     ]
-    features = confidence.features(asked, found.passages) if asked and found.passages else {}
     return {
         "found": found,
         "rows": rows,
         "mode": MODES[found.mode],
         "sure": found.sure,
         "threshold": found.threshold,
-        "features": [(FEATURES[name], value) for name, value in features.items()],
+        "features": [(FEATURES[name], value) for name, value in found.features.items()],
         "applied": groups,
         "timings": [(TIMED[stage], took) for stage, took in found.timings.items()],
     }

@@ -1,6 +1,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from knowledge import confidence, retrieval, weighing
 from tests.knowledge import documents
@@ -40,20 +42,40 @@ def test_features_have_no_scale_of_their_own(base):
     passages = retrieval.search("nginx 重启", [base]).passages
     values = confidence.features(asked, passages)
     assert values["coverage"] == pytest.approx(1.0)
-    assert values["ascii"] == 1.0
+    assert values["names"] == 1.0
     assert 0 < values["strength"] <= weighing.K1 + 1
+    assert 0 < values["lead"] <= 1
+    assert values.keys() == confidence.SHIPPED.coefficients.keys()
 
 
-def test_the_share_of_ascii_words_is_taken_in_the_best_passage(base):
-    query = "nginx 重启 kafka"
-    values = confidence.features(
-        weighing.query(query, [base.pk]), retrieval.search(query, [base]).passages
-    )
-    assert values["ascii"] == 0.5
+def test_names_and_numbers_count_in_any_of_the_first_passages(base):
+    def names(query):
+        passages = retrieval.search(query, [base]).passages
+        return confidence.features(weighing.query(query, [base.pk]), passages)["names"]
+
+    assert names("nginx 重启 kafka") == 0.5
+    assert names("nginx 重启") == names("数据库备份") == 1.0
+    assert names("nginx 和 ORA-01555") == 1.0  # in two passages
+
+
+def test_a_question_of_which_more_is_found_is_surer():
+    shares = st.floats(0, 1)
+    raised = ("strength", "coverage", "names")
+
+    @given(st.fixed_dictionaries(dict.fromkeys(confidence.SHIPPED.coefficients, shares)), shares)
+    def check(features, more):
+        before = confidence.SHIPPED.probability(features)
+        assert 0 < before < 1
+        for name in raised:
+            after = confidence.SHIPPED.probability({**features, name: features[name] + more})
+            assert before <= after < 1
+
+    check()
 
 
 def test_without_passages_there_is_no_confidence(base):
     assert confidence.confidence(weighing.query("备份", [base.pk]), []) == 0.0
+    assert not retrieval.search("Kafka", [base]).sure
 
 
 def test_a_small_base_is_made_up_for_and_never_beyond_bounds(base):

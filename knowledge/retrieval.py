@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
-from knowledge import arranging, calibration, confidence, embedding, fusing, lexical, synonyms, terms, weighing
+from knowledge import (
+    arranging,
+    calibration,
+    confidence,
+    embedding,
+    fusing,
+    lexical,
+    synonyms,
+    terms,
+    weighing,
+)
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.scope import EVERYTHING, FIELDS, Scope, fold
 from opsdesk.backends import backend
@@ -260,6 +270,7 @@ def _reranked(query: str, passages: list[Passage], found: Retrieval) -> list[Pas
         log.warning("answered without the reranker: %s", error)
         found.mode = NO_RERANKER
         return passages
+    first, rest = first[: len(scores)], first[len(scores) :] + rest
     by_chunk = dict(zip((one.chunk_id for one in first), scores, strict=True))
     found.order["rerank"] = _ordered(by_chunk)
     fused = {one.chunk_id: one.score for one in first}

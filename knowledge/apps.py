@@ -32,6 +32,7 @@ def schedule(**kwargs: Any) -> None:
         ("knowledge.sources.tasks.due", {"schedule_type": minutes, "minutes": 1}),
         ("knowledge.describing.sweep", {"schedule_type": minutes, "minutes": 1}),
         ("knowledge.embedding.catch_up", {"schedule_type": minutes, "minutes": 10}),
+        ("knowledge.vocabulary.renew_all", {"schedule_type": minutes, "minutes": 2}),
         ("knowledge.tasks.recount", {"schedule_type": daily, "next_run": night}),
         ("knowledge.duplicates.find_all", {"schedule_type": daily, "next_run": night}),
     ):

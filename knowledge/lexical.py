@@ -194,6 +194,12 @@ def _keys(vector: bytes | memoryview) -> NDArray[np.int32]:
     return np.frombuffer(vector, ">i4", count, offset=12).astype(np.int32)
 
 
+def unpacked(vector: bytes | memoryview) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The terms of a chunk, by key, with their weights, out of pgvector's wire format."""
+    keys = _keys(vector)
+    return keys, np.frombuffer(vector, ">f4", len(keys), offset=12 + 4 * len(keys)).astype("f4")
+
+
 def _copy(base_id: int, rows: Sequence[Row], means: Sequence[float]) -> None:
     with (
         connection.cursor() as cursor,

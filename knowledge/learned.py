@@ -1,0 +1,98 @@
+"""What bases learned, asked with a question: how near passages are by their adapters."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+
+from knowledge import adapting
+from knowledge.models import Adapter
+from knowledge.scope import HIDDEN, Scope
+from opsdesk.replicas import connection
+
+BASES = 20  # whose adapters a process keeps, about 12 MB each
+
+
+@dataclass(frozen=True)
+class Boost:
+    """An order of passages beside the other ones."""
+
+    scores: dict[int, float]  # 0–1
+    weight: float  # 0–1, of the z-scores of this order; what is left is for the others
+
+
+NOTHING = Boost({}, 0.0)
+
+
+@dataclass(frozen=True)
+class _Held:
+    made: tuple[object, ...]  # of which rows
+    projection: adapting.Projection
+    points: adapting.Points
+
+
+_kept: dict[int, _Held] = {}  # by base
+_lock = Lock()
+
+
+def boost(
+    question: str, base_ids: Sequence[int], found: Iterable[int], limit: int, scope: Scope
+) -> Boost:
+    """The passages nearest to a question, `limit` at most, and how near those are that were
+    `found` otherwise. One that no adapter knows yet is as near as they are on average.
+
+    Nothing where no base has learned anything that helps.
+    """
+    active = Adapter.objects.filter(
+        knowledge_base__in=base_ids, knowledge_base__learns=True, active=True, weight__gt=0
+    ).values_list("knowledge_base", "pk", "vectors__made_at", "weight")
+    scores: dict[int, float] = {}
+    weights = []
+    for base_id, pk, made, weight in active:
+        held = _adapter(base_id, pk, made)
+        asked = held.projection.points(adapting.rows([adapting.asked(question)]))[0]
+        chunks, near = held.points.near(asked)
+        if asked.any():
+            scores |= zip(chunks.tolist(), np.clip(near, 0.0, 1.0).tolist(), strict=True)
+            weights.append(weight)
+    if not scores:
+        return NOTHING
+    found = list(found)
+    best = sorted(scores, key=lambda chunk: (-scores[chunk], chunk))[:limit]
+    answering = _answering([chunk for chunk in best if chunk not in set(found)], base_ids, scope)
+    known = {chunk: scores[chunk] for chunk in [*found, *answering] if chunk in scores}
+    if not known:
+        return NOTHING
+    usual = float(np.mean(list(known.values())))
+    return Boost({**dict.fromkeys(found, usual), **known}, max(weights))
+
+
+def _answering(chunks: Sequence[int], base_ids: Sequence[int], scope: Scope) -> list[int]:
+    """Those that may answer."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH hidden AS MATERIALIZED ({HIDDEN}) SELECT chunk_id FROM knowledge_chunkterms"  # noqa: S608
+            " WHERE chunk_id = ANY(%(chunks)s)"
+            f" AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id) {scope.condition}",
+            {**scope.parameters(base_ids), "chunks": list(chunks)},
+        )
+        return [chunk for (chunk,) in cursor.fetchall()]
+
+
+def _adapter(base_id: int, pk: int, made: object) -> _Held:
+    held = _kept.get(base_id)
+    if held and held.made == (pk, made):
+        return held
+    row = Adapter.objects.select_related("vectors").get(pk=pk)
+    held = _Held(
+        (pk, made),
+        adapting.Projection.from_bytes(bytes(row.projection)),
+        adapting.Points.from_bytes(bytes(row.vectors.points)),
+    )
+    if not connection.in_atomic_block:  # else it may never have been so
+        with _lock:
+            if len(_kept) >= BASES:
+                _kept.clear()
+            _kept[base_id] = held
+    return held

@@ -44,9 +44,6 @@ FAQ_WEIGHTS = {"words": 0.2, "dense": 0.8}
 # What learned weights take of the vectors' weight: bge-m3's makers weigh them .2 beside .4 for the
 # dense vectors (README of BAAI/bge-m3). Theirs are raw scores, ours z-scores: not measured here.
 SPARSE_SHARE = 1 / 3
-# A reranker reads question and passage together and knows better, but may take one code for
-# another: exact words keep a say. (A late-interaction model alone lost on passages.)
-RERANK_WEIGHTS = {"fused": 0.3, "rerank": 0.7}
 HIGHEST = {"dense": 1.0}  # what no score of a stage exceeds; of others the highest seen
 
 Stages = dict[str, dict[int, float]]  # scores of chunks as they are, by stage
@@ -261,24 +258,25 @@ def _reranked(query: str, passages: list[Passage], found: Retrieval) -> list[Pas
     """The first of them in the order that the reranker and the stages before it give together,
     the others behind them; all as they were, said by the mode, when it fails."""
     reranker = backend("reranker")
-    first, rest = passages[: settings.RERANK_PASSAGES], passages[settings.RERANK_PASSAGES :]
-    if reranker is None or not first:
+    if reranker is None or not passages:
         return passages
+    read = passages[: settings.RERANK_PASSAGES]
     try:
-        scores = reranker.scores(query, [lexical.passage_text(one.title, one) for one in first])
+        scores = reranker.scores(query, [lexical.passage_text(one.title, one) for one in read])
     except ModelError as error:
         log.warning("answered without the reranker: %s", error)
         found.mode = NO_RERANKER
         return passages
-    first, rest = first[: len(scores)], first[len(scores) :] + rest
+    first, rest = passages[: len(scores)], passages[len(scores) :]
     by_chunk = dict(zip((one.chunk_id for one in first), scores, strict=True))
     found.order["rerank"] = _ordered(by_chunk)
     fused = {one.chunk_id: one.score for one in first}
-    summed = fusing.summed(
-        {"fused": fused, "rerank": by_chunk},
-        dict.fromkeys(by_chunk, RERANK_WEIGHTS),
-        {"fused": 1.0},
-    )
+    shares = {
+        faq: {"fused": 1 - share, "rerank": share}
+        for faq, share in ((True, reranker.faq_share), (False, reranker.share))
+    }
+    weights = {one.chunk_id: shares[one.kind == "qa"] for one in first}
+    summed = fusing.summed({"fused": fused, "rerank": by_chunk}, weights, {"fused": 1.0})
     again = [_with(one, summed[one.chunk_id], rerank=by_chunk[one.chunk_id]) for one in first]
     again.sort(key=lambda one: -one.score)
     return again + [_with(one, min(one.score, again[-1].score)) for one in rest]

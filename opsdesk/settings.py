@@ -163,7 +163,7 @@ VISION_MODEL = env.text("VISION_MODEL")
 VISION_TIMEOUT = env.integer("VISION_TIMEOUT", 60, 1, 600)
 VISION_CONCURRENCY = env.integer("VISION_CONCURRENCY", 3, 1, 32)  # pictures asked about at once
 # Reads question and passages together and orders the best of them anew.
-RERANKER = env.choice("OPSDESK_RERANKER", "", ("", "bge-reranker", "endpoint"))
+RERANKER = env.choice("OPSDESK_RERANKER", "", ("", "bge-reranker", "endpoint", "colbert"))
 RERANK_URL = env.url("OPSDESK_RERANK_URL")  # with or without /rerank at its end
 RERANK_MODEL = env.text("OPSDESK_RERANK_MODEL")  # for bge-reranker also a folder
 RERANK_API_KEY = env.text("OPSDESK_RERANK_API_KEY", "none")
@@ -203,6 +203,10 @@ RERANKERS: dict[str, dict[str, Any]] = {
             "model": RERANK_MODEL,
             "seconds": RERANK_SECONDS,
         },
+    },
+    "colbert": {
+        "BACKEND": "knowledge.rerankers.ColbertReranker",
+        "OPTIONS": {"seconds": RERANK_SECONDS},
     },
 }
 BACKENDS: dict[str, dict[str, Any] | None] = {

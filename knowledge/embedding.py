@@ -170,17 +170,6 @@ def nearest_in(
     return near
 
 
-def nearest(
-    index: EmbeddingIndex,
-    query: str,
-    base_ids: Sequence[int],
-    limit: int,
-    scope: Scope = EVERYTHING,
-) -> list[tuple[int, float]]:
-    meaning = embedder_of(index).query(query)
-    return list(vectors.nearest(index, meaning.vector, base_ids, limit, scope).items())
-
-
 def _by_model(
     answers: dict[EmbeddingIndex, list[int]],
 ) -> list[list[tuple[EmbeddingIndex, list[int]]]]:

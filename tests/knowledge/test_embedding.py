@@ -11,6 +11,7 @@ from django_q.models import OrmQ
 from knowledge import embedding, vectors
 from knowledge.embedders import Embedder
 from knowledge.models import Chunk, Document, Embedding, EmbeddingIndex, KnowledgeBase, Revision
+from knowledge.scope import EVERYTHING
 from opsdesk.errors import Conflict, ModelError
 from tests.knowledge.embedding_server import vector
 
@@ -86,6 +87,11 @@ def built(settings, name="first"):
     run_queue()
     index.refresh_from_db()
     return index
+
+
+def nearest(index, query, base, limit):
+    meaning = embedding.embedder_of(index).query(query)
+    return vectors.nearest(index, meaning.vector, [base.pk], limit, EVERYTHING)
 
 
 def held(index):
@@ -221,8 +227,8 @@ class TestTakingOver:
         built(settings)
         choose(settings, "second")
         embedding.create()
-        found = embedding.nearest(embedding.active(), "甲", [base.pk], 5)
-        assert {chunk for chunk, _ in found} == {chunk.pk for chunk in chunks}
+        found = nearest(embedding.active(), "甲", base, 5)
+        assert found.keys() == {chunk.pk for chunk in chunks}
 
     def test_going_back(self, base, settings):
         add(base, *"甲乙")
@@ -316,9 +322,9 @@ class TestNearest:
             pk: float(np.array(next(Hashing("one", 16).passages([text])).vector) @ asked)
             for pk, text in texts.items()
         }
-        found = embedding.nearest(index, "重启", [base.pk], 5)
-        assert [pk for pk, _ in found] == sorted(cosines, key=cosines.get, reverse=True)[:5]
-        assert [score for _, score in found] == pytest.approx(
+        found = nearest(index, "重启", base, 5)
+        assert list(found) == sorted(cosines, key=cosines.get, reverse=True)[:5]
+        assert list(found.values()) == pytest.approx(
             sorted(cosines.values(), reverse=True)[:5], abs=2e-3
         )
 
@@ -329,7 +335,7 @@ class TestNearest:
         add(base, "丙", approved=False)
         add(other, "丁")
         index = built(settings)
-        assert [pk for pk, _ in embedding.nearest(index, "甲", [base.pk], 10)] == [seen.pk]
+        assert list(nearest(index, "甲", base, 10)) == [seen.pk]
 
     def test_an_embedder_that_is_gone_is_named(self, base, settings):
         add(base, "甲")
@@ -338,7 +344,7 @@ class TestNearest:
         choose_none = {"embedder": None}
         settings.BACKENDS = choose_none
         with pytest.raises(ModelError, match="first") as caught:
-            embedding.nearest(index, "甲", [base.pk], 1)
+            nearest(index, "甲", base, 1)
         assert caught.value.permanent
 
 
@@ -351,15 +357,13 @@ class TestGraph:
         base = KnowledgeBase.objects.create(slug="ops", name="运维")
         add(base, *(f"第{i}段" for i in range(40)))
         index = built(settings)
-        exact = embedding.nearest(index, "重启", [base.pk], 40)
+        exact = nearest(index, "重启", base, 40)
         with connection.cursor() as cursor:
             cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [name(index)])
             assert "hnsw" in cursor.fetchone()[0]
             cursor.execute("SET enable_seqscan = off; SET enable_sort = off")
             try:
-                assert dict(embedding.nearest(index, "重启", [base.pk], 40)) == pytest.approx(
-                    dict(exact)
-                )
+                assert nearest(index, "重启", base, 40) == pytest.approx(exact)
             finally:
                 cursor.execute("RESET enable_seqscan; RESET enable_sort")
         second = built(settings, "second")

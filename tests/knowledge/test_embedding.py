@@ -1,4 +1,5 @@
 import threading
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -8,9 +9,17 @@ from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from knowledge import embedding, vectors
+from knowledge import embedding, retrieval, vectors
 from knowledge.embedders import Embedder
-from knowledge.models import Chunk, Document, Embedding, EmbeddingIndex, KnowledgeBase, Revision
+from knowledge.models import (
+    Chunk,
+    Document,
+    Embedding,
+    EmbeddingIndex,
+    KnowledgeBase,
+    Lexicon,
+    Revision,
+)
 from knowledge.scope import EVERYTHING
 from opsdesk.errors import Conflict, ModelError
 from tests.knowledge.embedding_server import vector
@@ -35,9 +44,19 @@ class Hashing(Embedder):
         return [vector(text, self.dimensions) for text in texts]
 
 
-def options(model, dimensions=16):
+class Learned(Hashing):
+    """Each letter is a token and worth the more the rarer it is in Unicode's order."""
+
+    sparse = True
+
+    def encode_batch(self, texts):
+        weights = [{ord(letter): ord(letter) / 65536 for letter in text} for text in texts]
+        return self.embed_batch(texts), weights
+
+
+def options(model, dimensions=16, kind="Hashing"):
     return {
-        "BACKEND": "tests.knowledge.test_embedding.Hashing",
+        "BACKEND": f"tests.knowledge.test_embedding.{kind}",
         "OPTIONS": {"model": model, "dimensions": dimensions},
     }
 
@@ -50,7 +69,11 @@ def configured(settings, monkeypatch):
 
 
 def choose(settings, name):
-    settings.EMBEDDERS = {"first": options("one"), "second": options("two", 8)}
+    settings.EMBEDDERS = {
+        "first": options("one"),
+        "second": options("two", 8),
+        "learned": options("three", 8, "Learned"),
+    }
     settings.EMBEDDER = name
     settings.BACKENDS = {"embedder": settings.EMBEDDERS.get(name)}
 
@@ -346,6 +369,212 @@ class TestNearest:
         with pytest.raises(ModelError, match="first") as caught:
             nearest(index, "甲", base, 1)
         assert caught.value.permanent
+
+
+class TestLearnedWeights:
+    def test_stand_beside_the_vectors_and_find(self, base, settings):
+        chunks = add(base, "磁盘 full", "网络 slow", "磁盘告警")
+        index = built(settings, "learned")
+        assert index.sparse
+        near = embedding.nearest_in("告警", [base.pk], 10)
+        assert near.stages["dense"].keys() == {chunk.pk for chunk in chunks}
+        worth = sum((ord(letter) / 65536) ** 2 for letter in "告警")
+        assert near.stages["sparse"][chunks[2].pk] == pytest.approx(worth, rel=1e-5)
+        assert near.stages["sparse"][chunks[0].pk] == 0
+        (asked,) = embedding.answering([base.pk])
+        weights = embedding.embedder_of(asked).query("告警").weights
+        found = vectors.heaviest(asked, weights, [base.pk], 10, EVERYTHING)
+        assert list(found) == [chunks[2].pk]
+
+    def test_come_with_new_documents_too(self, base, settings):
+        add(base, "甲")
+        index = built(settings, "learned")
+        (new,) = add(base, "乙")
+        embedding.save(embedding.meanings_for(["乙"], base.pk), [new])
+        assert not index.embeddings.filter(weights=None).exists()
+
+    def test_find_nothing_by_themselves_in_many_chunks(self, base, settings, monkeypatch):
+        """They still order what the vectors found."""
+        chunks = add(base, *"甲乙丙")
+        built(settings, "learned")
+        Lexicon.objects.create(knowledge_base=base, chunks=3, lengths=[3] * 3, means=[1] * 3)
+        monkeypatch.setattr(vectors, "SPARSE_UP_TO", 2)
+        (index,) = embedding.answering([base.pk])
+        assert vectors.heaviest(index, {ord("甲"): 1.0}, [base.pk], 5, EVERYTHING) == {}
+        near = embedding.nearest_in("甲", [base.pk], 1, also=[chunks[0].pk])
+        assert near.stages["sparse"][chunks[0].pk] > 0
+
+    def test_an_index_without_them_is_built_anew_when_the_model_gives_some(self, base, settings):
+        add(base, "甲")
+        old = built(settings, "learned")
+        EmbeddingIndex.objects.filter(pk=old.pk).update(sparse=False)
+        new = built(settings, "learned")
+        assert new.pk != old.pk
+        assert (new.sparse, new.state) == (True, State.READY)
+
+
+class TestBasesOfTheirOwn:
+    """Bases that are answered for by different models."""
+
+    @pytest.fixture
+    def other(self, base):
+        return KnowledgeBase.objects.create(slug="other", name="别的")
+
+    def own(self, base, name="second"):
+        index = embedding.create(name, base)
+        run_queue()
+        index.refresh_from_db()
+        return index
+
+    def test_an_index_of_one_base_holds_that_base_and_waits(self, base, other, settings):
+        mine, _ = add(base, "甲"), add(other, "乙")
+        default = built(settings)
+        index = self.own(base)
+        assert (index.state, index.done, index.total) == (State.READY, 1, 1)
+        assert held(index) == {chunk.pk for chunk in mine}
+        assert embedding.answering([base.pk, other.pk]) == {default: [base.pk, other.pk]}
+
+    def test_both_are_asked_together_each_through_its_own(self, base, other, settings):
+        mine, theirs = add(base, *"甲乙"), add(other, *"丙丁")
+        default = built(settings)
+        index = self.own(base)
+        embedding.use(base, index)
+        Hashing.seen.clear()
+        near = embedding.nearest_in("甲", [base.pk, other.pk], 5)
+        assert sorted(Hashing.seen) == ["甲", "甲"]  # once for each model
+        assert sorted(map(sorted, near.groups)) == [
+            sorted(chunk.pk for chunk in chunks) for chunks in (mine, theirs)
+        ]
+        for asked, of, chunks in ((index, base, mine), (default, other, theirs)):
+            expected = nearest(asked, "甲", of, 5)
+            assert {chunk.pk: near.stages["dense"][chunk.pk] for chunk in chunks} == (
+                pytest.approx({chunk: max(cosine, 0) for chunk, cosine in expected.items()})
+            )
+
+    def test_indexes_of_one_model_compare(self, base, other, settings):
+        add(base, "甲"), add(other, "乙")
+        built(settings)
+        embedding.use(base, self.own(base, "first"))
+        Hashing.seen.clear()
+        near = embedding.nearest_in("甲", [base.pk, other.pk], 5)
+        assert len(near.groups) == len(Hashing.seen) == 1
+
+    def test_one_that_fails_leaves_only_its_bases_to_words(self, base, other, settings):
+        add(base, "甲")
+        (there,) = add(other, "乙")
+        built(settings)
+        embedding.use(base, self.own(base))
+        settings.EMBEDDERS = {"first": options("one")}  # the model of `base` is gone
+        near = embedding.nearest_in("问", [base.pk, other.pk], 5)
+        assert near.failed == [base.pk]
+        assert near.stages["dense"].keys() == {there.pk}
+        found = retrieval.search("问", [base, other])
+        assert found.mode == retrieval.DEGRADED
+
+    def test_new_chunks_go_where_their_base_is_asked(self, base, other, settings):
+        """What a base says is not sent to a model that does not answer for it."""
+        add(base, "甲"), add(other, "乙")
+        default = built(settings)
+        index = self.own(base)
+        embedding.use(base, index)
+        assert embedding.meanings_for(["丙"], base.pk).keys() == {index.pk}
+        assert embedding.meanings_for(["丙"], other.pk).keys() == {default.pk}
+        add(base, "丙"), add(other, "丁")
+        embedding.catch_up()
+        run_queue()
+        assert held(index) == set(base.chunks.values_list("pk", flat=True))
+        assert not embedding.missing(default).exists()
+        assert default.embeddings.filter(knowledge_base=base).count() == 1  # from before
+
+    def test_what_an_index_held_before_is_not_asked_of_it(self, base, other, settings):
+        (mine,), (there,) = add(base, "甲"), add(other, "乙")
+        built(settings)
+        embedding.use(base, self.own(base))
+        Embedding.objects.filter(index__knowledge_base=base).delete()
+        near = embedding.nearest_in("甲", [base.pk, other.pk], 5, also=[mine.pk, there.pk])
+        assert near.stages["dense"].keys() == {there.pk}
+
+    def test_going_back_and_forth(self, base, settings):
+        add(base, "甲")
+        default, index = built(settings), self.own(base)
+        version = KnowledgeBase.objects.get().version
+        embedding.use(base, index)
+        assert list(embedding.answering([base.pk])) == [index]
+        assert KnowledgeBase.objects.get().version > version
+        assert embedding.go_back(base) is None
+        assert list(embedding.answering([base.pk])) == [default]
+        assert embedding.go_back(base) == index
+
+    def test_nothing_to_go_back_to(self, base, settings):
+        with pytest.raises(Conflict):
+            embedding.go_back(base)
+
+    def test_what_cannot_answer_is_refused(self, base, other, settings):
+        add(base, "甲")
+        built(settings)
+        index = embedding.create("second", base)
+        with pytest.raises(Conflict):
+            embedding.use(base, index)  # not complete
+        run_queue()
+        with pytest.raises(Conflict, match="运维"):
+            embedding.use(other, index)
+        with pytest.raises(Conflict, match="运维"):
+            embedding.activate(index)
+        embedding.use(base, index)
+        with pytest.raises(Conflict):
+            embedding.drop(index)
+
+    def test_a_base_goes_with_its_indexes(self, base, settings):
+        add(base, "甲")
+        default, index = built(settings), self.own(base)
+        embedding.use(base, index)
+        embedding.drop_of(base)
+        base.delete()
+        assert list(EmbeddingIndex.objects.all()) == [default]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_questions_during_a_switch_find_by_one_index_or_the_other(settings):
+    """Asked throughout switches and going back, of all bases and of one, no question fails, and
+    none sees vectors of two indexes for one base."""
+    base = KnowledgeBase.objects.create(slug="ops", name="运维")
+    add(base, *(f"第{i}段" for i in range(20)))
+    first, second = built(settings), built(settings, "second")
+    own = embedding.create("learned", base)
+    run_queue()
+    right = [nearest(index, "重启", base, 50) for index in (first, second, own)]
+    stop, seen, wrong = threading.Event(), Counter(), []
+
+    def ask():
+        try:
+            while not stop.is_set():
+                dense = embedding.nearest_in("重启", [base.pk], 50).stages.get("dense", {})
+                matching = [n for n, known in enumerate(right) if same(known, dense)]
+                seen.update(matching)
+                wrong.extend([] if matching else [dense])
+        except Exception as error:
+            wrong.append(error)
+            raise
+        finally:
+            connection.close()
+
+    askers = [threading.Thread(target=ask) for _ in range(2)]
+    for asker in askers:
+        asker.start()
+    for _ in range(6):
+        embedding.activate(second)
+        embedding.use(base, own)
+        assert embedding.go_back(base) is None
+        assert embedding.go_back() == first
+    stop.set()
+    for asker in askers:
+        asker.join()
+    assert not wrong
+    assert sum(seen.values()) > 6
+
+
+def same(known, dense):
+    return {chunk: max(cosine, 0.0) for chunk, cosine in known.items()} == pytest.approx(dense)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -231,7 +231,7 @@ def _search(made: Diagnosis, question: str, base: KnowledgeBase, within: Scope) 
     order = found.order.get("ranked", [])
     made.rank = order.index(made.chunk.pk) + 1 if made.chunk.pk in order else None
     by_words = _lexical(made, found, base, within)
-    by_meaning = _dense(made, question, base, within)
+    by_meaning = _dense(made, found.query, base, within)
     if any(step.lost and step.stage == "filter" for step in made.steps):
         return  # no further: it cannot come, whatever its rank would be
     ranks = [rank for rank in (by_words, by_meaning) if rank]
@@ -277,6 +277,7 @@ def _lexical(
         "score": lexical.scores(asked, [chunk.pk]).get(chunk.pk, 0.0),
         "hits": [word for word in ordered if word in held],
         "missing": made.missing,
+        "mended": found.mended,
     }
     if rank is None:
         said = _("By words it is not found.")

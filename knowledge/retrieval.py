@@ -20,6 +20,7 @@ from knowledge import (
     embedding,
     fusing,
     lexical,
+    slips,
     synonyms,
     terms,
     weighing,
@@ -96,6 +97,8 @@ class Retrieval:
     timings: dict[str, float] = field(default_factory=dict)  # milliseconds by stage
     mode: str = WORDS
     asked: weighing.Query | None = field(default=None, repr=False)
+    query: str = ""  # the question as it was looked for
+    mended: list[tuple[str, str]] = field(default_factory=list)  # slips: as written, as read
     # Chunks as each stage ordered them: "words", "dense", "fused", "rerank", and "ranked", the
     # order that counts.
     order: dict[str, list[int]] = field(default_factory=dict, repr=False)
@@ -128,6 +131,7 @@ def search(
     top_k: int | None = None,
     scope: Scope | None = None,
     tries: int = 3,
+    mend: bool = True,
 ) -> Retrieval:
     """What an answer to `query` is made of, from passages of `bases` within `scope`.
 
@@ -143,6 +147,10 @@ def search(
     if not base_ids or not query:
         return found
     limit = max(CANDIDATES, top_k or 0)
+    if mend:
+        with found.timed("slips"):
+            query, found.mended = slips.mend(query, base_ids)
+    found.query = query
     with found.timed("words"):
         reading = synonyms.read(query, base_ids)
         asked = found.asked = weighing.query(query, base_ids, reading)
@@ -155,7 +163,7 @@ def search(
         wanted = fused[: max(top_k or 0, settings.RERANK_PASSAGES, confidence.PASSAGES)]
         passages = _passages(wanted, asked)
     if len(passages) < len(wanted) and tries > 1:  # one was replaced this moment
-        return search(query, bases, top_k, scope, tries - 1)
+        return search(query, bases, top_k, scope, tries - 1, mend)
     with found.timed("rerank"):
         ranked = _reranked(query, passages, found)
     found.order |= {stage: _ordered(scores) for stage, scores in stages.items()}

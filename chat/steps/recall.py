@@ -12,6 +12,8 @@ def recall(turn: TurnState) -> TurnState:
     found = retrieval.search(turn.query, turn.bases, scope=turn.scope)
     turn.retrieval, turn.confidence = found, found.confidence
     turn.trace["query"] = turn.query
+    if found.mended:
+        turn.query, turn.trace["mended"] = found.query, found.mended
     if turn.scope:
         turn.trace["scope"] = asdict(turn.scope)
     turn.trace["retrieval"] = {"mode": found.mode, "timings": found.timings}

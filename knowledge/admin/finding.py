@@ -76,11 +76,13 @@ VIEWS = {
     "terms": gettext_lazy("terms"),
 }
 TIMED = {
+    "slips": gettext_lazy("slips"),
     "words": gettext_lazy("words"),
     "dense": gettext_lazy("meaning"),
     "passages": gettext_lazy("passages"),
     "rerank": gettext_lazy("reranker"),
     "arrange": gettext_lazy("arranging"),
+    "learned": gettext_lazy("learned"),
 }
 FOUND = {  # what ordered the passages; the score of each is on a scale of its own
     "words": gettext_lazy("words"),
@@ -311,6 +313,9 @@ def _facts(step: missed.Step | None) -> list[tuple[str, str]]:
         shown.append((_("score"), f"{facts['score']:.2f}"))
     if "cosine" in facts:
         shown.append((_("cosine"), f"{facts['cosine']:.3f}"))
+    if facts.get("mended"):
+        read = ", ".join(f"{written} → {meant}" for written, meant in facts["mended"])
+        shown.append((_("read otherwise"), read))
     if facts.get("hits"):
         shown.append((_("words found"), " ".join(facts["hits"][:20])))
     if facts.get("missing"):

@@ -1,7 +1,7 @@
 import pytest
 from django.utils import timezone
 
-from knowledge import curating, indexing, slips, vocabulary
+from knowledge import curating, indexing, retrieval, slips, vocabulary
 from knowledge.models import Chunk, Vocabulary
 from tests.knowledge import documents
 
@@ -160,3 +160,13 @@ def test_much_is_read_in_several_goes(base, monkeypatch):
 def test_the_words_go_with_their_base(ops):
     ops.delete()
     assert not Vocabulary.objects.exists()
+
+
+def test_a_search_says_what_it_read_otherwise(ops):
+    found = retrieval.search("内寸不足怎么办", [ops])
+    assert found.mended == [("内寸不足", "内存不足")]
+    assert found.query == "内存不足怎么办"
+    assert found.passages[0].text.startswith("内存不足")
+    plain = retrieval.search("内寸不足怎么办", [ops], mend=False)
+    assert plain.mended == []
+    assert plain.confidence < found.confidence

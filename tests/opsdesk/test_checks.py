@@ -49,6 +49,16 @@ def test_bge_m3_needs_its_package_and_weights(settings, tmp_path, monkeypatch):
     assert "opsdesk.E007" not in ids(checks.embedder(None))
 
 
+def test_a_reranker_needs_its_server_or_its_package(settings, monkeypatch):
+    settings.RERANKER = "endpoint"
+    assert ids(checks.reranker(None)) == ["opsdesk.E014"]
+    settings.RERANK_MODEL, settings.RERANK_URL = "m", "http://m/v1"
+    assert not ids(checks.reranker(None))
+    settings.RERANKER = "bge-reranker"
+    monkeypatch.setattr(checks.importlib.util, "find_spec", lambda name: None)
+    assert ids(checks.reranker(None)) == ["opsdesk.E015"]
+
+
 def test_a_task_never_runs_twice_at_once(settings):
     assert not ids(checks.queue(None))
     clusters = {"short": {"timeout": 60, "retry": 60}}

@@ -26,7 +26,7 @@ from evaluation.metrics import (
     recall_at,
     reciprocal_rank,
 )
-from knowledge import chunking, indexing, lexical, pieces, retrieval, sentences, terms
+from knowledge import chunking, indexing, lexical, pieces, retrieval, sentences, terms, vocabulary
 from knowledge.models import Chunk, Document, KnowledgeBase, Lexicon, Revision
 from knowledge.parsing import markdown
 
@@ -140,6 +140,7 @@ def ingest(questions: QuestionSet) -> Ingest:
     # In no order, so that the first documents are as long as the last: else all are weighed twice.
     missing.sort(key=lambda row: hashlib.sha256(row.id.encode()).digest())
     if not missing:
+        vocabulary.catch_up(base.pk)
         return Ingest(base, None)
     before, start = Chunk.objects.filter(knowledge_base=base).count(), time.perf_counter()
     # Cutting texts into chunks and terms keeps one processor busy, the database another.
@@ -149,7 +150,9 @@ def ingest(questions: QuestionSet) -> Ingest:
             _put(base, [(row, next(prepared)) for row in rows])
     indexing.renew(base)
     added = Chunk.objects.filter(knowledge_base=base).count() - before
-    return Ingest(base, added / (time.perf_counter() - start))
+    seconds = time.perf_counter() - start
+    vocabulary.catch_up(base.pk)
+    return Ingest(base, added / seconds)
 
 
 def _prepare(row: Row) -> indexing.Prepared:

@@ -48,7 +48,7 @@ QUOTED = re.compile(
 )
 LATIN = re.compile(r"[A-Za-z]{1,30}(?:[_-][A-Za-z]{1,30})*")
 HAN = re.compile(r"[\u4e00-\u9fff]{2,}")
-JOINED_BEFORE, JOINED_AFTER = "/\\.@~$%#&=_-:", "/\\@="  # parts of a path, a host, an option
+JOINED_BEFORE, JOINED_AFTER = "/\\.@~$%#&=_-", "/\\@="  # parts of a path, a host, an option
 Run = re.Match[str]
 
 

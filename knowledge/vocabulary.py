@@ -52,6 +52,12 @@ def renew_all() -> None:
                     renew(base_id)
 
 
+def catch_up(base_id: int) -> None:
+    """Read all that has changed in a base, for who asks it right after."""
+    while not renew(base_id, timezone.now()):
+        pass
+
+
 def renew(base_id: int, until: datetime | None = None) -> bool:
     """Read documents of a base that have changed, at most so many in one go; whether that was all.
 

@@ -70,24 +70,31 @@ def transcript_html(conversation: Conversation, after: int = 0) -> SafeString:
 @admin.register(Turn)
 class TurnAdmin(ReadOnlyAdmin):
     list_display = [
-        "asked", "outcome", "sureness", "status", "attempt", "seconds", "created_at",
+        "asked", "outcome", "rated", "sureness", "status", "attempt", "seconds", "created_at",
     ]  # fmt: skip
-    list_filter = ["outcome", "status", "created_at"]
+    list_filter = [
+        "outcome",
+        "reply__rating__helpful",
+        "reply__rating__reason",
+        "status",
+        "created_at",
+    ]
     search_fields = ["message__text", "reply__text"]
     date_hierarchy = "created_at"
     fields = [
-        "conversation_link", "question", "answer", "outcome", "sureness", "status", "attempt",
-        "pending", "created_at", "started_at", "finished_at", "seconds", "missed", "how",
+        "conversation_link", "question", "answer", "rated", "outcome", "sureness", "status",
+        "attempt", "pending", "created_at", "started_at", "finished_at", "seconds", "missed", "how",
     ]  # fmt: skip
     readonly_fields = [
-        "conversation_link", "question", "answer", "sureness", "seconds", "missed", "how",
+        "conversation_link", "question", "answer", "rated", "sureness", "seconds", "missed", "how",
     ]  # fmt: skip
 
     class Media:
         css = {"all": ["chat/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Turn]:
-        return super().get_queryset(request).select_related("message", "reply", "conversation")
+        turns = super().get_queryset(request)
+        return turns.select_related("message", "reply__rating", "conversation")
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -112,6 +119,11 @@ class TurnAdmin(ReadOnlyAdmin):
     @admin.display(description=_("answer"))
     def answer(self, turn: Turn) -> str:
         return turn.reply.text if turn.reply else ""
+
+    @admin.display(description=_("rating"))
+    def rated(self, turn: Turn) -> str:
+        rating = getattr(turn.reply, "rating", None)
+        return " · ".join(filter(None, [str(rating), rating.comment])) if rating else ""
 
     @admin.display(description=_("conversation"))
     def conversation_link(self, turn: Turn) -> SafeString:

@@ -23,11 +23,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from chat import asking, presenting, runner, transcript
+from chat import asking, presenting, rating, runner, transcript
 from chat.models import Conversation, Message, Turn
-from chat.serializers import AnswerSerializer, AskSerializer, ConversationSerializer
+from chat.serializers import (
+    AnswerSerializer,
+    AskSerializer,
+    ConversationSerializer,
+    RatingSerializer,
+)
 from knowledge.models import KnowledgeBase
 from knowledge.scope import Scope
+from opsdesk.errors import Conflict
 from opsdesk.realtime import RECONNECTED
 
 POLL = 0.05, 0.5  # seconds between looks at a turn: first and longest
@@ -136,6 +142,26 @@ class ConversationView(APIView):
         )
 
 
+class RatingView(APIView):
+    """Say what one thinks of an answer."""
+
+    token_scope = "read"  # noqa: S105
+
+    @extend_schema(
+        summary="Rate an answer", request=RatingSerializer, responses={204: None, 409: None}
+    )
+    def put(self, request: Request, pk: uuid.UUID, seq: int) -> Response:
+        mine = Conversation.objects.filter(user=request.user)
+        conversation: Conversation = get_object_or_404(mine, pk=pk)
+        said = RatingSerializer(data=request.data)
+        said.is_valid(raise_exception=True)
+        try:
+            rating.rate(conversation, seq, **said.validated_data)
+        except Conflict as conflict:
+            return Response({"detail": str(conflict)}, status=status.HTTP_409_CONFLICT)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
 def _wait(turn: Turn) -> bool:
     """Whether the turn ended in time. Between looks the connection goes back to its pool."""
     deadline = time.monotonic() + settings.TURN_SECONDS
@@ -168,6 +194,7 @@ def result(message: Message) -> dict[str, Any]:
     texts = [shown["text"]] if shown else []
     return {
         "conversation": message.conversation_id,
+        "seq": answer.seq if answer else None,
         "state": state,
         "answer": "\n\n".join(texts + system if state == "handoff" else texts),
         "citations": shown["citations"] if shown else [],

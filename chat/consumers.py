@@ -15,7 +15,7 @@ from django.utils import translation
 from django.utils.translation import get_language_from_request
 from django.utils.translation import gettext as _
 
-from chat import asking, presenting, transcript, visitors
+from chat import asking, presenting, rating, transcript, visitors
 from chat.limits import allow
 from chat.models import Conversation, Message
 from knowledge.models import KnowledgeBase
@@ -92,6 +92,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             "message": self.message,
             "person": self.person,
             "contact": self.contact,
+            "rate": self.rate,
             "new": self.new,
             "ping": self.ping,
         }
@@ -127,6 +128,15 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     async def contact(self, content: dict[str, Any]) -> None:
         await self._db(self._leave_contact, self._text(content.get("text")))
 
+    async def rate(self, content: dict[str, Any]) -> None:
+        seq, helpful = content.get("seq"), content.get("helpful")
+        reason, comment = content.get("reason", ""), content.get("comment", "")
+        good = isinstance(seq, int) and helpful in (True, False, None)
+        if not good or not isinstance(reason, str) or not isinstance(comment, str):
+            raise Refused("bad_message", self._say(_not_understood))
+        comment = _UNSTORABLE.sub("", comment).strip()
+        await self._db(self._rate, seq, helpful, reason, comment)
+
     async def ping(self, content: dict[str, Any]) -> None:
         await self.send_json({"type": "pong"})
 
@@ -142,6 +152,11 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     async def conversation_message(self, event: dict[str, Any]) -> None:
         if event["seq"] > self.last_seq:
             await self._catch_up()
+
+    async def conversation_rating(self, event: dict[str, Any]) -> None:
+        """Told to every window of the conversation."""
+        for message in await self._db(_message, self.conversation_id, event["seq"]):
+            await self.send_json({"type": "message", "message": message})
 
     async def conversation_step(self, event: dict[str, Any]) -> None:
         if event["seq"] > self.replied_seq:  # else its reply overtook it
@@ -270,6 +285,13 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         except Conflict as conflict:
             raise Refused("conflict", str(conflict)) from conflict
 
+    def _rate(self, seq: int, helpful: bool | None, reason: str, comment: str) -> None:
+        self._limit()
+        try:
+            rating.rate(self._conversation(), seq, helpful, reason, comment)
+        except Conflict as conflict:
+            raise Refused("conflict", str(conflict)) from conflict
+
 
 def _find(user: Any, visitor: str, wanted: Any) -> uuid.UUID:
     """The conversation asked for; a new one's id when none is. Raises Refused for another's."""
@@ -298,6 +320,11 @@ def _messages(conversation_id: uuid.UUID | None, after: int) -> list[dict[str, A
     else:
         batch = list(found.order_by("-seq")[:HISTORY])[::-1]
     return [presenting.message_json(message) for message in batch]
+
+
+def _message(conversation_id: uuid.UUID | None, seq: int) -> list[dict[str, Any]]:
+    found = Message.objects.filter(conversation=conversation_id, seq=seq, public=True)
+    return [presenting.message_json(message) for message in presenting.shown(found)]
 
 
 def _state(conversation_id: uuid.UUID | None) -> dict[str, Any]:

@@ -170,6 +170,30 @@ class Turn(models.Model):
         return f"turn {self.pk}"
 
 
+class Rating(models.Model):
+    """What the customer thinks of an answer; changed or taken back as they like."""
+
+    class Reason(models.TextChoices):
+        WRONG = "wrong", _("is wrong")
+        OFF = "off", _("answers something else")
+        INCOMPLETE = "incomplete", _("leaves something out")
+        OUTDATED = "outdated", _("is out of date")
+        UNCLEAR = "unclear", _("is hard to understand")
+
+    message = models.OneToOneField(Message, models.CASCADE, related_name="rating")
+    helpful = models.BooleanField(_("helpful"))
+    reason = models.CharField(_("reason"), max_length=20, choices=Reason, blank=True)
+    comment = models.CharField(_("comment"), max_length=500, blank=True)
+    rated_at = models.DateTimeField(_("rated"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("rating")
+        verbose_name_plural = _("ratings")
+
+    def __str__(self) -> str:
+        return "👍" if self.helpful else " ".join(["👎", self.get_reason_display()]).strip()
+
+
 class Citation(models.Model):
     """What a numbered mark in an answer points to, as it stood when the answer was given."""
 

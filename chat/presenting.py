@@ -69,7 +69,7 @@ def html(text: str, citations: int = 0) -> str:
 
 def shown(messages: QuerySet[Message]) -> QuerySet[Message]:
     """`messages` with all that `message_json` shows of them, in a few queries."""
-    return messages.select_related("author").prefetch_related(
+    return messages.select_related("author", "rating").prefetch_related(
         "citations", "figures__attachment", "figures__citation"
     )
 
@@ -93,6 +93,7 @@ def message_json(message: Message) -> dict[str, Any]:
         "citations": [citation_json(citation) for citation in citations],
         "figures": [figure_json(figure) for figure in message.figures.all()],
         "exports": _exports(message) if citations else None,
+        "rating": _rating(message),
         "created_at": message.created_at.isoformat(),
     }
 
@@ -130,6 +131,13 @@ def figure_json(figure: Figure) -> dict[str, Any]:
         "width": attachment.width,
         "height": attachment.height,
     }
+
+
+def _rating(message: Message) -> dict[str, Any] | None:
+    rating = getattr(message, "rating", None)
+    if rating is None:
+        return None
+    return {"helpful": rating.helpful, "reason": rating.reason, "comment": rating.comment}
 
 
 def _exports(message: Message) -> dict[str, str]:

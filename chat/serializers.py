@@ -7,7 +7,8 @@ from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
 from chat.asking import MESSAGE_LENGTH
-from chat.models import Conversation
+from chat.models import Conversation, Rating
+from chat.rating import COMMENT_LENGTH
 from knowledge.serializers import ScopeSerializer
 
 
@@ -53,6 +54,9 @@ class AttachmentSerializer(serializers.Serializer[Any]):
 
 class AnswerSerializer(serializers.Serializer[Any]):
     conversation = serializers.UUIDField()
+    seq = serializers.IntegerField(
+        allow_null=True, help_text=gettext_lazy("The number of the answer in its conversation.")
+    )
     state = serializers.ChoiceField(choices=["answered", "clarifying", "handoff", "waiting"])
     answer = serializers.CharField(help_text=gettext_lazy("Markdown."))
     citations = CitationSerializer(many=True)
@@ -61,6 +65,18 @@ class AnswerSerializer(serializers.Serializer[Any]):
     confidence = serializers.FloatField(allow_null=True)
     mode = serializers.CharField(
         help_text=gettext_lazy("model, extractive, or extractive-fallback after a model failed.")
+    )
+
+
+class RatingSerializer(serializers.Serializer[Any]):
+    helpful = serializers.BooleanField(
+        allow_null=True, help_text=gettext_lazy("Nothing takes the rating back.")
+    )
+    reason = serializers.ChoiceField(
+        choices=Rating.Reason.choices, required=False, allow_blank=True, default=""
+    )
+    comment = serializers.CharField(
+        max_length=COMMENT_LENGTH, required=False, allow_blank=True, default=""
     )
 
 
@@ -78,6 +94,7 @@ class MessageSerializer(serializers.Serializer[Any]):
     citations = CitationSerializer(many=True)
     figures = AttachmentSerializer(many=True)
     exports = serializers.DictField(allow_null=True)
+    rating = RatingSerializer(allow_null=True)
     created_at = serializers.DateTimeField()
 
 

@@ -8,6 +8,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "api/v1/conversations/<uuid:pk>/", api.ConversationView.as_view(), name="api-conversation"
     ),
+    path(
+        "api/v1/conversations/<uuid:pk>/messages/<int:seq>/rating/",
+        api.RatingView.as_view(),
+        name="api-rating",
+    ),
     path("messages/<int:pk>/export.pdf", views.export_pdf, name="export_pdf"),
     path("messages/<int:pk>/export.docx", views.export_docx, name="export_docx"),
 ]

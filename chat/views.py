@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 from chat import visitors
 from chat.asking import MESSAGE_LENGTH
 from chat.limits import allow
-from chat.models import Message
+from chat.models import Message, Rating
 from knowledge import scope
 from knowledge.models import Chunk, KnowledgeBase
 from opsdesk.errors import BoundaryError
@@ -68,6 +68,7 @@ def page(request: HttpRequest) -> HttpResponse:
             "knows": Chunk.objects.filter(
                 scope.answering("document__"), knowledge_base__in=bases, enabled=True
             ).exists(),
+            "reasons": Rating.Reason.choices,
             "config": {"strings": STRINGS, "length": MESSAGE_LENGTH},
         },
     )

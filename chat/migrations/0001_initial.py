@@ -128,6 +128,21 @@ class Migration(migrations.Migration):
                 'ordering': ['-id'],
             },
         ),
+        migrations.CreateModel(
+            name='Rating',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('helpful', models.BooleanField(verbose_name='helpful')),
+                ('reason', models.CharField(blank=True, choices=[('wrong', 'is wrong'), ('off', 'answers something else'), ('incomplete', 'leaves something out'), ('outdated', 'is out of date'), ('unclear', 'is hard to understand')], max_length=20, verbose_name='reason')),
+                ('comment', models.CharField(blank=True, max_length=500, verbose_name='comment')),
+                ('rated_at', models.DateTimeField(auto_now=True, verbose_name='rated')),
+                ('message', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='rating', to='chat.message')),
+            ],
+            options={
+                'verbose_name': 'rating',
+                'verbose_name_plural': 'ratings',
+            },
+        ),
         migrations.AddConstraint(
             model_name='conversation',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('owner__isnull', False), ('state', 'human')), models.Q(models.Q(('state', 'human'), _negated=True), ('owner__isnull', True)), _connector='OR'), name='conversation_owned_by_one'),

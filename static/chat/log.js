@@ -129,6 +129,7 @@ function draw(message) {
   if (message.citations?.length) element.append(sources(message.citations));
   if (message.options?.length) element.append(options(message.options));
   if (message.exports) element.append(actions(message));
+  if (message.rating?.helpful === false) element.append(why(message.rating));
   element.message = message;
   return element;
 }
@@ -260,8 +261,23 @@ function actions(message) {
   const line = clone("t-actions");
   line.querySelector(".pdf").href = message.exports.pdf;
   line.querySelector(".docx").href = message.exports.docx;
+  const rated = message.outcome === "answered";
+  for (const button of line.querySelectorAll(".rate")) {
+    button.hidden = !rated;
+    button.ariaPressed = String(String(message.rating?.helpful) === button.dataset.helpful);
+  }
   const at = line.querySelector("time");
   at.dateTime = message.created_at;
   at.textContent = time(message.created_at);
   return line;
+}
+
+// What is wrong with an answer that did not help: a reason, a sentence.
+function why({ reason, comment }) {
+  const form = clone("t-why");
+  for (const button of form.querySelectorAll(".reason")) {
+    button.ariaPressed = String(button.dataset.reason === reason);
+  }
+  form.elements.comment.value = comment;
+  return form;
 }

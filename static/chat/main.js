@@ -150,7 +150,18 @@ const clicks = {
     const citation = cited(hit, hit.dataset.n);
     if (citation) drawer.open(citation);
   },
-  ".option, .example": (hit) => send(hit.textContent),
+  ".option:not(.reason), .example": (hit) => send(hit.textContent),
+  ".rate": (hit) => {
+    const { rating } = hit.closest(".message").message;
+    const helpful = hit.dataset.helpful === "true";
+    rate(hit, { helpful: rating?.helpful === helpful ? null : helpful }); // again takes it back
+  },
+  ".reason": (hit) => {
+    const { reason, comment } = hit.closest(".message").message.rating;
+    const { reason: chosen } = hit.dataset;
+    rate(hit, { helpful: false, reason: chosen === reason ? "" : chosen, comment });
+  },
+  ".why .person": () => socket.send({ type: "person" }),
   ".another button": restart,
   ".figures .picture": (hit) => zoom.open(hit.querySelector("img")),
   ".copy": (hit) => copy(hit, hit.closest(".message").message.text),
@@ -164,8 +175,17 @@ document.addEventListener("click", (event) => {
   }
 });
 
+function rate(part, rating) {
+  socket.send({ type: "rate", seq: part.closest(".message").message.seq, ...rating });
+}
+
 at("log").addEventListener("submit", (event) => {
   event.preventDefault();
+  const { comment } = event.target.elements;
+  if (comment) {
+    const { reason } = event.target.closest(".message").message.rating;
+    return rate(event.target, { helpful: false, reason, comment: comment.value });
+  }
   socket.send({ type: "contact", text: event.target.elements.contact.value });
 });
 at("person").addEventListener("click", () => socket.send({ type: "person" }));

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from chat.models import Conversation
+from chat.models import Conversation, Rating
 from handoff import desk
 from handoff.models import Handoff
-from tests.browser import kill
+from tests.browser import kill, wait_for
 from tests.pages.conftest import sign_in
 
 pytestmark = pytest.mark.browser
@@ -89,6 +89,27 @@ def test_an_answer_is_taken_along(page):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     answer.locator(".code", has_text="cordon").locator(".copy-code").click()
     assert "kubectl cordon node-17" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_an_answer_is_rated_and_says_why(page):
+    answer = ask(page, DRAIN)
+    answer.get_by_label("没有帮助").click()
+    why = answer.locator(".why")
+    why.get_by_text("已经过时").click()
+    answer.locator(".reason[aria-pressed=true]").wait_for()
+    why.locator("input").fill("node-17 已下线")
+    why.get_by_role("button", name="发送").click()
+    ratings = Rating.objects.filter(message__conversation=conversation_of(page))
+    wait_for(lambda: ratings.filter(comment="node-17 已下线").exists(), "the comment to be kept")
+    page.reload()
+    assert page.locator(".why input").input_value() == "node-17 已下线"
+    assert page.locator(".reason[aria-pressed=true]").inner_text() == "已经过时"
+    page.get_by_label("有帮助", exact=True).click()
+    page.locator(".why").wait_for(state="detached")
+    assert ratings.values_list("helpful", "comment").get() == (True, "")
+    page.get_by_label("有帮助", exact=True).click()
+    page.locator(".rate[aria-pressed=true]").wait_for(state="detached")
+    assert not ratings.exists()
 
 
 def test_what_nobody_wrote_down_goes_to_a_person(page, agent):

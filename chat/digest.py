@@ -2,6 +2,7 @@
 
 from django.utils.translation import gettext as _
 
+from chat import unseen
 from chat.models import Conversation, Message, Turn
 
 LINES = 6  # questions told
@@ -24,6 +25,9 @@ def _told(turn: Turn) -> list[str]:
         )
     elif turn.reply and turn.outcome == Turn.Outcome.CLARIFYING:
         lines.append(_("Asked back: %(text)s") % {"text": _short(turn.reply)})
+    for check in turn.trace.get("checks", []):
+        if check["check"] == "unseen":
+            lines.append(unseen.told(check["names"]))
     query = turn.trace.get("query", "")
     if query and query != turn.message.text:
         lines.append(_("Searched for: %(query)s") % {"query": query[:LENGTH]})

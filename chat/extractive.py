@@ -16,6 +16,7 @@ from knowledge.sentences import sentences
 from knowledge.terms import query_terms, views
 
 Weigh = Callable[[str], float]
+Wanted = Callable[[str], bool]  # whether a text holds the kind of thing that is asked for
 
 LENGTH = 400  # characters shown of a passage
 ROWS = 8  # of a table
@@ -41,15 +42,16 @@ class _Unit:
     kind: Literal["sentence", "whole", "heading"] = "sentence"
 
 
-def extract(query: str, passages: list[Passage]) -> Extract:
-    """What the first of `passages` says about `query`; of a FAQ entry everything it says."""
+def extract(query: str, passages: list[Passage], wanted: Wanted | None = None) -> Extract:
+    """What the first of `passages` says about `query`, rather what is `wanted`; of a FAQ entry
+    everything it says."""
     top = passages[0]
     if top.kind == "qa":
         parts = [passage for passage in passages if _same_question(passage, top)]
         parts.sort(key=lambda passage: passage.chunk_id)
         marked = [_marked(_units(part.text), n) for n, part in enumerate(parts, 1)]
         return Extract("\n\n".join(marked), parts)
-    return Extract(_marked(_best(query, _units(top.text)), 1), [top])
+    return Extract(_marked(_best(query, _units(top.text), wanted), 1), [top])
 
 
 def _same_question(passage: Passage, top: Passage) -> bool:
@@ -88,7 +90,7 @@ def _blocks(text: str) -> Iterable[str]:
                 yield from (piece.strip("\n") for piece in _BLANK.split(part) if piece.strip())
 
 
-def _best(query: str, units: list[_Unit]) -> list[_Unit]:
+def _best(query: str, units: list[_Unit], wanted: Wanted | None = None) -> list[_Unit]:
     """What says most about `query`, LENGTH characters of it, in its order and under its headings.
 
     The section that says most comes first; of the others only what says half as much as its best.
@@ -101,6 +103,8 @@ def _best(query: str, units: list[_Unit]) -> list[_Unit]:
         max((w for g, w in zip(groups, worth, strict=True) if g[0].section == best), default=0) / 2
     )
     order = sorted(range(len(groups)), key=lambda i: (groups[i][0].section != best, -worth[i], i))
+    if wanted:  # the best that holds it comes before all others
+        order = _first(order, lambda i: wanted("".join(unit.text for unit in groups[i])))
     shown: set[_Unit] = set()
     length = 0
     for group, value in ((groups[i], worth[i]) for i in order):
@@ -115,6 +119,11 @@ def _best(query: str, units: list[_Unit]) -> list[_Unit]:
         for unit in units
         if unit in shown or (unit.kind == "heading" and unit.section in sections)
     ]
+
+
+def _first(order: list[int], which: Callable[[int], bool]) -> list[int]:
+    first = [place for place in order if which(place)][:1]
+    return first + [place for place in order if place not in first]
 
 
 def _groups(units: list[_Unit]) -> list[list[_Unit]]:

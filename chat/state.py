@@ -20,6 +20,7 @@ class Said:
     role: str  # a value of chat.models.Message.Role
     text: str
     outcome: str = ""  # of the turn it asked for, or answered: a value of Turn.Outcome
+    scope: dict[str, Any] = field(default_factory=dict)  # that it was asked within
 
 
 def _silent(kind: str, **data: Any) -> None:
@@ -37,7 +38,8 @@ class TurnState:
     question: str
     bases: Iterable[KnowledgeBase]
     history: list[Said] = field(default_factory=list)  # oldest first
-    # What the previous turn asked back for: {"question": …, "missing": [slot, …]}.
+    # What the previous turn asked back for: {"question": …, "missing": [slot, …]}, or a choice:
+    # that of `chat.ambiguity.as_pending`.
     asked: dict[str, Any] = field(default_factory=dict)
     scope: Scope = EVERYTHING
     emit: Callable[..., None] = _silent  # emit("step", step=…), emit("delta", text=…)
@@ -52,6 +54,7 @@ class TurnState:
     sources: list[Passage] = field(default_factory=list)  # cited: mark [n] is sources[n - 1]
     options: list[str] = field(default_factory=list)  # ready replies to offer
     pending: dict[str, Any] = field(default_factory=dict)  # slots asked for now
+    unseen: list[str] = field(default_factory=list)  # things named that no asked base knows
     confidence: float | None = None
     mode: str = ""  # "model", "extractive" or, after a model failed, "extractive-fallback"
     trace: dict[str, Any] = field(default_factory=dict)
@@ -64,13 +67,25 @@ class TurnState:
         self.reason = reason
         return self
 
+    def check(self, name: str, verdict: str, **details: Any) -> None:
+        """Note for staff what a check of the question or the answer found."""
+        self.trace.setdefault("checks", []).append({"check": name, "verdict": verdict, **details})
+
     def previous_question(self) -> str:
         """The last thing asked that was about something, "" when there is none."""
+        previous = self.previous()
+        return previous.text if previous else ""
+
+    def previous(self) -> Said | None:
         topical = {Turn.Outcome.ANSWERED, Turn.Outcome.CLARIFYING, Turn.Outcome.HANDOFF}
         for said in reversed(self.history):
             if said.role == "customer" and said.outcome in topical:
-                return said.text
-        return ""
+                return said
+        return None
+
+    def previous_scope(self) -> Scope:
+        previous = self.previous()
+        return Scope.of(previous.scope) if previous else EVERYTHING
 
     def was_answered(self) -> bool:
         return any(said.outcome == Turn.Outcome.ANSWERED for said in self.history)

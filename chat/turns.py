@@ -116,7 +116,15 @@ def _history(turn: Turn) -> list[Said]:
         .select_related("turn", "replied_turn")
         .order_by("-seq")[:HISTORY]
     )
-    return [Said(said.role, said.text, _outcome(said)) for said in reversed(before)]
+    return [_said(message) for message in reversed(before)]
+
+
+def _said(message: Message) -> Said:
+    """Of a reply to a question back the text is the question that it completed."""
+    turn = getattr(message, "turn", None)
+    trace = turn.trace if turn is not None else {}
+    text = trace.get("query", message.text) if trace.get("completed") else message.text
+    return Said(message.role, text, _outcome(message), trace.get("scope", {}))
 
 
 def _outcome(message: Message) -> str:

@@ -2,16 +2,28 @@
 
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from chat import dangers, extractive, generating, grounding
+from chat import (
+    ambiguity,
+    choosing,
+    dangers,
+    extractive,
+    generating,
+    grounding,
+    kinds,
+    misread,
+    unseen,
+)
 from chat.models import Turn
 from chat.state import TurnState
 from knowledge import arranging
 from knowledge.retrieval import Passage
+from knowledge.scope import fold
 from opsdesk.backends import backend
 from opsdesk.errors import ModelError
 
@@ -21,18 +33,59 @@ MODEL, EXTRACTIVE, FALLBACK = "model", "extractive", "extractive-fallback"
 
 
 def answer(turn: TurnState) -> TurnState:
-    """Ends the turn with an answer and its sources, or calls a person."""
+    """Ends the turn with an answer and its sources, asks which of several is meant, or calls a
+    person."""
     assert turn.retrieval is not None  # noqa: S101
-    passages = turn.retrieval.passages
-    if not passages or turn.retrieval.confidence < settings.CONFIDENCE:
+    if _names_only_unseen(turn) or not turn.retrieval.sure:
         return turn.call_person("no_answer")
+    passages = choosing.pinned(turn.query, turn.retrieval.passages)
+    if not turn.asked and not turn.scope:
+        several = ambiguity.ambiguity(turn.query, passages)
+        if several:
+            return _ask_which(turn, several)
+    kind = kinds.asked(turn.question) or kinds.asked(turn.query)
+    if kind:
+        worth = turn.retrieval.asked.words() if turn.retrieval.asked else {}
+        passages = choosing.holding(turn.query, kind, passages, worth)
+        turn.check("kind", "held" if passages else "missing", kind=kind.name)
+        if not passages:
+            return turn.call_person("no_answer")
     model = backend("llm")
     if model is None:
-        return _extract(turn, passages, EXTRACTIVE)
-    return _generate(turn, passages, model)
+        return _extract(turn, passages, kind, EXTRACTIVE)
+    return _generate(turn, passages, kind, model)
 
 
-def _generate(turn: TurnState, passages: list[Passage], model: Any) -> TurnState:
+def _names_only_unseen(turn: TurnState) -> bool:
+    """Whether all that the question names is unknown to the asked bases; notes what is."""
+    assert turn.retrieval is not None  # noqa: S101
+    missing, known = unseen.unseen(turn.query, [base.pk for base in turn.bases])
+    groups = turn.retrieval.asked.groups if turn.retrieval.asked else ()
+    otherwise = [fold(group.written) for group in groups]  # terms of the bases, other words for
+    otherwise += [fold(base.name) for base in turn.bases]
+    turn.unseen = [name for name in missing if not any(fold(name) in one for one in otherwise)]
+    if turn.unseen:
+        turn.check("unseen", "missing", names=turn.unseen, known=known)
+    return bool(turn.unseen) and not known and len(turn.unseen) == len(missing)
+
+
+def _ask_which(turn: TurnState, several: ambiguity.Ambiguity) -> TurnState:
+    labels = [choice.label for choice in several.choices]
+    turn.check("ambiguity", "asked", about=several.about, choices=labels)
+    turn.pending = ambiguity.as_pending(turn.query, several)
+    turn.options = [*labels, _("None of these")]
+    texts = {
+        "product": _("This differs from product to product. Which one is it about?"),
+        "version": _("This differs from version to version. Which one is it about?"),
+        "environment": _("This differs from environment to environment. Which one is it about?"),
+        "topic": _("I know several things about this. Which one do you mean?"),
+    }
+    return turn.end(Turn.Outcome.CLARIFYING, texts[several.about])
+
+
+def _generate(
+    turn: TurnState, passages: list[Passage], kind: kinds.Kind | None, model: Any
+) -> TurnState:
     begun = time.monotonic()
     read = arranging.together(passages)
     try:
@@ -42,7 +95,7 @@ def _generate(turn: TurnState, passages: list[Passage], model: Any) -> TurnState
             raise
         logger.warning("The model failed: %s", error)
         turn.trace["model_error"] = str(error)
-        return _extract(turn, passages, FALLBACK)
+        return _extract(turn, passages, kind, FALLBACK)
     turn.mode = MODEL
     turn.trace["model"] = {
         "seconds": round(time.monotonic() - begun, 2),
@@ -51,14 +104,23 @@ def _generate(turn: TurnState, passages: list[Passage], model: Any) -> TurnState
     }
     if made.refused or not made.trusted:
         return turn.call_person("no_answer")
+    if kind and kind.certain and not kind.held(made.text, turn.query):
+        turn.check("kind", "not_written", kind=kind.name)
+        return _extract(turn, passages, kind, FALLBACK)
     text, turn.sources = _renumbered(made.text, read)
     return _say(turn, text)
 
 
-def _extract(turn: TurnState, passages: list[Passage], mode: str) -> TurnState:
+def _extract(
+    turn: TurnState, passages: list[Passage], kind: kinds.Kind | None, mode: str
+) -> TurnState:
     assert turn.retrieval is not None  # noqa: S101
     meant = " ".join([turn.query, *turn.retrieval.other_words])
-    extract = extractive.extract(meant, passages)
+    wanted = partial(kind.held, question=turn.query) if kind else None
+    extract = extractive.extract(meant, passages, wanted)
+    if kind and kind.certain and not choosing.holds(turn.query, kind, passages[0], extract.text):
+        turn.check("kind", "not_shown", kind=kind.name)
+        return turn.call_person("no_answer")
     turn.mode, turn.sources = mode, extract.sources
     turn.emit("delta", text=dangers.warned(extract.text))
     return _say(turn, extract.text)
@@ -70,7 +132,15 @@ def _say(turn: TurnState, text: str) -> TurnState:
     warned = dangers.warned(text)
     if warned != text or turn.retrieval.confidence < (1 + settings.CONFIDENCE) / 2:
         turn.options = [_("Talk to a person")]
-    return turn.end(Turn.Outcome.ANSWERED, warned)
+    said = misread.noted(turn.retrieval.mended, _noting(turn.unseen, warned))
+    return turn.end(Turn.Outcome.ANSWERED, said)
+
+
+def _noting(names: list[str], text: str) -> str:
+    if not names:
+        return text
+    note = _("%(nothing)s This is what comes nearest:") % {"nothing": unseen.told(names)}
+    return f"{note}\n\n{text}"
 
 
 def _renumbered(text: str, passages: list[Passage]) -> tuple[str, list[Passage]]:

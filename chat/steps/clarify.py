@@ -1,10 +1,11 @@
 """First step: what does the message want, and does it say enough to be looked for?"""
 
+from dataclasses import replace
 from typing import Any
 
 from django.utils.translation import gettext as _
 
-from chat import followups, understanding
+from chat import ambiguity, followups, understanding
 from chat.models import Turn
 from chat.state import TurnState
 from knowledge import scope
@@ -34,6 +35,9 @@ def clarify(turn: TurnState) -> TurnState:
 def _complete(turn: TurnState) -> TurnState:
     """Make a question that can be looked for, or ask back, once, for what is missing."""
     vague = understanding.vague(turn.question, _names(turn))
+    turn.trace["completed"] = bool(turn.asked)
+    if turn.asked.get("choices"):
+        return _chosen(turn)
     if turn.asked:
         turn.query = _joined(turn.asked, turn.question)
         return turn
@@ -42,10 +46,27 @@ def _complete(turn: TurnState) -> TurnState:
         turn.query = previous
     elif previous:
         turn.query = followups.query(turn.question, previous)
+        if turn.query != turn.question and not turn.scope:  # of the same product and version
+            turn.scope = turn.previous_scope()
     elif vague:
         return _ask_back(turn)
     else:
         turn.query = turn.question
+    return turn
+
+
+def _chosen(turn: TurnState) -> TurnState:
+    """The question with the choice that was made, or with what was said instead."""
+    choice = ambiguity.chosen(turn.asked, turn.question)
+    if choice:
+        turn.query, turn.scope = choice.query, replace(turn.scope, **choice.scope)
+        turn.check("ambiguity", "chosen", about=turn.asked["about"], choices=[choice.label])
+    elif scope.fold(turn.question) == scope.fold(_("None of these")):
+        turn.query = turn.asked["question"]
+        turn.check("ambiguity", "none", about=turn.asked["about"])
+        return turn.call_person("no_answer")
+    else:
+        turn.query = followups.query(turn.question, turn.asked["question"])
     return turn
 
 

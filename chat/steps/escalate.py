@@ -2,6 +2,7 @@
 
 from django.utils.translation import gettext as _
 
+from chat import unseen
 from chat.models import Turn
 from chat.state import TurnState
 
@@ -11,7 +12,8 @@ def escalate(turn: TurnState) -> TurnState:
     texts = {
         "asked": "",
         "unhappy": _("I am sorry that I could not help."),
-        "no_answer": _("I found no reliable answer to this in the knowledge base."),
+        "no_answer": unseen.told(turn.unseen)
+        or _("I found no reliable answer to this in the knowledge base."),
         "failed": _("I could not finish an answer because of a technical problem."),
     }
     assert turn.reason is not None  # noqa: S101

@@ -1,0 +1,46 @@
+import pytest
+
+from chat import unseen
+
+NAMED = [
+    ("EMQX 怎么安装", ["EMQX"]),
+    ("emqx怎么安装？", ["emqx"]),
+    ("怎么安装emqx", ["emqx"]),
+    ("如何在 k8s 里部署 RocketMQ", ["RocketMQ"]),
+    ("Kafka和EMQX有什么区别", ["Kafka", "EMQX"]),
+    ("10.1.2.3 连不上 MySQL", ["MySQL"]),
+    ("db-07 的负责人是谁", ["db-07"]),
+    ("10.1.2.3 这台机器是干什么的", ["10.1.2.3"]),
+    ("《值班守则》第三条是什么", ["值班守则"]),
+    ("ＥＭＱＸ怎么安装", ["EMQX"]),
+]
+NOTHING = [
+    "db-07 磁盘满了怎么办",
+    "error 怎么处理",
+    "连接 timeout 怎么办",
+    "kubectl get pods 报错",
+    "ORA-01555 怎么处理",
+    "zhangsan 的密码怎么重置",
+    "zhangsan 无法登录",
+    "CrashLoopBackOff 怎么办",
+    "NullPointerException 怎么排查",
+    "HTTP 状态码 502 的含义",
+    "文件 /etc/Foo/Bar.conf 在哪改",
+    "报错 “Failed to start Foobar” 怎么处理",
+    "执行 `Foobar` 没有反应",
+    "参数 innodb_Foo_size 改成多少",
+    "硬盘 500GB 够吗",
+    "日志里有 failed to connect to Foobar server 怎么办",
+    "How do I install EMQX?",
+    "磁盘满了",
+]
+
+
+@pytest.mark.parametrize(("question", "names"), NAMED)
+def test_what_a_question_names(question, names):
+    assert unseen.names(question) == names
+
+
+@pytest.mark.parametrize("question", NOTHING)
+def test_values_messages_and_plain_words_are_no_names(question):
+    assert unseen.names(question) == []

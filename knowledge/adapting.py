@@ -21,7 +21,7 @@ BUCKETS = 2**15
 DIMENSIONS = 128
 SAMPLE = 5_000  # passages that the first directions are taken from
 # How it is bent: measured on two sets, in halves (docs/retrieval.md); nothing hangs on them.
-EPOCHS, BATCH, RATE, TEMPERATURE = 4, 128, 2e-3, 0.07
+EPOCHS, STEPS, BATCH, RATE, TEMPERATURE = 4, 20, 128, 2e-3, 0.07  # STEPS: at least
 RIVALS = 30  # passages with the question's words that do not answer it
 CANDIDATES = 100  # of each order, when two become one
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # beside words; the best is kept
@@ -154,9 +154,13 @@ def start(passages: Rows) -> Projection:
     worth = np.array([weighing.idf(count, passages.shape[0]) for count in range(counts.max() + 1)])
     begin = Projection(worth[counts].astype(np.float32), np.empty(0, np.float32))
     chosen = np.random.default_rng(0).permutation(passages.shape[0])[:SAMPLE]
-    size = min(DIMENSIONS, len(chosen) - 1)
-    found = TruncatedSVD(size, n_iter=2, random_state=0).fit(begin.weighed(passages[chosen]))
-    return Projection(begin.idf, found.components_.T.astype(np.float32))
+    used = np.flatnonzero(counts)
+    size = min(DIMENSIONS, len(chosen) - 1, len(used) - 1)
+    found = TruncatedSVD(size, n_iter=2, random_state=0)
+    found.fit(begin.weighed(passages[chosen])[:, used])
+    matrix = np.zeros((BUCKETS, size), np.float32)
+    matrix[used] = found.components_.T
+    return Projection(begin.idf, matrix)
 
 
 def fit(lesson: Lesson, begin: Projection) -> Projection:
@@ -164,10 +168,12 @@ def fit(lesson: Lesson, begin: Projection) -> Projection:
     one with the same words and to some at random (softmax over cosines, by Adam)."""
     random = np.random.default_rng(0)
     questions, passages = begin.weighed(lesson.questions), begin.weighed(lesson.passages)
+    used = np.unique(np.concatenate([questions.indices, passages.indices]))
+    questions, passages = questions[:, used], passages[:, used]
     rivals = _best(lesson.words, RIVALS)
-    matrix, step = begin.matrix.copy(), 0
+    matrix, step = begin.matrix[used], 0
     mean, square = np.zeros_like(matrix), np.zeros_like(matrix)
-    for _ in range(EPOCHS):
+    while step < max(STEPS, EPOCHS * len(lesson.answers) / BATCH):
         order = random.permutation(len(lesson.answers))
         for at in range(0, len(order), BATCH):
             chosen = order[at : at + BATCH]
@@ -181,7 +187,9 @@ def fit(lesson: Lesson, begin: Projection) -> Projection:
             square = 0.999 * square + 0.001 * slope**2
             pace = np.sqrt(square / (1 - 0.999**step)) + 1e-8
             matrix -= RATE * mean / (1 - 0.9**step) / pace
-    return Projection(begin.idf, matrix)
+    bent = begin.matrix.copy()
+    bent[used] = matrix
+    return Projection(begin.idf, bent)
 
 
 def _slope(matrix: Floats, questions: Rows, passages: Rows, right: Numbers) -> Floats:
@@ -275,7 +283,8 @@ def _places(lesson: Lesson, asked: Numbers, near: Floats) -> dict[float, Numbers
         by_words, by_learned = _scaled(words[found]), _scaled(near[row][found])
         for weight in WEIGHTS:
             total = (1 - weight) * by_words + weight * by_learned
-            ours = total[groups == right]
+            # With words alone, what has none of the question is not found.
+            ours = total[(groups == right) & ((weight > 0) | (words[found] > 0))]
             above = groups[total > ours.max()] if len(ours) else None
             places[weight][row] = MISSED if above is None else 1 + len(np.unique(above))
     return places

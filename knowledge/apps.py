@@ -31,8 +31,11 @@ def schedule(**kwargs: Any) -> None:
         ("knowledge.tasks.sweep", {"schedule_type": minutes, "minutes": 1}),
         ("knowledge.sources.tasks.due", {"schedule_type": minutes, "minutes": 1}),
         ("knowledge.describing.sweep", {"schedule_type": minutes, "minutes": 1}),
+        ("knowledge.stores.outside.catch_up", {"schedule_type": minutes, "minutes": 10}),
         ("knowledge.embedding.catch_up", {"schedule_type": minutes, "minutes": 10}),
         ("knowledge.vocabulary.renew_all", {"schedule_type": minutes, "minutes": 2}),
+        ("knowledge.learning.catch_up", {"schedule_type": minutes, "minutes": 5}),
+        ("knowledge.learning.learn_all", {"schedule_type": daily, "next_run": night}),
         ("knowledge.tasks.recount", {"schedule_type": daily, "next_run": night}),
         ("knowledge.duplicates.find_all", {"schedule_type": daily, "next_run": night}),
     ):

@@ -6,12 +6,12 @@ took out does not come back by itself.
 """
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 
-from knowledge import entries
 from knowledge.models import Chunk, ConfirmedPair, Document, Entry, KnowledgeBase
 
 Origin = ConfirmedPair.Origin
@@ -80,7 +80,7 @@ def _asked(entry: Entry) -> list[str]:
 def _pair(
     base_id: int, question: str, document_id: int, origin: str, digest: str, user: User | None
 ) -> ConfirmedPair | None:
-    question = entries.line(question)[:QUESTION]
+    question = " ".join(question.replace("\x00", "").split())[:QUESTION]
     if not question:
         return None
     return ConfirmedPair(
@@ -100,8 +100,10 @@ def _values(pair: ConfirmedPair) -> dict[str, object]:
 
 
 def key(question: str) -> str:
-    """By which a question is known again, whatever its width, case, spaces and closing marks."""
-    return hashlib.blake2b(entries.normal(question).encode(), digest_size=16).hexdigest()
+    """By which a question is known again, whatever its width, case, spaces and marks."""
+    folded = unicodedata.normalize("NFKC", question).casefold()
+    plain = "".join(filter(str.isalnum, folded)) or folded
+    return hashlib.blake2b(plain.encode(), digest_size=16).hexdigest()
 
 
 def counting(base: KnowledgeBase) -> QuerySet[ConfirmedPair]:

@@ -17,7 +17,7 @@ from django.core.files.base import ContentFile
 from django.db import transaction
 from django.utils import timezone
 
-from knowledge import indexing, uploading
+from knowledge import confirmed, indexing, uploading
 from knowledge.models import Document, Entry, Import, KnowledgeBase, Revision
 from knowledge.parsing import markdown
 from opsdesk import locking
@@ -234,6 +234,7 @@ def _index(entries: Sequence[Entry], undo: ExitStack) -> None:
             for revision, entry, text in items
         ]
     )
+    confirmed.keep_entries(entries)
 
 
 def _documents(entries: Sequence[Entry]) -> dict[int, Document]:

@@ -18,7 +18,7 @@ BASES = 20  # whose adapters a process keeps, about 12 MB each
 class Boost:
     """An order of passages beside the other ones."""
 
-    scores: dict[int, float]  # 0–1
+    scores: dict[int, float]  # 0–1: half of what the cosine is above −1
     weight: float  # 0–1, of the z-scores of this order; what is left is for the others
 
 
@@ -54,7 +54,7 @@ def boost(
         asked = held.projection.points(adapting.rows([adapting.asked(question)]))[0]
         chunks, near = held.points.near(asked)
         if asked.any():
-            scores |= zip(chunks.tolist(), np.clip(near, 0.0, 1.0).tolist(), strict=True)
+            scores |= zip(chunks.tolist(), ((1 + near) / 2).clip(0, 1).tolist(), strict=True)
             weights.append(weight)
     if not scores:
         return NOTHING

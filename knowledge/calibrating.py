@@ -6,10 +6,12 @@ asks alike; that brings the share of questions the base can answer to what it tr
 wanted share of right answers is kept is reckoned on labels that were left out of the fitting.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ FEWEST = 30  # labels, and
 FEWEST_OF_KIND = 5  # of them right, and as many wrong: each fold has one
 FOLDS = 5
 BANDS = 5  # of confidence, in which labels stand for traffic
-HEAVIEST = 5.0  # times the average that a label counts at most
+HEAVIEST = 10.0  # times the average that a label counts at most
 # How far labels may move the shipped weights: standard deviations, in logits.
 SPREAD, SPREAD_OF_INTERCEPT = 1.0, 2.0
 RISING = ("strength", "coverage", "names", "lead")  # more of it never makes less sure
@@ -120,17 +122,22 @@ def share(
 ) -> Share:
     """What comes of answering where `said` is at least the threshold; Wilson's interval, of as
     many labels as the weights leave."""
-    from scipy.stats import binomtest  # takes a second
-
     answered = said >= threshold
     if not answered.any():
         return Share(threshold, None, 0.0, 1.0, 0.0)
     of = weights[answered]
     precision = float(np.average(right[answered], weights=of))
-    count = max(1, round(float(of.sum() ** 2 / (of**2).sum())))
-    found = binomtest(round(precision * count), count).proportion_ci(method="wilson")
-    coverage = float(of.sum() / weights.sum())
-    return Share(threshold, precision, float(found.low), float(found.high), coverage)
+    low, high = _wilson(precision, float(of.sum() ** 2 / (of**2).sum()))
+    return Share(threshold, precision, low, high, float(of.sum() / weights.sum()))
+
+
+def _wilson(precision: float, count: float) -> tuple[float, float]:
+    """The interval that the true share is in with 95 %, of a share among `count` (no integer)."""
+    squared = NormalDist().inv_cdf(0.975) ** 2
+    middle = precision + squared / (2 * count)
+    around = math.sqrt(squared * (precision * (1 - precision) + squared / (4 * count)) / count)
+    whole = 1 + squared / count
+    return max(0.0, (middle - around) / whole), min(1.0, (middle + around) / whole)
 
 
 # --- labels -----------------------------------------------------------------------------
@@ -166,13 +173,15 @@ def lacking(given: Iterable[Label]) -> str:
 
 def _standing(judged: Sequence[Label], traffic: Sequence[Label]) -> NDArray[np.float64]:
     """How much of the traffic each label stands for, by bands of the shipped confidence that
-    hold about as many labels each."""
+    hold about as much traffic each; of one in which nothing was judged, those of the next do."""
     of_labels = np.array([confidence.SHIPPED.probability(one.features) for one in judged])
     of_traffic = np.array([confidence.SHIPPED.probability(one.features) for one in traffic])
-    edges = np.unique(np.quantile(of_labels, np.linspace(0, 1, BANDS + 1)[1:-1]))
+    edges = np.unique(np.quantile(of_traffic, np.linspace(0, 1, BANDS + 1)[1:-1]))
     bands, asked = np.searchsorted(edges, of_labels), np.searchsorted(edges, of_traffic)
     in_band = np.bincount(bands, minlength=len(edges) + 1)
-    wanted = np.bincount(asked, minlength=len(edges) + 1)
+    held = np.flatnonzero(in_band)
+    nearest = held[np.abs(held[:, None] - asked).argmin(axis=0)]
+    wanted = np.bincount(nearest, minlength=len(edges) + 1)
     weights = wanted[bands] / in_band[bands]
     weights = np.minimum(weights / weights.mean(), HEAVIEST)
     return weights / weights.mean()

@@ -11,8 +11,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from knowledge import overview, permissions, shipping, uploading
-from knowledge.admin import finding, transfers
+from knowledge import embedding, overview, permissions, shipping, uploading
+from knowledge.admin import finding, sureness, transfers
 from knowledge.admin.parts import deleted, documents_link
 from knowledge.models import KnowledgeBase, Role, Status
 from knowledge.permissions import ByBase
@@ -78,6 +78,16 @@ class KnowledgeBaseAdmin(ByBase):
                 "<int:pk>/missed/", view(finding.missed_view), name="knowledge_knowledgebase_missed"
             ),
             path("<int:pk>/mend/", view(finding.mend_view), name="knowledge_knowledgebase_mend"),
+            path(
+                "<int:pk>/sureness/",
+                view(sureness.sureness_view),
+                name="knowledge_knowledgebase_sureness",
+            ),
+            path(
+                "<int:pk>/calibrate/",
+                view(sureness.calibrate_view),
+                name="knowledge_knowledgebase_calibrate",
+            ),
             *super().get_urls(),
         ]
 
@@ -131,6 +141,7 @@ class KnowledgeBaseAdmin(ByBase):
 
     def delete_model(self, request: HttpRequest, obj: KnowledgeBase) -> None:
         uploading.delete(obj.documents.all())
+        embedding.drop_of(obj)
         obj.delete()
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[KnowledgeBase]) -> None:

@@ -126,13 +126,13 @@ class ScopeForm(forms.Form):
 @require_safe
 def try_view(request: HttpRequest, pk: int) -> HttpResponse:
     """What a question finds: each passage with its scores and ranks by stage."""
-    base = _base(request, pk, "view")
+    base = base_for(request, pk, "view")
     question = _said(request, "q")
     form = ScopeForm(request.GET)
     wanted = request.GET.get("top", "")
     top = int(wanted) if wanted in map(str, TOP) else 10
     context = {
-        **_context(request, base, _("Try out: %(base)s") % {"base": base}),
+        **context_of(request, base, _("Try out: %(base)s") % {"base": base}),
         "question": question,
         "form": form,
         "top": top,
@@ -221,13 +221,13 @@ def highlighted(text: str, words: Iterable[str]) -> SafeString:
 @require_safe
 def missed_view(request: HttpRequest, pk: int) -> HttpResponse:
     """Where a question lost the passage that should have come."""
-    base = _base(request, pk, "view")
+    base = base_for(request, pk, "view")
     question = _said(request, "q")
     expected = _said(request, "expected")
     form = ScopeForm(request.GET)
     document, chunk, error = _target(base, request.GET, expected)
     context: dict[str, Any] = {
-        **_context(request, base, _("Why missed? %(base)s") % {"base": base}),
+        **context_of(request, base, _("Why missed? %(base)s") % {"base": base}),
         "question": question,
         "expected": expected,
         "form": form,
@@ -329,7 +329,7 @@ def _facts(step: missed.Step | None) -> list[tuple[str, str]]:
 @require_POST
 def mend_view(request: HttpRequest, pk: int) -> HttpResponse:
     """Do what would mend it, and ask again."""
-    base = _base(request, pk, "change")
+    base = base_for(request, pk, "change")
     document, chunk, error = _target(base, request.POST, "")
     mend = MENDS.get(request.POST.get("mend", ""))
     if mend is None or document is None or error:
@@ -437,14 +437,15 @@ def _said(request: HttpRequest, name: str) -> str:
     return given.get(name, "").replace("\x00", "").strip()[:LONGEST]
 
 
-def _base(request: HttpRequest, pk: int, right: permissions.Right) -> KnowledgeBase:
+def base_for(request: HttpRequest, pk: int, right: permissions.Right) -> KnowledgeBase:
+    """404 if it is gone, 403 if the user lacks the right on it."""
     base = get_object_or_404(KnowledgeBase, pk=pk)
     if not permissions.may(request.user, right, base):
         raise PermissionDenied
     return base
 
 
-def _context(request: HttpRequest, base: KnowledgeBase, title: str) -> dict[str, Any]:
+def context_of(request: HttpRequest, base: KnowledgeBase, title: str) -> dict[str, Any]:
     return {
         **admin.site.each_context(request),
         "title": title,

@@ -44,13 +44,14 @@ MARKDOWN = OpenApiExample(
 )
 QUESTION = OpenApiExample(
     "Question",
-    value={"knowledge_base": "ops", "query": "How do I restart nginx?", "top_k": 5},
+    value={"knowledge_base": "ops", "query": "How do I restart nignx?", "top_k": 5},
     request_only=True,
 )
 FOUND = OpenApiExample(
     "Passages",
     value={
         "confidence": 0.93,
+        "mended": [["nignx", "nginx"]],
         "passages": [
             {
                 "chunk": 311,

@@ -159,4 +159,8 @@ class FoundSerializer(serializers.Serializer[Any]):
     confidence = serializers.FloatField(
         help_text=_("From 0 to 1: how likely the passages hold the answer.")
     )
+    mended = serializers.ListField(
+        child=serializers.ListField(child=serializers.CharField(), min_length=2, max_length=2),
+        help_text=_("Words that were taken for slips: as written, and as read."),
+    )
     passages = PassageSerializer(many=True)

@@ -39,6 +39,11 @@ class Generated:
     def trusted(self) -> bool:
         return bool(self.text) and len(self.text) >= KEPT * self.length
 
+    def drop(self, places: set[int]) -> None:
+        """Take out kept sentences by their places: no passage says so."""
+        self.dropped += [{"sentence": self.kept[i], "missing": ["?"]} for i in sorted(places)]
+        self.kept = [one for i, one in enumerate(self.kept) if i not in places]
+
 
 def generate(model: Any, turn: TurnState, passages: list[Passage]) -> Generated:
     """Ask `model`; what passes the check is emitted at once. Raises ModelError."""
@@ -137,22 +142,27 @@ def _together(text: str) -> list[str]:
 
 def messages(question: str, passages: list[Passage]) -> Messages:
     """The prompt. What a passage says is data: its text cannot close its element."""
-    numbered = "\n".join(_passage(n, passage) for n, passage in enumerate(passages, 1))
-    user = _prompt("answer.user").substitute(passages=numbered, question=_data(question))
-    system = _prompt("answer.system").template
+    user = prompt("answer.user").substitute(passages=numbered(passages), question=data(question))
+    system = prompt("answer.system").template
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+def numbered(passages: list[Passage]) -> str:
+    """The passages as the prompts show them."""
+    return "\n".join(_passage(n, passage) for n, passage in enumerate(passages, 1))
 
 
 def _passage(n: int, passage: Passage) -> str:
     where = " › ".join([passage.title, *passage.heading_path])
     body = f"问：{passage.question}\n答：{passage.text}" if passage.question else passage.text
-    return f'<段落 编号="{n}" 出处="{_data(where)}">\n{_data(body)}\n</段落>'
+    return f'<段落 编号="{n}" 出处="{data(where)}">\n{data(body)}\n</段落>'
 
 
-def _data(text: str) -> str:
+def data(text: str) -> str:
+    """`text` as a prompt may hold it: it closes none of its elements."""
     return re.sub(r"</?\s*(?=段落|资料|问题)", "‹", text)
 
 
 @cache
-def _prompt(name: str) -> Template:
+def prompt(name: str) -> Template:
     return Template((Path(__file__).parent / "prompts" / f"{name}.md").read_text("utf-8"))

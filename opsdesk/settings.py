@@ -262,6 +262,7 @@ PASSAGES = env.integer("OPSDESK_PASSAGES", 5, 1, 20)  # passages given to an ans
 # … of so many characters together (docs/retrieval.md has what that costs).
 PASSAGE_CHARACTERS = env.integer("OPSDESK_PASSAGE_CHARACTERS", 6000, 500, 40_000)
 CONFIDENCE = env.number("OPSDESK_CONFIDENCE", 0.5, 0.0, 1.0)  # below: a person
+JUDGE = env.flag("OPSDESK_JUDGE", False)  # the model looks at its answers a second time
 TURN_SECONDS = env.integer("OPSDESK_TURN_SECONDS", 120, 5, 600)  # budget of one answer
 TURN_THREADS = env.integer("OPSDESK_TURN_THREADS", 4, 1, 32)  # answers made at once
 CHAT_DESK = "handoff.desk"  # where the chat finds `reopen`, `leave_contact` and `standing`

@@ -15,6 +15,7 @@ from chat import (
     extractive,
     generating,
     grounding,
+    judging,
     kinds,
     misread,
     unseen,
@@ -102,13 +103,32 @@ def _generate(
         "dropped": made.dropped,
         "refused": made.refused,
     }
-    if made.refused or not made.trusted:
+    if made.refused:
+        return turn.call_person("no_answer")
+    if settings.JUDGE and made.trusted:
+        _judge(turn, made, read, model)
+    verdict = "missing" if not made.trusted else "partly" if made.dropped else "held"
+    turn.check("support", verdict, kept=len(made.kept), dropped=len(made.dropped))
+    if not made.trusted:
         return turn.call_person("no_answer")
     if kind and kind.certain and not kind.held(made.text, turn.query):
         turn.check("kind", "not_written", kind=kind.name)
         return _extract(turn, passages, kind, FALLBACK)
     text, turn.sources = _renumbered(made.text, read)
     return _say(turn, text)
+
+
+def _judge(
+    turn: TurnState, made: generating.Generated, passages: list[Passage], model: Any
+) -> None:
+    """Drop what a second look finds unsupported; without a verdict the answer stays as it is."""
+    try:
+        made.drop(judging.unsupported(model, turn, made.kept, passages))
+    except ModelError as error:
+        if turn.cancelled():
+            raise
+        logger.warning("The answer was not judged: %s", error)
+        turn.check("judge", "failed", error=str(error))
 
 
 def _extract(

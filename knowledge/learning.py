@@ -60,20 +60,22 @@ def catch_up() -> None:
             renew(adapter)
 
 
-def enqueue(base_id: int) -> None:
+def enqueue(base_id: int, force: bool = False) -> None:
+    """Queue the learning of a base; by `force` also when nothing changed."""
     async_task(
         "knowledge.learning.learn_task",
         base_id,
+        force,
         group=f"learn:{base_id}",
         cluster=settings.Q_CLUSTER["name"],
     )
 
 
-def learn_task(base_id: int) -> None:
+def learn_task(base_id: int, force: bool = False) -> None:
     """Task: learn, unless another worker is at it or has just done it."""
     with locking.held(f"learn:{base_id}") as claimed:
         base = KnowledgeBase.objects.filter(pk=base_id, learns=True).first()
-        if claimed and base and _changed(base, 1):
+        if claimed and base and (force or _changed(base, 1)):
             pacing.give_way()
             learn(base)
 

@@ -15,8 +15,17 @@ from django.utils.module_loading import import_string
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-from knowledge import embedding, scope
-from knowledge.models import Document, Embedding, Entry, KnowledgeBase, Revision, Source, Status
+from knowledge import confirmed, embedding, scope
+from knowledge.models import (
+    Document,
+    Embedding,
+    Entry,
+    KnowledgeBase,
+    Revision,
+    Source,
+    Status,
+    TermSuggestion,
+)
 from opsdesk.site import Panel, Row
 
 FAILURES = 10
@@ -26,7 +35,7 @@ COMMON = 8  # products, tags
 
 def panels(request: HttpRequest, base: KnowledgeBase) -> list[Panel]:
     """What is in `base`, then what other apps say of it (`settings.BASE_PANELS`)."""
-    own = [documents(base), passages(base), others(base), described(base)]
+    own = [documents(base), passages(base), others(base), learned(base), described(base)]
     made = [import_string(name)(request, base) for name in settings.BASE_PANELS]
     return [panel for panel in (*own, *made) if panel]
 
@@ -137,6 +146,36 @@ def others(base: KnowledgeBase) -> Panel:
             {"label": _("terms"), "value": base.synonyms.count(), "url": _list("term", base)},
         ],
     }
+
+
+def learned(base: KnowledgeBase) -> Panel:
+    """What people confirmed, and how much it helps; nothing where nothing is confirmed."""
+    count = confirmed.counting(base).count()
+    suggested = base.term_suggestions.filter(state=TermSuggestion.State.OPEN).count()
+    adapter = base.adapters.filter(active=True).defer("projection").first()
+    url = reverse("admin:knowledge_knowledgebase_learned", args=[base.pk])
+    rows: list[Row] = [
+        {"label": _("confirmed questions"), "value": count, "url": _list("confirmedpair", base)}
+    ]
+    if not base.learns:
+        rows.append({"label": _("learning"), "value": _("switched off"), "url": url})
+    elif adapter:
+        ago = _("%(time)s ago") % {"time": timesince(adapter.created_at, depth=1)}
+        rows.append({"label": _("last learned"), "value": ago, "url": url})
+        before, after = adapter.effect["without"]["5"], adapter.effect["with"]["5"]
+        rows.append(
+            {
+                "label": _("among the first five"),
+                "value": f"{before:.0%} → {after:.0%}",
+                "url": url,
+                "level": "ok",
+            }
+        )
+    else:
+        rows.append({"label": _("last learned"), "value": _("not yet"), "url": url})
+    waiting = _list("termsuggestion", base, f"&state__exact={TermSuggestion.State.OPEN}")
+    rows.append({"label": _("suggested terms"), "value": suggested, "url": waiting})
+    return {"title": _("Learned"), "rows": rows}
 
 
 def described(base: KnowledgeBase) -> Panel:

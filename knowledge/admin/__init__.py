@@ -8,6 +8,7 @@ from knowledge.admin import (
     embeddings,
     entries,
     imports,
+    learning,
     sources,
     terms,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "embeddings",
     "entries",
     "imports",
+    "learning",
     "sources",
     "terms",
 ]

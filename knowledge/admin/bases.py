@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from knowledge import embedding, overview, permissions, shipping, uploading
-from knowledge.admin import finding, sureness, transfers
+from knowledge.admin import finding, learning, sureness, transfers
 from knowledge.admin.parts import deleted, documents_link
 from knowledge.models import KnowledgeBase, Role, Status
 from knowledge.permissions import ByBase
@@ -72,6 +72,11 @@ class KnowledgeBaseAdmin(ByBase):
                 "<int:pk>/download/",
                 view(transfers.download_view),
                 name="knowledge_knowledgebase_download",
+            ),
+            path(
+                "<int:pk>/learned/",
+                view(learning.learned_view),
+                name="knowledge_knowledgebase_learned",
             ),
             path("<int:pk>/try/", view(finding.try_view), name="knowledge_knowledgebase_try"),
             path(

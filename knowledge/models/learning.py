@@ -82,6 +82,14 @@ class Adapter(models.Model):
     def __str__(self) -> str:
         return f"{self.knowledge_base}, {self.created_at:%Y-%m-%d %H:%M}"
 
+    @property
+    def shares(self) -> dict[str, list[int]]:
+        """Of the confirmed questions what found its document, in percent."""
+        return {
+            name: [round(100 * share) for share in self.effect.get(name, {}).values()]
+            for name in ("without", "with")
+        }
+
 
 class AdapterVectors(models.Model):
     """The passages of a base, and its confirmed questions, as an adapter sees them."""

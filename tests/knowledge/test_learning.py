@@ -1,10 +1,20 @@
 import numpy as np
 import pytest
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
+from django.urls import reverse
 from django.utils import timezone
 
 from knowledge import confirmed, entries, indexing, learned, learning, retrieval, suggestions
-from knowledge.models import Adapter, ConfirmedPair, Document, Entry, Term, TermSuggestion
+from knowledge.models import (
+    Adapter,
+    ConfirmedPair,
+    Document,
+    Entry,
+    Role,
+    Term,
+    TermSuggestion,
+)
 from knowledge.scope import EVERYTHING
 from tests.knowledge import documents
 
@@ -198,3 +208,55 @@ def test_words_that_stand_for_each_other_are_proposed_and_a_person_decides(
     with pytest.raises(ValidationError):
         suggestions.accept(suggestion, admin_user)
     assert Adapter.objects.count() == 2
+
+
+LEARNED = "admin:knowledge_knowledgebase_learned"
+
+
+def test_who_curates_a_base_sees_what_it_learned_and_goes_back(base, manual, client, admin_client):
+    url = reverse(LEARNED, args=[base.pk])
+    page = admin_client.get(url)
+    assert page.context["missing"] == learning.LEAST and b'value="learn"' not in page.content
+    confirm(base, manual)
+    first, second = learning.learn(base), learning.learn(base)
+    page = admin_client.get(url)
+    assert [one.pk for one in page.context["adapters"]] == [second.pk, first.pk]
+    admin_client.post(url, {"decision": str(first.pk)})
+    assert base.adapters.get(active=True) == first
+    admin_client.post(url, {"decision": "off"})
+    assert not type(base).objects.get(pk=base.pk).learns
+    assert admin_client.post(url, {"decision": "999999999"}).status_code == 404
+
+    group = Group.objects.create(name="readers")
+    reader = User.objects.create_user("reader", is_staff=True)
+    reader.groups.add(group)
+    Role.objects.create(knowledge_base=base, group=group, kind=Role.Kind.VIEWER)
+    client.force_login(reader)
+    assert client.get(url).status_code == 200
+    assert client.post(url, {"decision": "on"}).status_code == 403
+    other = reverse(LEARNED, args=[documents.base("secret").pk])
+    assert client.get(other).status_code == 403
+
+
+def test_pairs_are_taken_out_and_words_decided_on_in_lists(base, manual, admin_client):
+    confirm(base, manual)
+    pair = base.pairs.first()
+    pairs = reverse("admin:knowledge_confirmedpair_changelist")
+    admin_client.post(pairs, {"action": "take_out", "_selected_action": [pair.pk]})
+    assert not confirmed.counting(base).filter(pk=pair.pk).exists()
+    assert pair.question in admin_client.get(f"{pairs}?dropped__exact=1").content.decode()
+    row = TermSuggestion.objects.create(
+        knowledge_base=base, asked="跳板", written="堡垒机", count=5, examples=[["<b>", "答"]]
+    )
+    words = reverse("admin:knowledge_termsuggestion_changelist")
+    assert "&lt;b&gt; → 答" in admin_client.get(words).content.decode()
+    admin_client.post(words, {"action": "accept", "_selected_action": [row.pk]})
+    assert Term.objects.get(knowledge_base=base).variants == ["跳板"]
+    TermSuggestion.objects.update(state=TermSuggestion.State.OPEN)
+    again = admin_client.post(
+        words, {"action": "accept", "_selected_action": [row.pk]}, follow=True
+    )
+    assert "跳板" in again.content.decode() and Term.objects.count() == 1
+    admin_client.post(words, {"action": "dismiss", "_selected_action": [row.pk]})
+    row.refresh_from_db()
+    assert row.state == TermSuggestion.State.DISMISSED and row.decided_by

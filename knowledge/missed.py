@@ -14,12 +14,15 @@ from django.db import connection
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from knowledge import embedding, lexical, retrieval, scope, synonyms, terms
+from knowledge import arranging, embedding, lexical, retrieval, scope, synonyms, terms
 from knowledge.models import Chunk, Document, KnowledgeBase, Status
 from knowledge.scope import EVERYTHING, Scope
 from opsdesk.errors import ModelError
 
-STAGES = ("parse", "chunk", "filter", "lexical", "dense", "fusion", "cut", "confidence")
+STAGES = (
+    "parse", "chunk", "filter", "lexical", "dense", "sparse", "learned", "fusion", "rerank", "cut",
+    "confidence",
+)  # fmt: skip
 ANSWERED = "answered"
 PIECE = 6  # characters: the shortest piece of an expected text to look for
 PIECES = 4
@@ -94,7 +97,7 @@ def diagnose(
     if made.verdict == "lexical" and made.rank:  # the vectors found it all the same
         later = (step.stage for step in made.steps if step.lost and step.stage != "lexical")
         made.verdict = next(later, ANSWERED)
-    if made.verdict in ("lexical", "dense", "fusion", "cut", "confidence"):
+    if made.verdict in ("lexical", "dense", "fusion", "rerank", "cut", "confidence"):
         made.mends = ["question", "synonym"]
     return made
 
@@ -226,34 +229,92 @@ def _filter(made: Diagnosis, base: KnowledgeBase, within: Scope, visitor: bool) 
 
 def _search(made: Diagnosis, question: str, base: KnowledgeBase, within: Scope) -> None:
     assert made.chunk  # noqa: S101
-    found = made.found = retrieval.search(question, [base], settings.PASSAGES, within)
+    looked_at = max(settings.PASSAGES, settings.RERANK_PASSAGES)
+    found = made.found = retrieval.search(question, [base], looked_at, within)
     made.confidence = found.confidence
-    order = found.order.get("ranked", [])
-    made.rank = order.index(made.chunk.pk) + 1 if made.chunk.pk in order else None
+    made.rank = _place(found, "ranked", made.chunk)
     by_words = _lexical(made, found, base, within)
     by_meaning = _dense(made, found.query, base, within)
+    _more(made, found)
     if any(step.lost and step.stage == "filter" for step in made.steps):
         return  # no further: it cannot come, whatever its rank would be
+    together = _place(found, "fused", made.chunk)
     ranks = [rank for rank in (by_words, by_meaning) if rank]
     if by_meaning:
-        lost = made.rank is None or (min(ranks) <= settings.PASSAGES < made.rank)
-        said = _("Words and vectors together put it in place %(n)s.") % {"n": made.rank or "–"}
-        made.steps.append(Step("fusion", lost, said, {"rank": made.rank}))
+        lost = together is None or (min(ranks) <= settings.PASSAGES < together)
+        said = _("Words and vectors together put it in place %(n)s.") % {"n": together or "–"}
+        made.steps.append(Step("fusion", lost, said, {"rank": together}))
     elif made.rank is None:
         return
-    late = made.rank is None or made.rank > settings.PASSAGES
-    made.steps.append(
-        Step("cut", late, _cut(made.rank), {"rank": made.rank, "kept": settings.PASSAGES})
-    )
-    if not late:
+    _reranked(made, found, together)
+    _cut(made, found)
+
+
+def _place(found: retrieval.Retrieval, stage: str, chunk: Chunk) -> int | None:
+    """Its place, from 1, in what a stage brought."""
+    order = found.order.get(stage, [])
+    return order.index(chunk.pk) + 1 if chunk.pk in order else None
+
+
+def _scores(found: retrieval.Retrieval, chunk: Chunk) -> dict[str, float]:
+    return next((one.scores for one in found.passages if one.chunk_id == chunk.pk), {})
+
+
+def _more(made: Diagnosis, found: retrieval.Retrieval) -> None:
+    """What learned weights and the base's own learning say of it, where there are such."""
+    assert made.chunk  # noqa: S101
+    names = {"sparse": _("learned weights"), "learned": _("what this base learned")}
+    for stage, name in names.items():
+        if stage not in found.order:
+            continue
+        rank = _place(found, stage, made.chunk)
+        said = (
+            _("By %(name)s it is in place %(n)d.") % {"name": name, "n": rank}
+            if rank
+            else _("It is not among the first by %(name)s.") % {"name": name}
+        )
+        facts = {"rank": rank, "raw": _scores(found, made.chunk).get(stage)}
+        made.steps.append(Step(stage, False, said, facts))
+
+
+def _reranked(made: Diagnosis, found: retrieval.Retrieval, before: int | None) -> None:
+    assert made.chunk  # noqa: S101
+    if found.mode == retrieval.NO_RERANKER:
+        said = _("The reranker failed, or took too long: the order stayed as it was.")
+        made.steps.append(Step("rerank", False, said))
+    if "rerank" not in found.order:
+        return
+    rank = _place(found, "rerank", made.chunk)
+    pushed = before is not None and before <= settings.PASSAGES
+    lost = bool(pushed and made.rank and made.rank > settings.PASSAGES)
+    if rank:
+        numbers = {"n": rank, "before": before, "now": made.rank}
+        said = _("The second look puts it in place %(n)d: %(before)s before, %(now)s now.")
+        said %= numbers
+    else:
+        said = _("It was not among those that were looked at again.")
+    facts = {"rank": rank, "raw": _scores(found, made.chunk).get("rerank")}
+    made.steps.append(Step("rerank", lost, said, facts))
+
+
+def _cut(made: Diagnosis, found: retrieval.Retrieval) -> None:
+    """Whether an answer is made of it, and if so whether there is one."""
+    assert made.chunk  # noqa: S101
+    kept = made.chunk.pk in {one.chunk_id for one in found.kept}
+    numbers = {"rank": made.rank or "–", "kept": settings.PASSAGES}
+    reason = found.left_out.get(made.chunk.pk)
+    if kept:
+        said = _("Place %(rank)s is among the first %(kept)s that are looked at.") % numbers
+    elif reason == arranging.DUPLICATE:
+        said = _("In place %(rank)s, but a better passage says the same.") % numbers
+    elif reason == arranging.LONG:
+        said = _("In place %(rank)s, but too long beside the better ones.") % numbers
+    else:
+        said = _("Place %(rank)s is behind the first %(kept)s that are looked at.") % numbers
+    facts = {"rank": made.rank, "kept": settings.PASSAGES}
+    made.steps.append(Step("cut", not kept, said, facts))
+    if kept:
         _confident(made, found)
-
-
-def _cut(rank: int | None) -> str:
-    numbers = {"rank": rank or "–", "kept": settings.PASSAGES}
-    if rank and rank <= settings.PASSAGES:
-        return _("Place %(rank)s is among the first %(kept)s that are looked at.") % numbers
-    return _("Place %(rank)s is behind the first %(kept)s that are looked at.") % numbers
 
 
 def _lexical(
@@ -274,7 +335,7 @@ def _lexical(
     rank = lexical.rank(asked, [base.pk], chunk.pk, within)
     facts = {
         "rank": rank,
-        "score": lexical.scores(asked, [chunk.pk]).get(chunk.pk, 0.0),
+        "bm25": lexical.scores(asked, [chunk.pk]).get(chunk.pk, 0.0),
         "hits": [word for word in ordered if word in held],
         "missing": made.missing,
         "mended": found.mended,
@@ -290,7 +351,7 @@ def _lexical(
 def _dense(made: Diagnosis, question: str, base: KnowledgeBase, within: Scope) -> int | None:
     """Its place by meaning; None, and no step, where no vectors answer."""
     assert made.chunk  # noqa: S101
-    index = embedding.active()
+    index = next(iter(embedding.answering([base.pk])), None)
     if index is None:
         return None
     more = synonyms.read(question, [base.pk]).more
@@ -316,7 +377,7 @@ def _confident(made: Diagnosis, found: retrieval.Retrieval) -> None:
     assert found.asked  # noqa: S101
     facts = dict(found.features)
     numbers = {"sure": f"{found.confidence:.2f}", "least": f"{found.threshold:.2f}"}
-    unsure = found.confidence < found.threshold
+    unsure = not found.sure
     if unsure:
         said = _("Confidence %(sure)s is below %(least)s: a person was called.") % numbers
     else:

@@ -19,6 +19,7 @@ from knowledge import (
     confidence,
     embedding,
     fusing,
+    learned,
     lexical,
     slips,
     synonyms,
@@ -27,6 +28,8 @@ from knowledge import (
 )
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.scope import EVERYTHING, FIELDS, Scope, fold
+from knowledge.stores import store
+from opsdesk import replicas
 from opsdesk.backends import backend
 from opsdesk.errors import ModelError
 
@@ -45,7 +48,8 @@ FAQ_WEIGHTS = {"words": 0.2, "dense": 0.8}
 # What learned weights take of the vectors' weight: bge-m3's makers weigh them .2 beside .4 for the
 # dense vectors (README of BAAI/bge-m3). Theirs are raw scores, ours z-scores: not measured here.
 SPARSE_SHARE = 1 / 3
-HIGHEST = {"dense": 1.0}  # what no score of a stage exceeds; of others the highest seen
+# What no score of a stage exceeds; of others the highest seen.
+HIGHEST = {"dense": 1.0, "learned": 1.0}
 
 Stages = dict[str, dict[int, float]]  # scores of chunks as they are, by stage
 
@@ -88,6 +92,18 @@ class Passage:
         return _words(self.title, self)
 
 
+class Placed(NamedTuple):
+    """How a stage saw a passage."""
+
+    stage: str
+    place: int | None  # from 1; none behind the first that it brought
+    value: float | None  # as it was, on a scale of its own
+
+
+def _place(order: Sequence[int], chunk_id: int) -> int | None:
+    return order.index(chunk_id) + 1 if chunk_id in order else None
+
+
 @dataclass
 class Retrieval:
     passages: list[Passage]
@@ -118,6 +134,14 @@ class Retrieval:
             word for group in (self.asked.groups if self.asked else ()) for word in group.others
         ]
 
+    def stages_of(self, passage: Passage) -> list[Placed]:
+        """What each stage said of a passage, in the order of the stages."""
+        return [
+            Placed(stage, _place(order, passage.chunk_id), passage.scores.get(stage))
+            for stage, order in self.order.items()
+            if stage in passage.scores or passage.chunk_id in order
+        ]
+
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
@@ -137,44 +161,36 @@ def search(
 
     With `top_k` the first so many of the ranking instead, as they come. The caller decides
     which bases its user may read. A question without a known term finds nothing by words; with
-    no passage at all the confidence is 0.
+    no passage at all the confidence is 0. `mend` reads slips as what is meant.
     """
-    scope = scope or EVERYTHING
+    asked = list(bases)
+    return replicas.read(lambda: _search(query, asked, top_k, scope, tries, mend))
+
+
+def _search(
+    query: str,
+    bases: list[KnowledgeBase],
+    top_k: int | None,
+    scope: Scope | None,
+    tries: int,
+    mend: bool,
+) -> Retrieval:
     query = query.replace("\x00", "").strip()[:LONGEST_QUERY]
-    bases = list(bases)
     base_ids = [base.pk for base in bases]
-    found = Retrieval([], 0.0)
+    found = Retrieval([], 0.0, query=query)
     if not base_ids or not query:
         return found
-    limit = max(CANDIDATES, top_k or 0)
-    if mend:
-        with found.timed("slips"):
-            query, found.mended = slips.mend(query, base_ids)
-    found.query = query
-    with found.timed("words"):
-        reading = synonyms.read(query, base_ids)
-        asked = found.asked = weighing.query(query, base_ids, reading)
-        words = lexical.best(asked, base_ids, limit, scope=scope)
-    with found.timed("dense"):
-        near = _near(f"{query} {reading.more}".strip(), base_ids, limit, scope, found, words)
-    stages = {"words": words, **near.stages}
-    fused = _fused(asked, stages, near.groups)
-    with found.timed("passages"):
-        wanted = fused[: max(top_k or 0, settings.RERANK_PASSAGES, confidence.PASSAGES)]
-        passages = _passages(wanted, asked)
+    question = _understand(query, base_ids, scope or EVERYTHING, mend, found)
+    candidates = _find(question, max(CANDIDATES, top_k or 0), found)
+    fused = _fuse(question.asked, candidates, found)
+    wanted = fused[: max(top_k or 0, settings.RERANK_PASSAGES, confidence.PASSAGES)]
+    passages = _passages(wanted, question.asked, found)
     if len(passages) < len(wanted) and tries > 1:  # one was replaced this moment
-        return search(query, bases, top_k, scope, tries - 1, mend)
-    with found.timed("rerank"):
-        ranked = _reranked(query, passages, found)
-    found.order |= {stage: _ordered(scores) for stage, scores in stages.items()}
-    found.order["fused"] = [one.chunk_id for one in fused]
+        return _search(query, bases, top_k, scope, tries - 1, mend)
+    ranked = _rerank(question.text, passages, found)
     found.order["ranked"] = [one.chunk_id for one in ranked] + found.order["fused"][len(wanted) :]
-    with found.timed("arrange"):
-        arranged = arranging.arrange(ranked, settings.PASSAGES, settings.PASSAGE_CHARACTERS)
-    found.kept, found.left_out = arranged
-    found.features = confidence.features(asked, ranked)
-    best = ranked[0].knowledge_base_id if ranked else None
-    found.confidence, found.threshold = calibration.judge(found.features, base_ids, best)
+    _arrange(ranked, found)
+    _judge(question, ranked, found)
     found.passages = found.kept if top_k is None else ranked[:top_k]
     return found
 
@@ -188,25 +204,60 @@ def _words(title: str, chunk: lexical.Indexed) -> frozenset[str]:
     return frozenset(terms.views(lexical.passage_text(title, chunk))[terms.WORDS])
 
 
-# --- finding ----------------------------------------------------------------------------
+# --- understanding and finding ----------------------------------------------------------
 
 
-def _near(
-    query: str,
-    base_ids: Sequence[int],
-    limit: int,
-    scope: Scope,
-    found: Retrieval,
-    also: Collection[int],
-) -> embedding.Near:
-    """What the vectors say, of the chunks of `also` as well; less of it, said by the mode, when
-    an embedder fails."""
-    near = embedding.nearest_in(query, base_ids, limit, scope, also)
+@dataclass(frozen=True)
+class Question:
+    text: str  # without slips
+    meant: str  # with the other words that its terms have
+    asked: weighing.Query
+    base_ids: list[int]
+    scope: Scope
+
+
+def _understand(
+    query: str, base_ids: list[int], scope: Scope, mend: bool, found: Retrieval
+) -> Question:
+    if mend:
+        with found.timed("slips"):
+            query, found.mended = slips.mend(query, base_ids)
+    with found.timed("terms"):
+        reading = synonyms.read(query, base_ids)
+        asked = weighing.query(query, base_ids, reading)
+    found.query, found.asked = query, asked
+    return Question(query, f"{query} {reading.more}".strip(), asked, base_ids, scope)
+
+
+@dataclass
+class Candidates:
+    """What was found, with its scores as they are by stage."""
+
+    stages: Stages
+    groups: Sequence[Collection[int]]  # among which vectors compare
+    share: float  # of the order that what the bases learned has
+
+
+def _find(question: Question, limit: int, found: Retrieval) -> Candidates:
+    """About `limit` chunks by each way there is; less of them, said by the mode, when an
+    embedder fails."""
+    base_ids, scope = question.base_ids, question.scope
+    with found.timed("words"):
+        stages = {"words": store().best(question.asked, base_ids, limit, scope)}
+    with found.timed("dense"):
+        near = embedding.nearest_in(question.meant, base_ids, limit, scope, stages["words"])
     if near.failed:
         found.mode = DEGRADED
     elif near.stages:
         found.mode = HYBRID
-    return near
+    stages |= near.stages
+    with found.timed("learned"):
+        otherwise = dict.fromkeys(chunk for scores in stages.values() for chunk in scores)
+        boost = learned.boost(question.text, base_ids, otherwise, limit, scope)
+    if boost.scores:
+        stages["learned"] = boost.scores
+    found.order |= {stage: _ordered(scores) for stage, scores in stages.items()}
+    return Candidates(stages, near.groups, boost.weight)
 
 
 def _ordered(scores: Mapping[int, float]) -> list[int]:
@@ -224,9 +275,15 @@ class Fused(NamedTuple):
     scores: dict[str, float]  # by stage, as they were
 
 
-def _fused(asked: weighing.Query, stages: Stages, groups: Sequence[Collection[int]]) -> list[Fused]:
-    """All that was found in one order: by the weighted sum of the z-scores of its stages; of
-    those of vectors within `groups`, outside of which they do not compare."""
+def _fuse(asked: weighing.Query, candidates: Candidates, found: Retrieval) -> list[Fused]:
+    fused = _fused(asked, candidates)
+    found.order["fused"] = [one.chunk_id for one in fused]
+    return fused
+
+
+def _fused(asked: weighing.Query, candidates: Candidates) -> list[Fused]:
+    """All that was found in one order: by the weighted sum of the z-scores of its stages."""
+    stages = candidates.stages
     if stages.keys() == {"words"}:
         words = stages["words"]
         return [
@@ -237,68 +294,97 @@ def _fused(asked: weighing.Query, stages: Stages, groups: Sequence[Collection[in
     stages = {**stages, "words": {**stages["words"], **lexical.scores(asked, missed)}}
     kinds = dict(Chunk.objects.filter(pk__in=chunks).values_list("pk", "kind"))
     weights = {
-        (faq, sparse): _weights(FAQ_WEIGHTS if faq else WEIGHTS, stages, sparse)
+        (faq, sparse): _weights(FAQ_WEIGHTS if faq else WEIGHTS, stages, sparse, candidates.share)
         for faq in (True, False)
         for sparse in (True, False)
     }
-    learned = stages.get("sparse", {})
-    weighed = {chunk: weights[kinds.get(chunk) == "qa", chunk in learned] for chunk in chunks}
-    summed = fusing.summed(stages, weighed, {**HIGHEST, "words": asked.most}, groups)
+    with_sparse = stages.get("sparse", {})
+    weighed = {chunk: weights[kinds.get(chunk) == "qa", chunk in with_sparse] for chunk in chunks}
+    highest = {**HIGHEST, "words": asked.most}
+    summed = fusing.summed(stages, weighed, highest, candidates.groups)
     return [
         Fused(chunk, summed[chunk], {name: of[chunk] for name, of in stages.items() if chunk in of})
         for chunk in _ordered(summed)
     ]
 
 
-def _weights(by_stage: Mapping[str, float], stages: Stages, sparse: bool) -> dict[str, float]:
+def _weights(
+    by_stage: Mapping[str, float], stages: Stages, sparse: bool, share: float
+) -> dict[str, float]:
     """Of the stages there are; with learned weights they share the vectors' weight."""
     weights = {stage: weight for stage, weight in by_stage.items() if stage in stages}
-    if sparse:
+    if sparse and "sparse" in stages:
         weights["sparse"] = weights["dense"] * SPARSE_SHARE
         weights["dense"] -= weights["sparse"]
+    if share:
+        weights["learned"] = share / (1 - share) * sum(weights.values())
     return weights
 
 
-# --- reranking --------------------------------------------------------------------------
+# --- reranking, arranging, judging ------------------------------------------------------
 
 
-def _reranked(query: str, passages: list[Passage], found: Retrieval) -> list[Passage]:
-    """The first of them in the order that the reranker and the stages before it give together,
-    the others behind them; all as they were, said by the mode, when it fails."""
+def _rerank(query: str, passages: list[Passage], found: Retrieval) -> list[Passage]:
+    """The first of them in the order of a second look, the others behind them.
+
+    A reranker that fails, said by the mode, changes nothing."""
     reranker = backend("reranker")
     if reranker is None or not passages:
         return passages
     read = passages[: settings.RERANK_PASSAGES]
     try:
-        scores = reranker.scores(query, [lexical.passage_text(one.title, one) for one in read])
+        with found.timed("rerank"):
+            scores = reranker.scores(query, [lexical.passage_text(one.title, one) for one in read])
     except ModelError as error:
         log.warning("answered without the reranker: %s", error)
         found.mode = NO_RERANKER
         return passages
-    first, rest = passages[: len(scores)], passages[len(scores) :]
+    first = passages[: len(scores)]  # of so many there was time for
     by_chunk = dict(zip((one.chunk_id for one in first), scores, strict=True))
     found.order["rerank"] = _ordered(by_chunk)
-    fused = {one.chunk_id: one.score for one in first}
     shares = {
         faq: {"fused": 1 - share, "rerank": share}
         for faq, share in ((True, reranker.faq_share), (False, reranker.share))
     }
     weights = {one.chunk_id: shares[one.kind == "qa"] for one in first}
+    fused = {one.chunk_id: one.score for one in first}
     summed = fusing.summed({"fused": fused, "rerank": by_chunk}, weights, {"fused": 1.0})
-    again = [_with(one, summed[one.chunk_id], rerank=by_chunk[one.chunk_id]) for one in first]
+    return _reordered(
+        [replace(one, scores={**one.scores, "rerank": by_chunk[one.chunk_id]}) for one in first],
+        summed,
+        passages[len(scores) :],
+    )
+
+
+def _reordered(
+    first: list[Passage], scores: Mapping[int, float], rest: list[Passage]
+) -> list[Passage]:
+    """`first` by new scores, and `rest` behind them."""
+    again = [replace(one, score=scores[one.chunk_id]) for one in first]
     again.sort(key=lambda one: -one.score)
-    return again + [_with(one, min(one.score, again[-1].score)) for one in rest]
+    return again + [replace(one, score=min(one.score, again[-1].score)) for one in rest]
 
 
-def _with(passage: Passage, score: float, **scores: float) -> Passage:
-    return replace(passage, score=score, scores={**passage.scores, **scores})
+def _arrange(ranked: Sequence[Passage], found: Retrieval) -> None:
+    with found.timed("arrange"):
+        found.kept, found.left_out = arranging.arrange(
+            ranked, settings.PASSAGES, settings.PASSAGE_CHARACTERS
+        )
+
+
+def _judge(question: Question, ranked: Sequence[Passage], found: Retrieval) -> None:
+    """By the ranking, which is the same however much of it an answer may be made of."""
+    found.features = confidence.features(question.asked, ranked)
+    best = ranked[0].knowledge_base_id if ranked else None
+    found.confidence, found.threshold = calibration.judge(found.features, question.base_ids, best)
 
 
 # --- passages ---------------------------------------------------------------------------
 
 
-def _passages(fused: Sequence[Fused], asked: weighing.Query) -> list[Passage]:
-    chunks = Chunk.objects.select_related("document").in_bulk([one.chunk_id for one in fused])
+def _passages(fused: Sequence[Fused], asked: weighing.Query, found: Retrieval) -> list[Passage]:
+    with found.timed("passages"):
+        chunks = Chunk.objects.select_related("document").in_bulk([one.chunk_id for one in fused])
     return [
         _passage(chunks[one.chunk_id], one.score, one.scores, asked)
         for one in fused

@@ -48,7 +48,10 @@ STAGES = {
     "filter": gettext_lazy("Filter"),
     "lexical": gettext_lazy("Words"),
     "dense": gettext_lazy("Meaning"),
+    "sparse": gettext_lazy("Weighted words"),
+    "learned": gettext_lazy("Learned"),
     "fusion": gettext_lazy("Fusion"),
+    "rerank": gettext_lazy("Second look"),
     "cut": gettext_lazy("Cut"),
     "confidence": gettext_lazy("Confidence"),
 }
@@ -59,6 +62,7 @@ VERDICTS = {
     "lexical": gettext_lazy("Not found by its words."),
     "dense": gettext_lazy("Found neither by its words nor by its meaning."),
     "fusion": gettext_lazy("Found, but pushed back when words and vectors were put together."),
+    "rerank": gettext_lazy("Found, but pushed back by the second look."),
     "cut": gettext_lazy("Found, but others came first."),
     "confidence": gettext_lazy("Found, but not sure enough: a person was called."),
     missed.ANSWERED: gettext_lazy("It did come: this passage is among those that answer."),
@@ -77,10 +81,12 @@ VIEWS = {
 }
 TIMED = {
     "slips": gettext_lazy("slips"),
+    "terms": gettext_lazy("terms"),
     "words": gettext_lazy("words"),
     "dense": gettext_lazy("meaning"),
     "passages": gettext_lazy("passages"),
-    "rerank": gettext_lazy("reranker"),
+    "letters": gettext_lazy("letters"),
+    "rerank": gettext_lazy("second look"),
     "arrange": gettext_lazy("arranging"),
     "learned": gettext_lazy("learned"),
 }
@@ -90,7 +96,7 @@ FOUND = {  # what ordered the passages; the score of each is on a scale of its o
     "sparse": gettext_lazy("weighted words"),
     "learned": gettext_lazy("learned"),
     "fused": gettext_lazy("together"),
-    "rerank": gettext_lazy("reranker"),
+    "rerank": gettext_lazy("second look"),
 }
 LEFT_OUT = {
     arranging.DUPLICATE: gettext_lazy("says what a better one says"),
@@ -177,21 +183,20 @@ def _found(found: retrieval.Retrieval, top: int) -> dict[str, Any]:
 def _stages(
     found: retrieval.Retrieval, passage: retrieval.Passage, parts: dict[str, float]
 ) -> list[dict[str, Any]]:
-    rows = []
-    for stage, name in FOUND.items():
-        order = found.order.get(stage, [])
-        rank = order.index(passage.chunk_id) + 1 if passage.chunk_id in order else None
-        if stage in passage.scores or (stage == "fused" and len(passage.scores) > 1):
-            views = parts if stage == "words" else {}
-            rows.append(
-                {
-                    "name": name,
-                    "score": passage.scores.get(stage),
-                    "rank": rank,
-                    "parts": [(VIEWS[view], part) for view, part in views.items() if part],
-                }
-            )
-    return rows
+    """What ordered it; where one stage alone did, the sum of stages says nothing more."""
+    several = len(passage.scores) > 1
+    return [
+        {
+            "name": FOUND[stage],
+            "value": value,
+            "place": place,
+            "parts": [(VIEWS[view], part) for view, part in parts.items() if part]
+            if stage == "words"
+            else [],
+        }
+        for stage, place, value in found.stages_of(passage)
+        if value is not None or (stage == "fused" and several)
+    ]
 
 
 def highlighted(text: str, words: Iterable[str]) -> SafeString:
@@ -309,13 +314,15 @@ def _facts(step: missed.Step | None) -> list[tuple[str, str]]:
     shown: list[tuple[str, str]] = [
         (str(FEATURES[name]), f"{facts[name]:.2f}") for name in FEATURES if name in facts
     ]
-    if "score" in facts:
-        shown.append((_("score"), f"{facts['score']:.2f}"))
+    if "bm25" in facts:
+        shown.append(("BM25", f"{facts['bm25']:.2f}"))
     if "cosine" in facts:
         shown.append((_("cosine"), f"{facts['cosine']:.3f}"))
     if facts.get("mended"):
         read = ", ".join(f"{written} → {meant}" for written, meant in facts["mended"])
         shown.append((_("read otherwise"), read))
+    if facts.get("raw") is not None:
+        shown.append((_("raw value"), f"{facts['raw']:.3f}"))
     if facts.get("hits"):
         shown.append((_("words found"), " ".join(facts["hits"][:20])))
     if facts.get("missing"):

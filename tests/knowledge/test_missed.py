@@ -8,6 +8,7 @@ from knowledge import embedding, indexing, missed, retrieval, scope, synonyms, u
 from knowledge.admin.finding import highlighted
 from knowledge.models import Chunk, Document, KnowledgeBase, Role, Term
 from knowledge.parsing.document import Block, ParsedDocument
+from knowledge.rerankers import Reranker
 from knowledge.scope import Scope
 from tests.knowledge import documents
 from tests.knowledge.test_retrieval import Meaning
@@ -151,7 +152,31 @@ def test_a_place_is_that_of_the_whole_order(base, document):
     for place, passage in enumerate(asked.passages, 1):
         made = look(base, "机房巡检填写表格", chunk=Chunk.objects.get(pk=passage.chunk_id))
         step = next(step for step in made.steps if step.stage == "lexical")
-        assert (made.rank, step.facts["rank"]) == (place, place)
+        by_words = asked.order["words"].index(passage.chunk_id) + 1
+        assert (made.rank, step.facts["rank"]) == (place, by_words)
+
+
+def test_what_says_the_same_as_a_better_one_is_named(base, document):
+    documents.put(base, TEXT, title="登录")
+    question = "堡垒机登录失败，先核对令牌时间，再解锁帐号"
+    verdicts = {look(base, question, chunk=one).verdict for one in Chunk.objects.filter(text=TEXT)}
+    assert verdicts == {"answered", "cut"}
+
+
+class Contrary(Reranker):
+    """Puts last what came first."""
+
+    def score(self, query, texts, deadline):
+        return range(len(texts))
+
+
+def test_lost_by_the_second_look(base, document, settings):
+    config = {"BACKEND": f"{__name__}.Contrary", "OPTIONS": {"model": "contrary"}}
+    settings.BACKENDS = {**settings.BACKENDS, "reranker": config}
+    made = look(base, "堡垒机登录失败 机房巡检", chunk=chunk_of(document))
+    step = next(step for step in made.steps if step.stage == "rerank")
+    assert (made.verdict, step.lost) == ("rerank", True)
+    assert step.facts == {"rank": len(made.found.order["rerank"]), "raw": 0.0}
 
 
 # --- the pages ------------------------------------------------------------------------
@@ -260,8 +285,8 @@ def test_a_trial_shows_the_stages(admin_client, base, document):
     row = page.context["rows"][0]
     assert row["passage"].title == "登录"
     (stage,) = row["stages"]
-    assert stage["rank"] == 1
-    assert stage["score"] == pytest.approx(sum(part for _, part in stage["parts"]), rel=1e-4)
+    assert stage["place"] == 1
+    assert stage["value"] == pytest.approx(sum(part for _, part in stage["parts"]), rel=1e-4)
     html = page.content.decode()
     assert "<mark>堡垒机</mark>" in html
     assert "跳板机 → 堡垒机" in html

@@ -37,6 +37,7 @@ def schedule(**kwargs: Any) -> None:
         ("knowledge.learning.catch_up", {"schedule_type": minutes, "minutes": 5}),
         ("knowledge.learning.learn_all", {"schedule_type": daily, "next_run": night}),
         ("knowledge.tasks.recount", {"schedule_type": daily, "next_run": night}),
+        ("knowledge.vocabulary.read_again", {"schedule_type": daily, "next_run": night}),
         ("knowledge.duplicates.find_all", {"schedule_type": daily, "next_run": night}),
     ):
         Schedule.objects.update_or_create(name=func, defaults={"func": func, "repeats": -1, **when})

@@ -52,6 +52,12 @@ def renew_all() -> None:
                     renew(base_id)
 
 
+def read_again() -> None:
+    """Nightly: let all be read again, with what the date of a document does not tell: a new title,
+    a picture that was described. Until then the words of before stay."""
+    Vocabulary.objects.update(upto=None, version=0)
+
+
 def catch_up(base_id: int) -> None:
     """Read all that has changed in a base, for who asks it right after."""
     while not renew(base_id, timezone.now()):

@@ -157,6 +157,15 @@ def test_much_is_read_in_several_goes(base, monkeypatch):
     assert set(Vocabulary.objects.get().words.splitlines()) == {"kafka", "redis", "mysql"}
 
 
+def test_what_no_date_tells_is_read_at_night(ops):
+    indexing.rename(Chunk.objects.get(text__startswith="nginx").document_id, "openresty")
+    renew(ops)
+    assert "openresty" not in Vocabulary.objects.get().words
+    vocabulary.read_again()
+    renew(ops)
+    assert "openresty" in Vocabulary.objects.get().words.splitlines()
+
+
 def test_the_words_go_with_their_base(ops):
     ops.delete()
     assert not Vocabulary.objects.exists()

@@ -28,7 +28,6 @@ from knowledge import (
 )
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.scope import EVERYTHING, FIELDS, Scope, fold
-from knowledge.stores import store
 from opsdesk import replicas
 from opsdesk.backends import backend
 from opsdesk.errors import ModelError
@@ -243,7 +242,7 @@ def _find(question: Question, limit: int, found: Retrieval) -> Candidates:
     embedder fails."""
     base_ids, scope = question.base_ids, question.scope
     with found.timed("words"):
-        stages = {"words": store().best(question.asked, base_ids, limit, scope)}
+        stages = {"words": lexical.best(question.asked, base_ids, limit, scope=scope)}
     with found.timed("dense"):
         near = embedding.nearest_in(question.meant, base_ids, limit, scope, stages["words"])
     if near.failed:

@@ -2,7 +2,7 @@
 
 const EVERY = 1500; // milliseconds
 const AT_MOST = 15000;
-const url = document.getElementById("indexes").dataset.url;
+const { url, reload } = document.getElementById("indexes").dataset;
 let wait = EVERY;
 
 const pending = () => document.querySelector("[data-index] .state-building") !== null;
@@ -17,6 +17,7 @@ async function refresh() {
       if (html !== undefined && cell.innerHTML !== html) cell.innerHTML = html; // escaped by the server
     }
     wait = EVERY;
+    if (reload !== undefined && !pending()) location.reload(); // what is complete can be chosen
   } catch (error) {
     if (!(error instanceof TypeError || error instanceof SyntaxError)) throw error;
     wait = Math.min(wait * 2, AT_MOST);

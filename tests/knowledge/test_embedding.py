@@ -22,6 +22,7 @@ from knowledge.models import (
 )
 from knowledge.scope import EVERYTHING
 from opsdesk.errors import Conflict, ModelError
+from tests.browser import wait_for
 from tests.knowledge.embedding_server import vector
 
 State = EmbeddingIndex.State
@@ -561,16 +562,19 @@ def test_questions_during_a_switch_find_by_one_index_or_the_other(settings):
     askers = [threading.Thread(target=ask) for _ in range(2)]
     for asker in askers:
         asker.start()
-    for _ in range(6):
-        embedding.activate(second)
-        embedding.use(base, own)
-        assert embedding.go_back(base) is None
-        assert embedding.go_back() == first
-    stop.set()
-    for asker in askers:
-        asker.join()
+    try:
+        for _ in range(6):
+            before = seen.total()
+            embedding.activate(second)
+            embedding.use(base, own)
+            assert embedding.go_back(base) is None
+            assert embedding.go_back() == first
+            wait_for(lambda before=before: wrong or seen.total() > before, "a question")
+    finally:
+        stop.set()
+        for asker in askers:
+            asker.join()
     assert not wrong
-    assert sum(seen.values()) > 6
 
 
 def same(known, dense):
@@ -713,3 +717,85 @@ class TestPages:
         Hashing.trouble = {"甲": ModelError("没有权重", permanent=True)}
         with pytest.raises(CommandError, match="没有权重"):
             call_command("build_index")
+
+    def test_the_command_builds_for_one_base_and_another_switches(self, base, settings, capsys):
+        other = KnowledgeBase.objects.create(slug="other", name="别的")
+        add(base, "甲"), add(other, "乙")
+        default = built(settings)
+        call_command("build_index", base="ops", embedder="second", activate=True)
+        index = base.own_indexes.get()
+        assert embedding.answering([base.pk, other.pk]) == {index: [base.pk], default: [other.pk]}
+        call_command("switch_index", base="ops", back=True)
+        assert "two by second, 8 dimensions, 1 / 1" in capsys.readouterr().out
+        assert embedding.answering([base.pk, other.pk]) == {default: [base.pk, other.pk]}
+        call_command("switch_index", index.pk, base="ops")
+        with pytest.raises(CommandError):
+            call_command("switch_index", index.pk, drop=True)
+        call_command("switch_index", base="ops", as_all=True)
+        call_command("switch_index", index.pk, drop=True)
+        assert list(EmbeddingIndex.objects.all()) == [default]
+        with pytest.raises(CommandError, match="nowhere"):
+            call_command("switch_index", base="nowhere", back=True)
+
+
+class TestPagesOfABase:
+    @pytest.fixture
+    def page(self, base):
+        return f"/admin/knowledge/embeddingindex/of/{base.pk}/"
+
+    def test_building_switching_and_going_back(self, base, settings, admin_client, page):
+        add(base, *"甲乙")
+        default = built(settings)
+        assert "2" in admin_client.get(page).content.decode()
+        admin_client.post(page + "build/", {"embedder": "second"}, follow=True)
+        index = base.own_indexes.get()
+        refused = admin_client.post(page + "use/", {"index": index.pk}, follow=True)
+        assert [message.level_tag for message in refused.context["messages"]] == ["error"]
+        run_queue()
+        admin_client.post(page + "use/", {"index": index.pk})
+        assert embedding.answering([base.pk]) == {index: [base.pk]}
+        assert "go-back" in admin_client.get(page).content.decode()
+        listed = admin_client.get("/admin/knowledge/embeddingindex/").content.decode()
+        assert f'<a href="{page}">运维</a>' in listed
+        admin_client.post(page + "go-back/")
+        assert embedding.answering([base.pk]) == {default: [base.pk]}
+        admin_client.post(page + "use/", {"index": index.pk})
+        admin_client.post(page + "use/", {"index": ""})
+        assert embedding.answering([base.pk]) == {default: [base.pk]}
+
+    @pytest.mark.parametrize(
+        ("way", "sent"),
+        [
+            ("build/", {"embedder": "none"}),
+            ("build/", {}),
+            ("use/", {"index": "4711"}),
+            ("use/", {"index": "x"}),
+            ("go-back/", {}),
+        ],
+    )
+    def test_what_cannot_be_is_said(self, base, admin_client, page, way, sent):
+        answer = admin_client.post(page + way, sent, follow=True)
+        assert answer.status_code == 200
+        assert [message.level_tag for message in answer.context["messages"]] == ["error"]
+
+    def test_each_base_and_action_has_its_permission(
+        self, base, client, django_user_model, page, settings
+    ):
+        user = django_user_model.objects.create_user("curator", is_staff=True)
+        client.force_login(user)
+
+        def allow(*names):
+            user.user_permissions.add(*Permission.objects.filter(codename__in=names))
+
+        allow("view_embeddingindex", "change_embeddingindex", "add_embeddingindex")
+        assert client.get(page).status_code == 403  # not of this base
+        allow("view_document")
+        assert client.get(page).status_code == 200
+        for way in ("build/", "use/", "go-back/"):
+            assert client.post(page + way).status_code == 403
+            assert client.get(page + way).status_code == 405
+        allow("change_document")
+        assert client.post(page + "go-back/").status_code == 302
+        user.user_permissions.remove(Permission.objects.get(codename="change_embeddingindex"))
+        assert client.post(page + "use/").status_code == 403
+        assert client.post(page + "build/", {"embedder": "second"}).status_code == 302

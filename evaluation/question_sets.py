@@ -124,7 +124,7 @@ class Ingest:
 
 def ingest(questions: QuestionSet) -> Ingest:
     """The set's knowledge base, with whatever is missing of its corpus put in."""
-    KnowledgeBase.objects.filter(slug__startswith=questions.prefix).exclude(
+    KnowledgeBase.objects.filter(slug__regex=f"^{questions.prefix}[0-9a-f]{{12}}$").exclude(
         slug=questions.slug
     ).delete()
     base, _created = KnowledgeBase.objects.get_or_create(

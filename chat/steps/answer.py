@@ -150,7 +150,7 @@ def _say(turn: TurnState, text: str) -> TurnState:
     """An answer that is not certain, or shows what destroys, comes with the offer of a person."""
     assert turn.retrieval is not None  # noqa: S101
     warned = dangers.warned(text)
-    if warned != text or turn.retrieval.confidence < (1 + settings.CONFIDENCE) / 2:
+    if warned != text or turn.retrieval.confidence < (1 + turn.retrieval.threshold) / 2:
         turn.options = [_("Talk to a person")]
     said = misread.noted(turn.retrieval.mended, _noting(turn.unseen, warned))
     return turn.end(Turn.Outcome.ANSWERED, said)

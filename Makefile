@@ -13,10 +13,10 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test screenshots lint bge bench-parse lock clean
+.PHONY: help install run test screenshots lint bge milvus bench bench-1m bench-parse lock clean
 
 help:  ## What there is
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(VENV)/.installed  ## The environment only
 
@@ -36,6 +36,17 @@ lint: $(VENV)/.installed-dev  ## Style, types, missing migrations
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 bge: $(VENV)/.installed-bge  ## Add FlagEmbedding, the production encoder on this machine
+
+milvus: $(VENV)/.installed-milvus  ## Add pymilvus, for OPSDESK_STORE=milvus
+
+# In a database of its own, on the sentences of OPSDESK_DATA/sets or of the demo documents.
+BENCH := OPSDESK_HOME=$${OPSDESK_BENCH_HOME:-$(CURDIR)/var/bench} $(BIN)/python manage.py bench
+
+bench: $(VENV)/.installed-dev  ## Search and ingest at 20,000 and 100,000 chunks, beside bm25s and faiss
+	$(BENCH)
+
+bench-1m: $(VENV)/.installed-dev  ## The same at 100,000 and 1,000,000: hours, 16 GB of memory
+	$(BENCH) --sizes 100000 1000000
 
 bench-parse: $(VENV)/.installed .venv-bench/.installed  ## What is read of OPSDESK_DATA/documents, beside other parsers
 	$(BIN)/python manage.py bench_parse
@@ -63,6 +74,10 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 
 $(VENV)/.installed-bge: requirements-bge.txt $(VENV)/.installed
 	$(INSTALL) -r requirements-bge.txt -c requirements.txt
+	@touch $@
+
+$(VENV)/.installed-milvus: requirements-milvus.txt $(VENV)/.installed
+	$(INSTALL) -r requirements-milvus.txt -c requirements.txt
 	@touch $@
 
 .venv-bench/.installed: requirements-bench.txt | $(BIN)/python

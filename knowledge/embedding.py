@@ -29,6 +29,7 @@ from knowledge.embedders import Embedder, Meaning
 from knowledge.lexical import passage_text
 from knowledge.models import Chunk, Embedding, EmbeddingIndex, KnowledgeBase
 from knowledge.scope import EVERYTHING, Scope
+from knowledge.stores import store
 from opsdesk import locking, queues
 from opsdesk.backends import backend
 from opsdesk.errors import Conflict, ModelError
@@ -162,7 +163,7 @@ def nearest_in(
             continue
         scores: dict[int, tuple[float, float | None]] = {}
         for index, bases in indexes:
-            found = {*also, *vectors.nearest(index, meaning.vector, bases, limit, scope)}
+            found = {*also, *store().nearest(index, meaning.vector, bases, limit, scope)}
             if index.sparse and meaning.weights:
                 found.update(vectors.heaviest(index, meaning.weights, bases, limit, scope))
             scores |= vectors.scores(index, meaning, bases, found)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from knowledge import terms
 from knowledge.models import Lexicon
 from knowledge.scope import EVERYTHING, HIDDEN, Scope
+from knowledge.stores import store
 from knowledge.weighing import DIMENSIONS, K1, B, Query, array, key
 from opsdesk.replicas import connection
 
@@ -125,11 +126,13 @@ def erase(chunk_ids: Sequence[int]) -> Gone:
     with connection.cursor() as cursor:
         cursor.execute(
             "DELETE FROM knowledge_chunkterms WHERE chunk_id = ANY(%s)"
-            " RETURNING sparsevec_send(weights), lengths",
+            " RETURNING sparsevec_send(weights), lengths, knowledge_base_id",
             [list(chunk_ids)],
         )
         rows = cursor.fetchall()
-    return Gone([_keys(vector) for vector, _ in rows], [lengths for _, lengths in rows])
+    for base_id in {base_id for _, _, base_id in rows}:
+        store().changed(base_id, chunk_ids)
+    return Gone([_keys(vector) for vector, _, _ in rows], [lengths for _, lengths, _ in rows])
 
 
 def change(base_id: int, gone: Gone, new: Sequence[Row]) -> Lexicon:
@@ -214,6 +217,7 @@ def _copy(base_id: int, rows: Sequence[Row], means: Sequence[float]) -> None:
             vector = _sparsevec(chunk.keys, weights(chunk, means))
             words = _integers(chunk.keys[chunk.views == 0])
             copy.write_row((chunk_id, base_id, vector, words, _integers(chunk.lengths)))
+    store().changed(base_id, [chunk_id for chunk_id, _ in rows])
 
 
 def _count(base_id: int, added: list[NDArray[np.int32]], gone: list[NDArray[np.int32]]) -> None:

@@ -110,6 +110,24 @@ def reading(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
 
 
 @register()
+def store(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    if settings.STORE != "milvus":
+        return
+    if not settings.MILVUS_URI:
+        yield Error(
+            "OPSDESK_STORE=milvus needs the address of Milvus.",
+            hint="Set MILVUS_URI, such as http://milvus:19530.",
+            id="opsdesk.E017",
+        )
+    if importlib.util.find_spec("pymilvus") is None:
+        yield Error(
+            "OPSDESK_STORE=milvus needs pymilvus, which is not installed.",
+            hint="Run `pip install -r requirements-milvus.txt` in the environment of OpsDesk.",
+            id="opsdesk.E018",
+        )
+
+
+@register()
 def vision(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
     if bool(settings.VISION_BASE_URL) != bool(settings.VISION_MODEL):
         yield Error(

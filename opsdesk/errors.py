@@ -24,6 +24,10 @@ class ModelError(BoundaryError):
     """A language model, embedder or reranker did not give what was asked."""
 
 
+class StoreError(BoundaryError):
+    """A store beside PostgreSQL did not do what was asked."""
+
+
 class FetchError(BoundaryError):
     """A page, a file or a document service did not give what was asked."""
 

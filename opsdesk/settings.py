@@ -209,7 +209,18 @@ RERANKERS: dict[str, dict[str, Any]] = {
         "OPTIONS": {"seconds": RERANK_SECONDS},
     },
 }
+# Where chunks are searched; PostgreSQL stays the truth.
+STORE = env.choice("OPSDESK_STORE", "", ("", "milvus"))
+MILVUS_URI = env.text("MILVUS_URI")  # http://host:19530, or a file for milvus-lite
+STORES: dict[str, dict[str, Any]] = {
+    "": {"BACKEND": "knowledge.stores.base.Store"},
+    "milvus": {
+        "BACKEND": "knowledge.stores.milvus.MilvusStore",
+        "OPTIONS": {"uri": MILVUS_URI, "token": env.text("MILVUS_TOKEN")},
+    },
+}
 BACKENDS: dict[str, dict[str, Any] | None] = {
+    "store": STORES[STORE],
     "embedder": EMBEDDERS.get(EMBEDDER),
     "reranker": RERANKERS.get(RERANKER),
     "llm": {

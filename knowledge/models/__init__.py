@@ -24,6 +24,7 @@ from knowledge.models.indexes import (
     Embedding,
     EmbeddingIndex,
     Lexicon,
+    StoreChange,
     TermCount,
     Vocabulary,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "SourceItem",
     "SourceRun",
     "Status",
+    "StoreChange",
     "Term",
     "TermCount",
     "TermSuggestion",

@@ -79,6 +79,16 @@ class Embedding(models.Model):
         return f"chunk {self.chunk_id} in {self.index_id}"
 
 
+class StoreChange(models.Model):
+    """The outbox of another store: a chunk whose rows came, went or are others."""
+
+    knowledge_base = models.ForeignKey(KnowledgeBase, models.CASCADE, related_name="+")
+    chunk_id = models.BigIntegerField()  # may be gone
+
+    def __str__(self) -> str:
+        return f"chunk {self.chunk_id}"
+
+
 class Lexicon(models.Model):
     """What ranking by words needs to know of a whole knowledge base; written by `lexical` only."""
 

@@ -1,178 +1,271 @@
-"""How fast words are written and ranked, and what candidates miss, at any number of chunks."""
+"""How search and ingest grow: words, vectors and both, beside libraries in this process.
 
-import random
+Everything is asked through the product's own path (`evaluation.recombined` has the data).
+"""
+
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 from django.db import connection
-from django.utils import timezone
+from django_q.models import OrmQ
+from numpy.typing import NDArray
 
+from evaluation import references
 from evaluation.metrics import mean, percentile, recall_at
-from evaluation.question_sets import QuestionSet
-from knowledge import indexing, lexical, retrieval, sentences, weighing
-from knowledge.chunking import ChunkDraft
-from knowledge.models import Document, KnowledgeBase, Revision
-from knowledge.parsing.document import ParsedDocument
+from evaluation.recombined import DOCUMENT, PRODUCT, RARE, Corpus, Texts, chunks_of
+from knowledge import (
+    embedding,
+    indexing,
+    lexical,
+    parsing,
+    retrieval,
+    scope,
+    tasks,
+    uploading,
+    weighing,
+)
+from knowledge.models import KnowledgeBase, Revision, Status
 
-SLUG = "bench-search"
-SEED = 20_000
-HALF = 350  # characters at most; a chunk is made of two such pieces
-DOCUMENT = 1000  # chunks
-RANKS = (1, 5, 10)
+TOP = 10
+PAGES = 20  # that the worker reads together
 
-Rank = Callable[[weighing.Query], list[str]]  # chunks, best first
-
-
-@contextmanager
-def temporary_base() -> Iterator[KnowledgeBase]:
-    """A knowledge base that nobody may read; what a killed run left is replaced."""
-    KnowledgeBase.objects.filter(slug=SLUG).delete()
-    base = KnowledgeBase.objects.create(
-        slug=SLUG, name=SLUG, audience=KnowledgeBase.Audience.GROUPS
-    )
-    try:
-        yield base
-    finally:
-        base.delete()
+Times = list[float]  # milliseconds
 
 
-def fill(base: KnowledgeBase, sets: Sequence[QuestionSet], chunks: int) -> dict[str, Any]:
-    """Put in `chunks` texts, each of two pieces of different documents; how fast, how large.
+@dataclass
+class Measured:
+    """One way of finding, with or without the filter."""
 
-    The sizes are of whole tables: they say something in a database that holds nothing else.
-    """
-    texts = _recombined(sets, chunks)
-    cutting = writing = 0.0
-    for start in range(0, chunks, DOCUMENT):
-        began = time.perf_counter()
-        prepared = _prepared(texts[start : start + DOCUMENT])
-        cut = time.perf_counter()
-        indexing.put_all([(_revision(base, str(start)), prepared)])
-        cutting += cut - began
-        writing += time.perf_counter() - cut
-    with connection.cursor() as cursor:  # as autovacuum does sooner or later
-        cursor.execute("VACUUM (ANALYZE) knowledge_chunkterms, knowledge_termcount")
-    return {
-        "chunks": chunks,
-        "vectors MB": _size("pg_table_size", "knowledge_chunkterms"),
-        "indexes MB": _size("pg_indexes_size", "knowledge_chunkterms"),
-        "counts MB": _size("pg_total_relation_size", "knowledge_termcount"),
-        "cutting words, chunks/s": chunks / cutting,
-        "writing, chunks/s": chunks / writing,
-    }
+    way: str
+    inside: str
+    times: Times
+    beside: Times
+    recall: float | None
+
+    def row(self) -> list[str]:
+        """p50, p95 in ms; the same of the reference; how many times as long; recall@10."""
+        mine, other = p(self.times), p(self.beside)
+        ratios = [f"{a / b:.1f}" for a, b in zip(mine, other, strict=True)]
+        recall = "–" if self.recall is None else f"{self.recall:.3f}"
+        return [
+            self.way, self.inside, *(f"{ms:.1f}" for ms in (*mine, *other)), *ratios, recall,
+        ]  # fmt: skip
 
 
-def _recombined(sets: Sequence[QuestionSet], chunks: int) -> list[str]:
-    rows = [row for one in sets for row in one.rows]
-    pieces = [(row.id, piece) for row in rows for piece in sentences.fit(row.text, HALF)]
-    if chunks < 1 or len({row for row, _ in pieces}) < 2:
-        raise ValueError("one chunk of two documents is the least")
-    chance = random.Random(SEED)  # noqa: S311 - the same every time is what is wanted
-    texts: list[str] = []
-    while len(texts) < chunks:
-        (one, first), (other, second) = chance.sample(pieces, 2)
-        if one != other:
-            texts.append(f"{first}\n{second}")
-    return texts
+@dataclass
+class Size:
+    """What was measured with so many chunks."""
+
+    chunks: int
+    figures: dict[str, float] = field(default_factory=dict)
+    rows: list[Measured] = field(default_factory=list)
+    plans: dict[str, list[str]] = field(default_factory=dict)  # how embeddings are looked at
 
 
-def _prepared(texts: list[str]) -> indexing.Prepared:
-    drafts = [ChunkDraft("text", [], "", text, None, None, "", [], []) for text in texts]
-    bags = [lexical.bag(text) for text in texts]
-    return indexing.Prepared(ParsedDocument().to_json(), [], drafts, texts, bags)
-
-
-def _revision(base: KnowledgeBase, name: str) -> Revision:
-    document = Document.objects.create(
-        knowledge_base=base, title=name, external_id=name, approved_at=timezone.now()
-    )
-    return Revision.objects.create(document=document, name=name, media_type="text/plain", size=0)
-
-
-def _size(function: str, table: str) -> float:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(%s::regclass)", [table])
-        return float(cursor.fetchone()[0]) / 2**20
+def p(times: Times) -> tuple[float, float]:
+    return percentile(times, 0.5) or 0.0, percentile(times, 0.95) or 0.0
 
 
 # --- asking -------------------------------------------------------------------------
 
 
-def questions(base: KnowledgeBase, sets: Sequence[QuestionSet], most: int) -> list[weighing.Query]:
-    """So many questions of the sets, always the same, that share a term with the base."""
-    texts = [question.text for one in sets for question in one.questions]
-    chosen = random.Random(SEED).sample(texts, min(most, len(texts)))  # noqa: S311
-    asked = [query for text in chosen if (query := weighing.query(text, [base.pk])).counts]
-    if not asked:
-        raise ValueError("no question has a word in common with the corpus")
-    return asked
+def measure(base: KnowledgeBase, corpus: Corpus, chunks: int, say: Callable[[str], None]) -> Size:
+    """Every way of finding at one size; the base holds so many chunks and an index answers."""
+    size = Size(chunks)
+    say(f"{chunks:,}: building the references")
+    words, graph = references.Words(corpus.bags), references.Graph(corpus.vectors)
+    size.figures |= {
+        "bm25s s": words.seconds, "bm25s MB": words.megabytes,
+        "faiss s": graph.seconds, "faiss MB": graph.megabytes,
+    }  # fmt: skip
+    place = {chunk: n for n, chunk in enumerate(chunks_of(base))}
+    numbers = np.arange(chunks) // DOCUMENT % RARE == 0
+    for named, within, inside in (
+        ("–", scope.EVERYTHING, None),
+        ("1 %", scope.Scope(product=PRODUCT), numbers),
+    ):
+        say(f"{chunks:,}: asking, filter {named}")
+        asking = _Asking(base, corpus, within, inside, place)
+        asking.equal(graph)
+        size.plans[named] = plans(base, corpus.questions[0], within)
+        exact = asking.exact()
+        for way, mine, beside in asking.ways(words, graph):
+            found, times = _timed(mine, corpus.questions)
+            _, others = _timed(beside, corpus.questions)
+            share = mean(
+                recall_at(TOP, one, gold[:TOP])
+                for one, gold in zip(found, exact[way], strict=True)
+                if gold
+            )
+            size.rows.append(Measured(way, named, times, others, share))
+    return size
 
 
-def best(base: KnowledgeBase, candidates: float) -> Rank:
-    """The product's ranking; with `math.inf` candidates it is exact."""
-    return lambda asked: [
-        str(chunk) for chunk in lexical.best(asked, [base.pk], retrieval.CANDIDATES, candidates)
-    ]
+class _Asking:
+    """The same question asked in all ways; what is found are places in the corpus."""
+
+    def __init__(
+        self,
+        base: KnowledgeBase,
+        corpus: Corpus,
+        within: scope.Scope,
+        inside: NDArray[np.bool_] | None,
+        place: dict[int, int],
+    ) -> None:
+        self.base, self.corpus, self.within, self.inside = base, corpus, within, inside
+        self.place = place
+        self.vector = dict(zip(corpus.questions, corpus.asked, strict=True))
+
+    def words(self, question: str) -> list[int]:
+        asked = weighing.query(question, [self.base.pk])
+        found = lexical.best(asked, [self.base.pk], retrieval.CANDIDATES, scope=self.within)
+        return [self.place[chunk] for chunk in found]
+
+    def dense(self, question: str) -> list[int]:
+        near = embedding.nearest_in(
+            question, [self.base.pk], retrieval.CANDIDATES, self.within
+        ).stages.get("dense", {})
+        order = sorted(near, key=lambda chunk: -near[chunk])
+        return [self.place[chunk] for chunk in order]
+
+    def hybrid(self, question: str) -> list[int]:
+        found = retrieval.search(question, [self.base], TOP, self.within)
+        return [self.place[passage.chunk_id] for passage in found.passages]
+
+    def ways(
+        self, words: references.Words, graph: references.Graph
+    ) -> Iterator[tuple[str, Callable[[str], list[int]], Callable[[str], list[int]]]]:
+        def best(question: str) -> references.Found:
+            return words.best(question, retrieval.CANDIDATES, self.inside)
+
+        def near(question: str) -> references.Found:
+            return graph.nearest(self.vector[question], retrieval.CANDIDATES, self.inside)
+
+        yield "words", self.words, lambda question: list(best(question))
+        yield "vectors", self.dense, lambda question: list(near(question))
+        yield (
+            "both",
+            self.hybrid,
+            lambda question: references.fuse(best(question), near(question)),
+        )
+
+    def exact(self) -> dict[str, list[list[int]]]:
+        """What each way finds when every chunk is looked at."""
+        with patch.object(lexical, "EXACT_CHUNKS", float("inf")), _without_graph():
+            return {
+                way: [ask(question) for question in self.corpus.questions]
+                for way, ask in
+                (("words", self.words), ("vectors", self.dense), ("both", self.hybrid))
+            }  # fmt: skip
+
+    def equal(self, graph: references.Graph) -> None:
+        """Let the reference look as far as it must to find as much as the product does."""
+        with _without_graph():
+            gold = [self.dense(question)[:TOP] for question in self.corpus.questions]
+
+        def recall(ask: Callable[[str], list[int]]) -> float:
+            found = map(ask, self.corpus.questions)
+            return mean(recall_at(TOP, one, g) for one, g in zip(found, gold, strict=True)) or 0.0
+
+        def beside(question: str) -> list[int]:
+            return list(graph.nearest(self.vector[question], retrieval.CANDIDATES, self.inside))
+
+        graph.reach_for(recall(self.dense), lambda: recall(beside))
 
 
-def timed(rank: Rank, asked: Sequence[weighing.Query]) -> tuple[list[list[str]], dict[str, Any]]:
-    """What is found, and the milliseconds a question."""
+def _timed(
+    ask: Callable[[str], list[int]], questions: Sequence[str]
+) -> tuple[list[list[int]], Times]:
     found, times = [], []
-    rank(asked[0])  # what is slow only once
-    for query in asked:
+    for question in questions[:3]:  # what is slow only once
+        ask(question)
+    for question in questions:
         start = time.perf_counter()
-        found.append(rank(query))
+        found.append(ask(question))
         times.append((time.perf_counter() - start) * 1000)
-    return found, {"p50 ms": percentile(times, 0.5), "p95 ms": percentile(times, 0.95)}
-
-
-def recall(found: list[list[str]], exact: list[list[str]]) -> dict[str, Any]:
-    """The share of the exact first k that is among the first k found."""
-    pairs = list(zip(found, exact, strict=True))
-    return {
-        f"recall@{k}": mean(recall_at(k, mine, gold[:k]) for mine, gold in pairs) for k in RANKS
-    }
-
-
-# --- the storage that was not chosen ------------------------------------------------
-
-POSTINGS = """
-    CREATE TEMPORARY TABLE bench_postings AS
-    SELECT split_part(pair, ':', 1)::int - 1 AS term, chunk_id,
-        split_part(pair, ':', 2)::real AS weight
-    FROM knowledge_chunkterms,
-        string_to_table(btrim(split_part(weights::text, '/', 1), '{}'), ',') AS pair
-    WHERE knowledge_base_id = %s
-"""
-BEST = """
-    SELECT chunk_id FROM bench_postings
-    JOIN unnest(%s::int4[], %s::float8[]) AS asked (term, worth) USING (term)
-    GROUP BY chunk_id ORDER BY sum(weight * worth) DESC, chunk_id LIMIT %s
-"""
+    return found, times
 
 
 @contextmanager
-def postings(base: KnowledgeBase) -> Iterator[tuple[Rank, dict[str, Any]]]:
-    """The same weights as a row for each term of each chunk, with a covering B-tree."""
+def _without_graph() -> Iterator[None]:
+    """Index scans give the graph's order: without them every vector is looked at."""
     with connection.cursor() as cursor:
-        # Temporary tables have buffers of their own: as many as the others have.
-        cursor.execute(
-            "SELECT set_config('temp_buffers', current_setting('shared_buffers'), false)"
-        )
+        cursor.execute("SET enable_indexscan = off")
+        try:
+            yield
+        finally:
+            cursor.execute("RESET enable_indexscan")
+
+
+def plans(base: KnowledgeBase, question: str, within: scope.Scope = scope.EVERYTHING) -> list[str]:
+    """How a search looks at embeddings: the plan of each statement under the settings it has."""
+    seen: list[str] = []
+
+    def explain(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "FROM knowledge_embedding" in sql and "<=>" in sql:
+            with connection.connection.cursor() as cursor:
+                cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", params)
+                (plan,) = cursor.fetchone()
+            seen.extend(_scans(plan if isinstance(plan, list) else json.loads(plan)))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(explain):
+        retrieval.search(question, [base], TOP, within)
+    return seen
+
+
+def is_full(scan: str) -> bool:
+    """Whether a scan looks at the whole table."""
+    return scan.startswith(("Seq Scan", "Parallel Seq Scan"))
+
+
+def _scans(plan: Any) -> Iterator[str]:
+    if isinstance(plan, list):
+        for part in plan:
+            yield from _scans(part)
+    elif isinstance(plan, dict):
+        if plan.get("Relation Name") == "knowledge_embedding":
+            yield f"{plan['Node Type']} {plan.get('Index Name', '')}".strip()
+        for part in plan.values():
+            yield from _scans(part)
+
+
+# --- bringing in --------------------------------------------------------------------
+
+
+def ingest(base: KnowledgeBase, sets: Sequence[Texts], pages: int) -> dict[str, float]:
+    """Chunks a second of Markdown pages through the worker's task, beside reading, cutting and
+    term counting alone; in turns, so that both meet the same machine."""
+    rows = [row for one in sets for row in one.rows if len(row.text) < tasks.LIGHT_BYTES // 4]
+    added = [
+        uploading.add_text(base, text=row.text, title=row.title or row.id, approved=True).revision
+        for row in rows[:pages]
+    ]
+    OrmQ.objects.filter(key__isnull=False).delete()  # nobody else is to read them
+    reading = whole = 0.0
+    chunks = 0
+    for first in range(0, len(added), PAGES):
+        some = added[first : first + PAGES]
         start = time.perf_counter()
-        cursor.execute(POSTINGS, [base.pk])
-        written = time.perf_counter()
-        cursor.execute("CREATE INDEX ON bench_postings (term) INCLUDE (chunk_id, weight)")
-        indexed = time.perf_counter()
-        cursor.execute("VACUUM (ANALYZE) bench_postings")
-
-        def rank(asked: weighing.Query) -> list[str]:
-            known = asked.known()
-            cursor.execute(BEST, [list(known), list(known.values()), retrieval.CANDIDATES])
-            return [str(chunk) for (chunk,) in cursor.fetchall()]
-
-        size = _size("pg_total_relation_size", "bench_postings")
-        yield rank, {"MB": size, "writing s": written - start, "index s": indexed - written}
-        cursor.execute("DROP TABLE bench_postings")
+        for revision in some:
+            parsed = parsing.parse(Path(revision.file.path), revision.name)
+            chunks += len(indexing.prepare(revision.document.title, parsed).drafts)
+        read = time.perf_counter()
+        for revision in some:  # the first takes the others along
+            tasks.process(revision.pk)
+        reading += read - start
+        whole += time.perf_counter() - read
+    ids = [revision.pk for revision in added]
+    if Revision.objects.filter(pk__in=ids).exclude(status=Status.READY).exists():
+        raise ValueError("not every page could be read")
+    return {
+        "pages": len(added), "chunks": chunks, "parse-only, chunks/s": chunks / reading,
+        "ingest, chunks/s": chunks / whole, "ratio": reading / whole,
+    }  # fmt: skip

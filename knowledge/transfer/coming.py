@@ -27,6 +27,7 @@ from knowledge import embedding, indexing, lexical, pages, tasks
 from knowledge.models import (
     Attachment,
     Chunk,
+    ConfirmedPair,
     Document,
     Entry,
     KnowledgeBase,
@@ -46,7 +47,9 @@ from knowledge.transfer.format import (
     DOCUMENT,
     ENTRY,
     FORMAT,
+    LATER,
     MANIFEST,
+    PAIR,
     PIECE,
     REVISION,
     ROWS,
@@ -60,7 +63,7 @@ from knowledge.transfer.format import (
 LINE = 512 * 1024 * 1024  # bytes of one row at most
 RATIO = 500  # nothing of ours packs better
 MANIFEST_BYTES = 256 * 1024 * 1024
-NAME = re.compile(rf"({'|'.join(ROWS)})\.jsonl|files/[0-9a-f]{{64}}")
+NAME = re.compile(rf"({'|'.join(ROWS + LATER)})\.jsonl|files/[0-9a-f]{{64}}")
 
 # What a file that was changed by hand, or by a bad disk, may run into.
 WRONG = (
@@ -178,6 +181,8 @@ class _In:
             Term.objects.bulk_create(
                 Term(knowledge_base=self.made, **{name: row[name] for name in TERM}) for row in rows
             )
+        if "pairs.jsonl" in self.manifest["sha256"]:
+            self._put_pairs()
         for pk in self.queued:
             tasks.enqueue(pk)
         embedding.catch_up()
@@ -318,6 +323,21 @@ class _In:
             decided_at=parse_datetime(row["decided_at"] or ""),
             decided_by=self.users.get(row["decided_by"]),
             **{name: row[name] for name in ENTRY},
+        )
+
+    def _put_pairs(self) -> None:
+        for rows in _batched(self._rows("pairs")):
+            ConfirmedPair.objects.bulk_create(
+                self._pair(row) for row in rows if row["document"] in self.documents
+            )
+
+    def _pair(self, row: dict[str, Any]) -> ConfirmedPair:
+        ConfirmedPair.Origin(row["origin"])
+        return ConfirmedPair(
+            knowledge_base=self.made,
+            document_id=self.documents[row["document"]][0],
+            user=self.users.get(row["user"]),
+            **{name: row[name] for name in PAIR},
         )
 
     def _rows(self, kind: str) -> Iterator[dict[str, Any]]:

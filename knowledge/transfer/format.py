@@ -9,6 +9,7 @@ BATCH = 200
 PIECE = 1024 * 1024  # bytes
 MANIFEST = "manifest.json"
 ROWS = ("documents", "chunks", "entries", "terms", "sources")
+LATER = ("pairs",)  # rows that earlier exports have not
 
 BASE = ("slug", "name", "description", "audience", "tier")
 SCOPE = ("product", "version", "environment", "tags")
@@ -28,6 +29,7 @@ ENTRY = (
     "context",
 )  # fmt: skip
 TERM = ("canonical", "variants", "note", "enabled")
+PAIR = ("question", "key", "digest", "origin", "dropped")
 SOURCE = ("kind", "name", "options", "every", "approve")
 
 Report = Callable[[int, int], None]  # done, total

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from knowledge.models import (
     Attachment,
     Chunk,
+    ConfirmedPair,
     Document,
     Entry,
     KnowledgeBase,
@@ -33,6 +34,7 @@ from knowledge.transfer.format import (
     ENTRY,
     FORMAT,
     MANIFEST,
+    PAIR,
     PIECE,
     REVISION,
     SOURCE,
@@ -54,6 +56,8 @@ def export(base: KnowledgeBase, file: IO[bytes], report: Report = silent) -> dic
             map(_entry, base.entries.select_related("decided_by").order_by("pk").iterator()),
         )
         out.rows("terms", (_fields(term, TERM) for term in base.synonyms.order_by("pk").iterator()))
+        pairs = base.pairs.select_related("user").order_by("pk")
+        out.rows("pairs", map(_pair, pairs.iterator()))
         out.rows("sources", map(_source, base.sources.order_by("pk").iterator()))
         for name in _files(base):
             out.file(name)
@@ -184,6 +188,10 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "decided_at": _iso(entry.decided_at),
         "decided_by": _name(entry.decided_by),
     }
+
+
+def _pair(pair: ConfirmedPair) -> dict[str, Any]:
+    return _fields(pair, PAIR) | {"document": pair.document_id, "user": _name(pair.user)}
 
 
 def _source(source: Source) -> dict[str, Any]:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django.utils import timezone
 
@@ -260,3 +261,11 @@ def test_pairs_are_taken_out_and_words_decided_on_in_lists(base, manual, admin_c
     admin_client.post(words, {"action": "dismiss", "_selected_action": [row.pk]})
     row.refresh_from_db()
     assert row.state == TermSuggestion.State.DISMISSED and row.decided_by
+
+
+def test_the_command_learns_and_names_a_base_that_is_not_there(base, manual, capsys):
+    confirm(base, manual)
+    call_command("learn", "ops")
+    assert f"ops: {len(manual)} confirmed questions, hit@5 0." in capsys.readouterr().out
+    with pytest.raises(CommandError, match="nowhere"):
+        call_command("learn", "nowhere")

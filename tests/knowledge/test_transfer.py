@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django_q.models import OrmQ
 
-from knowledge import curating, entries, indexing, retrieval, tasks, transfer, uploading
+from knowledge import confirmed, curating, entries, indexing, retrieval, tasks, transfer, uploading
 from knowledge.models import (
     Attachment,
     Chunk,
@@ -76,6 +76,7 @@ def base():
     add(base, b"\x7fELF\x02\x01\x01" + bytes(60), name="x.bin")
     add(base, "还没有读", external_id="queued")
     Term.objects.create(knowledge_base=base, canonical="nginx", variants=["反代"])
+    confirmed.confirm(base, "盘满了咋办", edited.document, "label", chunk=edited, user=curator)
     Entry.objects.create(
         knowledge_base=base, question="备份在哪里", answer="/data", state="published",
         document=Document.objects.get(external_id="d/1"), decided_by=curator,
@@ -113,7 +114,9 @@ def contents(base):
         for a in Attachment.objects.filter(revision__document__knowledge_base=base)
     ]
     entries = list(base.entries.order_by("pk").values_list(*transfer.ENTRY, "document__title"))
-    return documents, chunks, shown, entries, list(base.synonyms.values_list(*transfer.TERM))
+    pairs = list(base.pairs.values_list("question", "origin", "dropped", "document__title", "user"))
+    terms = list(base.synonyms.values_list(*transfer.TERM))
+    return documents, chunks, shown, entries, pairs, terms
 
 
 def test_what_comes_back_is_the_same_and_finds_the_same(base):

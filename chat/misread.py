@@ -10,4 +10,4 @@ def noted(mended: Sequence[tuple[str, str]], text: str) -> str:
     if not mended:
         return text
     said = (_("Read “%(written)s” as “%(read)s”.") % {"written": a, "read": b} for a, b in mended)
-    return f"*{' '.join(said)}*\n\n{text}"
+    return f"> {' '.join(said)}\n\n{text}"

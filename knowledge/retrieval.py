@@ -21,6 +21,7 @@ from knowledge import (
     fusing,
     learned,
     lexical,
+    ranking,
     slips,
     synonyms,
     terms,
@@ -327,6 +328,7 @@ def _rerank(query: str, passages: list[Passage], found: Retrieval) -> list[Passa
     """The first of them in the order of a second look, the others behind them.
 
     A reranker that fails, said by the mode, changes nothing."""
+    passages = _look_again(query, passages, found)
     reranker = backend("reranker")
     if reranker is None or not passages:
         return passages
@@ -353,6 +355,16 @@ def _rerank(query: str, passages: list[Passage], found: Retrieval) -> list[Passa
         summed,
         passages[len(scores) :],
     )
+
+
+def _look_again(query: str, passages: list[Passage], found: Retrieval) -> list[Passage]:
+    """By letters, headings and questions, where no vectors know better: measured without."""
+    if any("dense" in one.scores for one in passages):
+        return passages
+    first = passages[: settings.RERANK_PASSAGES]
+    with found.timed("letters"):
+        scores = ranking.order(query, first)
+    return _reordered(first, scores, passages[len(first) :]) if first else passages
 
 
 def _reordered(

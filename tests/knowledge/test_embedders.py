@@ -7,8 +7,11 @@ import threading
 import numpy as np
 import pytest
 
+from knowledge import embedding, lexical
 from knowledge.embedders import Embedder, FlagEmbedder, OpenAIEmbedder
+from knowledge.models import Chunk
 from opsdesk.errors import ModelError
+from tests.knowledge import documents
 from tests.knowledge.embedding_server import embedding_server, vector
 
 TEXTS = ["重启服务", "ORA-01555 快照过旧", "kubectl get pods"]
@@ -230,19 +233,19 @@ def checkpoint(flag, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def own(flag, checkpoint):
+    """What the library says itself."""
+    model = flag.BGEM3FlagModel(str(checkpoint), use_fp16=False, devices="cpu")
+    made = model.encode(TEXTS, max_length=512, return_sparse=True, return_colbert_vecs=True)
+    return made | {"score": model.colbert_score}
+
+
 @pytest.mark.bge
 class TestFlagEmbedder:
     @pytest.fixture
     def embedder(self, checkpoint):
         return FlagEmbedder("tiny", 32, folder=str(checkpoint), max_tokens=512)
-
-    @pytest.fixture(scope="class")
-    def own(self, flag, checkpoint):
-        """What the library says itself."""
-        model = flag.BGEM3FlagModel(str(checkpoint), use_fp16=False, devices="cpu")
-        return model.encode(TEXTS, max_length=512, return_sparse=True, return_colbert_vecs=True) | {
-            "score": model.colbert_score
-        }
 
     def test_gives_the_dense_vectors(self, embedder, own):
         made = dense(embedder)
@@ -263,6 +266,33 @@ class TestFlagEmbedder:
         expected = [float(own["score"](vectors[0], one)) for one in vectors]
         assert scores == pytest.approx(expected, abs=1e-5)
         assert scores[0] == max(scores) == pytest.approx(1.0, abs=1e-5)
+
+    def test_fills_an_index_and_is_asked(self, checkpoint, settings, db):
+        config = {
+            "BACKEND": "knowledge.embedders.FlagEmbedder",
+            "OPTIONS": {
+                "model": "tiny", "dimensions": 32, "folder": str(checkpoint), "max_tokens": 512,
+            },
+        }  # fmt: skip
+        settings.EMBEDDERS, settings.EMBEDDER = {"bge-m3": config}, "bge-m3"
+        settings.BACKENDS = {"embedder": config}
+        base = documents.base()
+        for text in TEXTS:
+            documents.put(base, text)
+        index = embedding.create()
+        assert embedding.advance(index.pk, 60)
+        meaning = embedding.embedder_of(index).query(TEXTS[0])
+        near = embedding.nearest_in(TEXTS[0], [base.pk], 5)
+        assert len(near.stages["dense"]) == len(near.stages["sparse"]) == len(TEXTS)
+        for chunk in Chunk.objects.select_related("document"):
+            (passage,) = embedding.embedder_of(index).passages(
+                [lexical.passage_text(chunk.document.title, chunk)]
+            )
+            product = sum(
+                weight * passage.weights.get(token, 0) for token, weight in meaning.weights.items()
+            )
+            assert near.stages["sparse"][chunk.pk] == pytest.approx(product, rel=1e-4)
+        assert embedding.colbert(index, TEXTS[0], TEXTS, 60)[0] == pytest.approx(1.0, abs=1e-5)
 
     def test_loads_once_for_all_threads(self, checkpoint, monkeypatch):
         embedder = FlagEmbedder("tiny", 32, folder=str(checkpoint), max_tokens=512)

@@ -23,6 +23,7 @@ from knowledge.models import (
 from knowledge.scope import EVERYTHING
 from opsdesk.errors import Conflict, ModelError
 from tests.browser import wait_for
+from tests.knowledge import documents
 from tests.knowledge.embedding_server import vector
 
 State = EmbeddingIndex.State
@@ -459,6 +460,18 @@ class TestBasesOfTheirOwn:
         Hashing.seen.clear()
         near = embedding.nearest_in("甲", [base.pk, other.pk], 5)
         assert len(near.groups) == len(Hashing.seen) == 1
+
+    def test_a_base_without_vectors_is_asked_beside(self, base, other, settings):
+        documents.put(base, "磁盘满了清理日志")
+        documents.put(other, "磁盘告警先看分区")
+        embedding.use(base, self.own(base))
+        found = retrieval.search("磁盘", [base, other], 5)
+        assert found.mode == retrieval.HYBRID
+        stages = {one.knowledge_base_id: one.scores.keys() for one in found.passages}
+        assert stages.keys() == {base.pk, other.pk}
+        assert "dense" in stages[base.pk]
+        assert "dense" not in stages[other.pk]
+        assert all(0 <= one.score <= 1 for one in found.passages)
 
     def test_one_that_fails_leaves_only_its_bases_to_words(self, base, other, settings):
         add(base, "甲")

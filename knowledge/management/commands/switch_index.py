@@ -43,7 +43,7 @@ class Command(BaseCommand):
         self._list()
 
     def _index(self, number: int | None) -> EmbeddingIndex:
-        index = EmbeddingIndex.objects.filter(pk=number).first()
+        index = EmbeddingIndex.objects.filter(pk=number).first() if number else None
         if index is None:
             raise CommandError(f"There is no index {number}." if number else "Which index?")
         return index

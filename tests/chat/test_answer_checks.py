@@ -1,6 +1,7 @@
 """What is looked at before an answer is shown: what the question names, asks for, leaves open."""
 
 import pytest
+from django.urls import reverse
 
 from chat import asking, graph, runner
 from chat.models import Turn
@@ -174,3 +175,9 @@ def test_a_short_question_that_several_titles_complete_is_asked_back(base, conve
 def test_outside_a_conversation_the_same_checks_hold(base):
     given = graph.answer_question("EMQX 怎么安装？", [base])
     assert (given.outcome, given.text) == ("handoff", "知识库中没有 EMQX 的资料。")
+
+
+def test_staff_read_what_the_checks_found(base, conversation, admin_client):
+    turn = ask(conversation, "数据库备份保留多久？")
+    page = admin_client.get(reverse("admin:chat_turn_change", args=[turn.pk])).content.decode()
+    assert all(f"<td>{told}</td>" in page for told in ("问的是哪类内容", "分块中有", "时长"))

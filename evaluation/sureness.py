@@ -45,13 +45,7 @@ class Cases:
         return np.array([[row.features.get(name, 0.0) for name in FITTED] for row in self.rows])
 
     @cached_property
-    def held(self) -> NDArray[np.bool_]:
-        """Whether the passages found hold the answer: what is fitted."""
-        return np.array([row.among for row in self.rows])
-
-    @cached_property
     def answerable(self) -> NDArray[np.bool_]:
-        """Whether the base does: what the AUROC of refusing is about."""
         return np.array([row.answerable for row in self.rows])
 
 
@@ -84,9 +78,9 @@ def fit(sets: Sequence[Cases]) -> confidence.Model:
     from sklearn.linear_model import LogisticRegression  # takes a second
 
     inputs = np.vstack([one.inputs for one in sets])
-    held = np.concatenate([one.held for one in sets])
-    weights = np.concatenate([_even(one.held) for one in sets])
-    made = LogisticRegression(max_iter=1000).fit(inputs, held, weights * 1000 / len(sets))
+    answerable = np.concatenate([one.answerable for one in sets])
+    weights = np.concatenate([_even(one.answerable) for one in sets])
+    made = LogisticRegression(max_iter=1000).fit(inputs, answerable, weights * 1000 / len(sets))
     fitted = dict(zip(FITTED, made.coef_[0].tolist(), strict=True))
     # What the sets cannot tell stays as it is.
     return confidence.Model(
@@ -111,16 +105,16 @@ def measured(model: confidence.Model, on: Cases) -> dict[str, Any]:
     """AUROC of refusing, Brier score and calibration error (10 bins; both kinds of questions
     count the same, as in fitting), and what thresholds bring."""
     said = np.array([model.probability(row.features) for row in on.rows])
-    weights = _even(on.held)
+    weights = _even(on.answerable)
     bins = [(float(np.average(said[at], weights=weights[at])),
-             float(np.average(on.held[at], weights=weights[at])),
+             float(np.average(on.answerable[at], weights=weights[at])),
              float(weights[at].sum()))
             for number in range(BINS)
             if (at := np.minimum((said * BINS).astype(int), BINS - 1) == number).any()]  # fmt: skip
     return {
         "questions": len(on.rows),
         "auroc": auroc(said[on.answerable].tolist(), said[~on.answerable].tolist()),
-        "brier": float(np.average((said - on.held) ** 2, weights=weights)),
+        "brier": float(np.average((said - on.answerable) ** 2, weights=weights)),
         "ece": sum(abs(told - true) * share for told, true, share in bins),
         "reliability": bins,
         "thresholds": [_at(threshold, said, on) for threshold in THRESHOLDS],

@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.template.defaultfilters import floatformat
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -143,8 +144,8 @@ def _saved(request: HttpRequest, base: KnowledgeBase) -> str:
         raise ValidationError([error for errors in form.errors.values() for error in errors])
     fitted = calibrating.fit(calibrating.labels(base))
     made = calibrating.save(base, fitted, form.cleaned_data["target"] / 100, request.user)
-    said = _("In use: from a confidence of %(least).2f on it answers.")
-    return said % {"least": made.threshold}
+    said = _("In use: from a confidence of %(least)s on it answers.")
+    return said % {"least": floatformat(made.threshold, 2)}
 
 
 def _rolled_back(request: HttpRequest, base: KnowledgeBase) -> str:

@@ -29,6 +29,7 @@ from knowledge import (
 )
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.scope import EVERYTHING, FIELDS, Scope, fold
+from knowledge.stores import store
 from opsdesk import replicas
 from opsdesk.backends import backend
 from opsdesk.errors import ModelError
@@ -243,7 +244,7 @@ def _find(question: Question, limit: int, found: Retrieval) -> Candidates:
     embedder fails."""
     base_ids, scope = question.base_ids, question.scope
     with found.timed("words"):
-        stages = {"words": lexical.best(question.asked, base_ids, limit, scope=scope)}
+        stages = {"words": store().best(question.asked, base_ids, limit, scope)}
     with found.timed("dense"):
         near = embedding.nearest_in(question.meant, base_ids, limit, scope, stages["words"])
     if near.failed:
@@ -350,11 +351,9 @@ def _rerank(query: str, passages: list[Passage], found: Retrieval) -> list[Passa
     weights = {one.chunk_id: shares[one.kind == "qa"] for one in first}
     fused = {one.chunk_id: one.score for one in first}
     summed = fusing.summed({"fused": fused, "rerank": by_chunk}, weights, {"fused": 1.0})
-    return _reordered(
-        [replace(one, scores={**one.scores, "rerank": by_chunk[one.chunk_id]}) for one in first],
-        summed,
-        passages[len(scores) :],
-    )
+    again = [replace(one, scores={**one.scores, "rerank": by_chunk[one.chunk_id]}) for one in first]
+    best_first = {chunk: summed[chunk] for chunk in _ordered(summed)}
+    return _reordered(again, best_first, passages[len(scores) :])
 
 
 def _look_again(query: str, passages: list[Passage], found: Retrieval) -> list[Passage]:
@@ -368,11 +367,11 @@ def _look_again(query: str, passages: list[Passage], found: Retrieval) -> list[P
 
 
 def _reordered(
-    first: list[Passage], scores: Mapping[int, float], rest: list[Passage]
+    first: list[Passage], best_first: Mapping[int, float], rest: list[Passage]
 ) -> list[Passage]:
-    """`first` by new scores, and `rest` behind them."""
-    again = [replace(one, score=scores[one.chunk_id]) for one in first]
-    again.sort(key=lambda one: -one.score)
+    """`first` with new scores in their order, and `rest` behind them."""
+    passages = {one.chunk_id: one for one in first}
+    again = [replace(passages[chunk], score=score) for chunk, score in best_first.items()]
     return again + [replace(one, score=min(one.score, again[-1].score)) for one in rest]
 
 

@@ -1,6 +1,6 @@
 """Measures of retrieval and of answering: pure; shares are 0–1, None where nothing is measured."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 
 
 def distinct(items: Iterable[str]) -> list[str]:
@@ -13,7 +13,7 @@ def hit_at(k: int, ranking: Sequence[str], gold: Collection[str]) -> bool:
     return any(item in gold for item in ranking[:k])
 
 
-def recall_at(k: int, ranking: Sequence[str], gold: Collection[str]) -> float:
+def recall_at(k: int, ranking: Sequence[Hashable], gold: Collection[Hashable]) -> float:
     """The share of the gold documents among the first `k`."""
     return len(set(ranking[:k]) & set(gold)) / len(set(gold))
 

@@ -55,9 +55,11 @@ class Graph:
     def __init__(self, vectors: Vectors) -> None:
         import faiss
 
-        self._faiss = faiss
+        self._faiss: Any = faiss
         start = time.perf_counter()
-        self._index = faiss.IndexHNSWFlat(vectors.shape[1], BUILD["M"], faiss.METRIC_INNER_PRODUCT)
+        self._index: Any = faiss.IndexHNSWFlat(
+            vectors.shape[1], BUILD["M"], faiss.METRIC_INNER_PRODUCT
+        )
         self._index.hnsw.efConstruction = BUILD["ef_construction"]
         self._index.add(vectors)
         self.seconds = time.perf_counter() - start
@@ -82,12 +84,6 @@ class Graph:
         for self.reach in REACHES:
             if recall() >= wanted:
                 return
-
-
-def exact(vectors: Vectors, asked: Vectors, limit: int) -> list[list[int]]:
-    """The places of the nearest vectors to each asked one."""
-    scores = asked @ vectors.T
-    return np.argsort(-scores, axis=1)[:, :limit].tolist()  # type: ignore[no-any-return]
 
 
 def fuse(words: Found, near: Found) -> list[int]:

@@ -90,9 +90,8 @@ def _adapter(base_id: int, pk: int, made: object) -> _Held:
         adapting.Projection.from_bytes(bytes(row.projection)),
         adapting.Points.from_bytes(bytes(row.vectors.points)),
     )
-    if not connection.in_atomic_block:  # else it may never have been so
-        with _lock:
-            if len(_kept) >= BASES:
-                _kept.clear()
-            _kept[base_id] = held
+    with _lock:
+        if len(_kept) >= BASES:
+            _kept.clear()
+        _kept[base_id] = held
     return held

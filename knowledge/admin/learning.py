@@ -43,6 +43,10 @@ class ConfirmedPairAdmin(_Decided):
     search_fields = ["question", "document__title"]
     actions = ["take_out", "put_in"]
 
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        title = {"title": _("Confirmed questions")}
+        return super().changelist_view(request, {**title, **(extra_context or {})})
+
     @admin.display(description=gettext_lazy("answered by"), ordering="document__title")
     def answers(self, pair: ConfirmedPair) -> SafeString:
         url = reverse("admin:knowledge_document_change", args=[pair.document_id])

@@ -51,6 +51,8 @@ FOUND = OpenApiExample(
     "Passages",
     value={
         "confidence": 0.93,
+        "sure": True,
+        "mode": "words",
         "mended": [["nignx", "nginx"]],
         "passages": [
             {
@@ -62,6 +64,12 @@ FOUND = OpenApiExample(
                 "locator": "Restart nginx",
                 "text": "```sh\nsystemctl restart nginx\n```",
                 "score": 0.98,
+                "stages": [
+                    {"stage": "words", "place": 1, "value": 17.4},
+                    {"stage": "fused", "place": 1, "value": None},
+                    {"stage": "ranked", "place": 1, "value": None},
+                ],
+                "hits": ["nginx", "restart"],
             }
         ],
     },

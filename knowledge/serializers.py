@@ -4,10 +4,12 @@ from typing import Any
 
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from knowledge import scope, uploading
 from knowledge.models import Document, KnowledgeBase, Status
+from knowledge.retrieval import Passage, Retrieval
 
 
 class KnowledgeBaseSerializer(serializers.ModelSerializer[KnowledgeBase]):
@@ -144,6 +146,20 @@ class SearchSerializer(ScopeSerializer):
     top_k = serializers.IntegerField(min_value=1, max_value=50, default=settings.PASSAGES)
 
 
+class StageSerializer(serializers.Serializer[Any]):
+    stage = serializers.CharField(
+        help_text=_(
+            "words, dense, sparse, learned, fused, rerank or ranked, the order that counts."
+        )
+    )
+    place = serializers.IntegerField(
+        allow_null=True, help_text=_("From 1; none behind the first that the stage brought.")
+    )
+    value = serializers.FloatField(
+        allow_null=True, help_text=_("As the stage gave it, on a scale of its own: no score.")
+    )
+
+
 class PassageSerializer(serializers.Serializer[Any]):
     chunk = serializers.IntegerField(source="chunk_id")
     document = serializers.IntegerField(source="document_id")
@@ -153,11 +169,26 @@ class PassageSerializer(serializers.Serializer[Any]):
     locator = serializers.CharField(help_text=_("The place, for people."))
     text = serializers.CharField(help_text=_("Markdown."))
     score = serializers.FloatField(help_text=_("From 0 to 1."))
+    stages = serializers.SerializerMethodField()
+    hits = serializers.ListField(
+        child=serializers.CharField(), help_text=_("Words of the question that stand in it.")
+    )
+
+    @extend_schema_field(StageSerializer(many=True))
+    def get_stages(self, passage: Passage) -> list[dict[str, Any]]:
+        found: Retrieval = self.root.instance  # type: ignore[assignment]
+        return [placed._asdict() for placed in found.stages_of(passage)]
 
 
 class FoundSerializer(serializers.Serializer[Any]):
     confidence = serializers.FloatField(
         help_text=_("From 0 to 1: how likely the passages hold the answer.")
+    )
+    sure = serializers.BooleanField(
+        help_text=_("Whether that is enough to answer; else a person is called.")
+    )
+    mode = serializers.CharField(
+        help_text=_("words, hybrid, words_only (the embedder failed) or no_reranker (it failed).")
     )
     mended = serializers.ListField(
         child=serializers.ListField(child=serializers.CharField(), min_length=2, max_length=2),

@@ -161,7 +161,13 @@ def test_searching_finds_what_was_uploaded(writer):
         "locator",
         "text",
         "score",
+        "stages",
+        "hits",
     }
+    assert passage["hits"] and found["mode"] == "words" and isinstance(found["sure"], bool)
+    stages = {stage["stage"]: stage for stage in passage["stages"]}
+    assert stages["ranked"]["place"] == stages["words"]["place"] == 1
+    assert stages["words"]["value"] > 0
     assert passage["external_id"] == "a" and "systemctl" in passage["text"]
     assert 0 <= passage["score"] <= 1 and 0 <= found["confidence"] <= 1
 

@@ -20,8 +20,8 @@ from rapidfuzz.distance import OSA
 
 from knowledge import terms, vocabulary
 from knowledge.synonyms import fold
-from knowledge.vocabulary import Words, counts, sound
-from knowledge.weighing import key
+from knowledge.vocabulary import Words, sound
+from knowledge.weighing import frequencies, key
 
 LONGEST = 400  # characters: a longer question says enough
 SMALL_BASE = 100  # chunks: in a smaller one a word that stands once may be meant
@@ -85,7 +85,7 @@ def mend(query: str, base_ids: Sequence[int]) -> Mended:
     runs = _free(text)
     latin = [run for run in runs if run[0].isascii()]
     spans = [span for run in runs if not run[0].isascii() for span in _spans(run)]
-    there = counts(chain(*(_keys_of(run[0]) for run in latin), _pairs(text)), base_ids)
+    there = frequencies(chain(*(_keys_of(run[0]) for run in latin), _pairs(text)), base_ids)
     latin = [run for run in latin if _strange(run[0].lower(), there)]
     spans = [span for span in spans if not _pairs(text[span.start : span.end]) <= there.keys()]
     if not latin and not spans:
@@ -316,7 +316,7 @@ def _sounds(typed: str, words: Sequence[Words]) -> list[str]:
 def _clearest(heard: str, words: Sequence[Words], base_ids: Sequence[int], chunks: int) -> str:
     """The word of a sound that is clearly the most frequent."""
     numbers = {word: key(terms.WORDS, word) for one in words for word in one.sounding(heard)}
-    there = counts(numbers.values(), base_ids)
+    there = frequencies(numbers.values(), base_ids)
     found = sorted(((there.get(number, 0), word) for word, number in numbers.items()), reverse=True)
     clear = len(found) == 1 or found[0][0] >= CLEARLY * found[1][0]
     return found[0][1] if clear and found[0][0] >= _least(found[0][1], chunks) else ""
@@ -330,7 +330,9 @@ def _chosen(
 ) -> list[Reading]:
     """At each place the reading that is clearly the likeliest, if there is one."""
     around = chain.from_iterable(_around(text, one) for one in readings)
-    there = counts(chain((one.term for one in readings), chain.from_iterable(around)), base_ids)
+    there = frequencies(
+        chain((one.term for one in readings), chain.from_iterable(around)), base_ids
+    )
     places: dict[tuple[int, int], list[Reading]] = {}
     for one in readings:
         often = there.get(one.term, 0)
@@ -398,7 +400,7 @@ def known(words: Iterable[str], base_ids: Sequence[int]) -> set[str]:
     """
     runs = {word: [_ways(run[0]) for run in terms.RUN.finditer(fold(word))] for word in words}
     ways = chain.from_iterable(chain.from_iterable(runs.values()))
-    there = counts(chain.from_iterable(ways), base_ids).keys()
+    there = frequencies(chain.from_iterable(ways), base_ids).keys()
     return {
         word
         for word, found in runs.items()

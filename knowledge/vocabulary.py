@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
 
-from django.db import connection
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from pypinyin import lazy_pinyin
 
 from knowledge import lexical, pacing, terms
 from knowledge.models import Chunk, Document, KnowledgeBase, Vocabulary
-from knowledge.weighing import array, key
+from knowledge.weighing import frequencies, key
 from opsdesk import locking
 
 MOST = 100_000  # words of a base, the most frequent ones
@@ -115,24 +114,12 @@ def _words(chunks: QuerySet[Chunk]) -> set[str]:
 def _standing(base_id: int, words: Iterable[str]) -> list[str]:
     """Those that stand in a passage now, the most frequent first."""
     keys = {word: key(terms.WORDS, word) for word in words}
-    there = counts(keys.values(), [base_id])
+    there = frequencies(keys.values(), [base_id])
     standing = [word for word, number in keys.items() if number in there]
     return sorted(standing, key=lambda word: (-there[keys[word]], word))[:MOST]
 
 
 # --- asking ----------------------------------------------------------------------------
-
-
-def counts(keys: Iterable[int], base_ids: Sequence[int]) -> dict[int, int]:
-    """In how many chunks of these bases terms stand, by key; those that stand in any."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT term, sum(chunks) FROM knowledge_termcount"
-            " WHERE knowledge_base_id = ANY(%s) AND term = ANY(%s::int4[])"
-            " GROUP BY term HAVING sum(chunks) > 0",
-            [list(base_ids), array(set(keys))],
-        )
-        return {term: int(count) for term, count in cursor.fetchall()}
 
 
 @dataclass(frozen=True)

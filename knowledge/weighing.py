@@ -188,12 +188,19 @@ def _counts(base_ids: Sequence[int], found: Iterable[Seen]) -> tuple[dict[int, i
             [list(base_ids)],
         )
         chunks = int(cursor.fetchone()[0])
+    return frequencies(keys, base_ids), chunks
+
+
+def frequencies(keys: Iterable[int], base_ids: Sequence[int]) -> dict[int, int]:
+    """In how many chunks of these bases terms stand, by key; those that stand in any."""
+    with connection.cursor() as cursor:
         cursor.execute(
             "SELECT term, sum(chunks) FROM knowledge_termcount"
-            " WHERE knowledge_base_id = ANY(%s) AND term = ANY(%s::int4[]) GROUP BY term",
-            [list(base_ids), array(keys)],
+            " WHERE knowledge_base_id = ANY(%s) AND term = ANY(%s::int4[])"
+            " GROUP BY term HAVING sum(chunks) > 0",
+            [list(base_ids), array(set(keys))],
         )
-        return {term: int(count) for term, count in cursor.fetchall() if count > 0}, chunks
+        return {term: int(count) for term, count in cursor.fetchall()}
 
 
 def idf(count: int, chunks: int) -> float:

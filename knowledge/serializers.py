@@ -149,7 +149,7 @@ class SearchSerializer(ScopeSerializer):
 class StageSerializer(serializers.Serializer[Any]):
     stage = serializers.CharField(
         help_text=_(
-            "words, dense, sparse, learned, fused, rerank or ranked, the order that counts."
+            "words, dense, sparse, learned, fused, rerank; ranked is the order that counts."
         )
     )
     place = serializers.IntegerField(

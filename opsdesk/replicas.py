@@ -107,6 +107,9 @@ def _fit() -> Iterator[str]:
     for alias in chosen:
         state = _states.get(alias)
         if state is None or time.monotonic() > state.until:
+            # Others go on with what is known: one that hangs keeps one question waiting.
+            known = state is not None and state.fit
+            _states[alias] = _State(known, time.monotonic() + REST_SECONDS)
             state = _states[alias] = _look(alias)
         if state.fit:
             yield alias

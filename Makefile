@@ -13,7 +13,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test screenshots lint bge milvus bench bench-1m bench-parse lock clean
+.PHONY: help install run test screenshots lint bge milvus bench bench-1m bench-parse evaluate lock clean
 
 help:  ## What there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,16 +40,19 @@ bge: $(VENV)/.installed-bge  ## Add FlagEmbedding, the production encoder on thi
 milvus: $(VENV)/.installed-milvus  ## Add pymilvus, for OPSDESK_STORE=milvus
 
 # In a database of its own, on the sentences of OPSDESK_DATA/sets or of the demo documents.
-BENCH := OPSDESK_HOME=$${OPSDESK_BENCH_HOME:-$(CURDIR)/var/bench} $(BIN)/python manage.py bench
+BENCH := OPSDESK_HOME=$${BENCH_HOME:-$(CURDIR)/var/bench} $(BIN)/python manage.py bench
 
 bench: $(VENV)/.installed-dev  ## Search and ingest at 20,000 and 100,000 chunks, beside bm25s and faiss
 	$(BENCH)
 
-bench-1m: $(VENV)/.installed-dev  ## The same at 100,000 and 1,000,000: hours, 16 GB of memory
+bench-1m: $(VENV)/.installed-dev  ## The same at 100,000 and 1,000,000: hours, 20 GB of memory
 	$(BENCH) --sizes 100000 1000000
 
 bench-parse: $(VENV)/.installed .venv-bench/.installed  ## What is read of OPSDESK_DATA/documents, beside other parsers
 	$(BIN)/python manage.py bench_parse
+
+evaluate: $(VENV)/.installed  ## How well the sets of OPSDESK_DATA/sets are found and answered
+	$(BIN)/python manage.py evaluate $(dir $(wildcard $(OPSDESK_DATA)/sets/*/set.json)) --answers --markdown
 
 lock: $(BIN)/python  ## Compile the pinned requirements with their hashes
 	$(LOCK) requirements.in -o requirements.txt

@@ -26,7 +26,9 @@ class Words:
         start = time.perf_counter()
         self._keys = np.unique(np.concatenate([bag.keys for bag in bags]))
         tokens = [
-            np.repeat(np.searchsorted(self._keys, bag.keys), bag.counts.astype(int)).tolist()
+            np.repeat(
+                np.searchsorted(self._keys, bag.keys).astype(np.int32), bag.counts.astype(int)
+            )
             for bag in bags
         ]
         vocabulary = {str(term): number for number, term in enumerate(self._keys)}

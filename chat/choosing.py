@@ -19,6 +19,7 @@ _PINNED = re.compile(
 NEAR = 0.4  # share of the question's words that stand near the thing, that it is about it
 NEARER = 0.7  # the same for a passage that is not the first
 ASKED = 60  # characters of a text that may be a question and nothing else
+SOME = 0.01  # evidence of an entry of a FAQ that says none of the question's words
 LATER = 0.15  # what each place in the ranking takes from a passage's evidence
 
 
@@ -81,11 +82,11 @@ def _evidence(
     question: str, kind: Kind, passage: Passage, words: dict[str, float], least: float
 ) -> float:
     """How well a sentence of `passage` tells what is asked, 0 when none does, else up to 1.8."""
+    about = _share(words, _whole(passage))
     if _meant(passage, kind):
-        return 1.8
+        return max(1.8 * about, SOME)
     parts = [part for part in sentences(passage.text) if part.strip()]
     headings = " ".join([passage.title, *passage.heading_path])
-    about = _share(words, _whole(passage))
     found = [0.0]
     for place, part in enumerate(parts):
         if kind.held(part, question):

@@ -248,7 +248,10 @@ def ingest(base: KnowledgeBase, sets: Sequence[Texts], pages: int) -> dict[str, 
         uploading.add_text(base, text=row.text, title=row.title or row.id, approved=True).revision
         for row in rows[:pages]
     ]
-    OrmQ.objects.filter(key__isnull=False).delete()  # nobody else is to read them
+    queued = {tasks.GROUP % revision.pk for revision in added}
+    for task in OrmQ.objects.all():  # nobody else is to read them
+        if task.group() in queued:
+            task.delete()
     reading = whole = 0.0
     chunks = 0
     for first in range(0, len(added), PAGES):

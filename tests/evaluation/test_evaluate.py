@@ -6,6 +6,7 @@ from django.core.management import CommandError, call_command
 
 from evaluation.management.commands.evaluate import spread
 from evaluation.question_sets import Question, QuestionSet, judge
+from knowledge import ranking
 from knowledge.models import Document, KnowledgeBase
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,6 +76,34 @@ def test_the_base_is_kept_between_runs_until_the_corpus_changes(folder):
     (folder / "corpus.jsonl").write_text(lines(CORPUS[1:]), "utf-8")
     assert evaluate(folder)["documents"] == 1
     assert KnowledgeBase.objects.get().slug != kept
+
+
+def test_several_sets_are_one_table(folder, tmp_path):
+    other = tmp_path / "other_set"
+    other.mkdir()
+    for file in folder.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    written, out = tmp_path / "figures.json", StringIO()
+    call_command("evaluate", folder, other, "--json", written, stdout=out, stderr=StringIO())
+    figures = json.loads(written.read_text("utf-8"))
+    assert list(figures) == ["small_set", "other_set"]
+    head, rule, *rows = out.getvalue().splitlines()
+    assert {line.count("|") for line in (head, rule, *rows)} == {head.count("|")}
+    assert rows[0].startswith("| small_set | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 |  |  |")
+    assert rows[1].endswith("| 2 / 2 / 3 |")
+
+
+def test_weights_are_fitted_on_sets(folder):
+    out = StringIO()
+    call_command("fit_ranking", folder, "--limit", "2", stdout=out)
+    assert [line.split()[0] for line in out.getvalue().splitlines()[:6]] == list(ranking.FEATURES)
+    assert "| small_set | 1.000 / 1.000 / 1.000 |" in out.getvalue()
+
+
+def test_no_set_is_measured_when_one_is_none(folder, tmp_path):
+    with pytest.raises(CommandError, match="nothing"):
+        call_command("evaluate", folder, tmp_path / "nothing", stdout=StringIO())
+    assert not KnowledgeBase.objects.exists()
 
 
 def test_a_part_of_the_questions_is_from_all_over():

@@ -11,7 +11,7 @@ from opsdesk.env import FOR_TESTS
 _home = Path(os.environ.get("OPSDESK_HOME") or Path(__file__).resolve().parent.parent / "var")
 # Tests that run beside each other kill their database server: each process has its own.
 _own = "test" + os.environ.get("PYTEST_XDIST_WORKER", "")
-_ours = ("OPSDESK_", "OPENAI_", "MINERU_", "VISION_")
+_ours = ("OPSDESK_", "OPENAI_", "MINERU_", "VISION_", "MILVUS_", "DATABASE_REPLICA_")
 if not _home.name.startswith("test"):
     for _name in list(os.environ):
         if _name.startswith(_ours) and _name not in FOR_TESTS:

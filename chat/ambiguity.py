@@ -23,7 +23,7 @@ WORDS = 3  # that a question has at most to be part of a title and nothing more
 class Choice:
     label: str
     query: str  # the question that it makes
-    scope: dict[str, str] = field(default_factory=dict)  # fields of Scope that it sets
+    scope: dict[str, Any] = field(default_factory=dict)  # fields of Scope that it sets
 
 
 @dataclass(frozen=True)

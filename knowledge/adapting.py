@@ -74,6 +74,13 @@ class Projection:
     def points(self, texts: Rows) -> Floats:
         return _unit(np.asarray(texts.multiply(self.idf).tocsr() @ self.matrix, np.float32))[0]
 
+    def point(self, text: Text) -> Floats:
+        """The same of one text, many times faster."""
+        keys, values = text
+        buckets = keys % BUCKETS
+        weighed = values * self.idf[buckets]
+        return _unit(np.asarray(weighed[None] @ self.matrix[buckets], np.float32))[0][0]
+
     def to_bytes(self) -> bytes:
         return _packed(idf=self.idf, matrix=self.matrix.astype(np.float16))
 

@@ -47,25 +47,33 @@ def boost(
     active = Adapter.objects.filter(
         knowledge_base__in=base_ids, knowledge_base__learns=True, active=True, weight__gt=0
     ).values_list("knowledge_base", "pk", "vectors__made_at", "weight")
+    found = set(found)
     scores: dict[int, float] = {}
-    weights = []
+    weights = [0.0]
     for base_id, pk, made, weight in active:
         held = _adapter(base_id, pk, made)
-        asked = held.projection.points(adapting.rows([adapting.asked(question)]))[0]
-        chunks, near = held.points.near(asked)
+        asked = held.projection.point(adapting.asked(question))
         if asked.any():
-            scores |= zip(chunks.tolist(), ((1 + near) / 2).clip(0, 1).tolist(), strict=True)
+            scores |= _scores(*held.points.near(asked), found, limit)
             weights.append(weight)
-    if not scores:
-        return NOTHING
-    found = list(found)
-    best = sorted(scores, key=lambda chunk: (-scores[chunk], chunk))[:limit]
-    answering = _answering([chunk for chunk in best if chunk not in set(found)], base_ids, scope)
-    known = {chunk: scores[chunk] for chunk in [*found, *answering] if chunk in scores}
+    best = sorted(scores.keys() - found, key=lambda chunk: (-scores[chunk], chunk))[:limit]
+    answering = found.union(_answering(best, base_ids, scope)) if best else found
+    known = {chunk: score for chunk, score in scores.items() if chunk in answering}
     if not known:
         return NOTHING
     usual = float(np.mean(list(known.values())))
     return Boost({**dict.fromkeys(found, usual), **known}, max(weights))
+
+
+def _scores(
+    chunks: adapting.Numbers, near: adapting.Floats, found: set[int], limit: int
+) -> dict[int, float]:
+    """Of the nearest chunks, and of those found otherwise."""
+    best = np.argsort(-near, kind="stable")[:limit]
+    others = np.flatnonzero(np.isin(chunks, list(found)))
+    chosen = np.union1d(best, others)
+    shares = ((1 + near[chosen]) / 2).clip(0, 1)
+    return dict(zip(chunks[chosen].tolist(), shares.tolist(), strict=True))
 
 
 def _answering(chunks: Sequence[int], base_ids: Sequence[int], scope: Scope) -> list[int]:

@@ -294,6 +294,26 @@ def test_a_trial_shows_the_stages(admin_client, base, document):
     assert not admin_client.get(url("try", base), {"q": "龘"}).context["rows"]
 
 
+def test_a_trial_says_what_is_left_out(admin_client, base, document):
+    documents.put(base, TEXT, title="登录")
+    page = admin_client.get(url("try", base), {"q": "堡垒机登录失败"})
+    assert [bool(row["left_out"]) for row in page.context["rows"]][:2] == [False, True]
+
+
+def test_a_trial_shows_every_stage(admin_client, base, document, embedder, settings):
+    config = {"BACKEND": f"{__name__}.Contrary", "OPTIONS": {"model": "contrary"}}
+    settings.BACKENDS = {**settings.BACKENDS, "reranker": config}
+    page = admin_client.get(url("try", base), {"q": "堡垒机登录失败", "top": 50})
+    shown = [[str(stage["name"]) for stage in row["stages"]] for row in page.context["rows"]]
+    assert {len(names) for names in shown} == {4}  # words, meaning, together, second look
+    assert all(stage["place"] for row in page.context["rows"] for stage in row["stages"][2:])
+    found = page.context["found"]
+    assert sum(row["kept"] for row in page.context["rows"]) == len(found.kept) == settings.PASSAGES
+    chunk = chunk_of(document)
+    missed_page = admin_client.get(url("missed", base), {"q": "堡垒机登录失败", "chunk": chunk.pk})
+    assert 'data-stage="rerank"' in missed_page.content.decode()
+
+
 def test_words_are_marked_and_everything_else_is_escaped():
     assert highlighted("<b>nginx</b> nginxx 磁盘", ["nginx", "磁盘", "b"]) == (
         "&lt;b&gt;<mark>nginx</mark>&lt;/b&gt; nginxx <mark>磁盘</mark>"

@@ -84,7 +84,7 @@ def _fitted(pairs: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[
     against a passage would be a peculiarity of the sets."""
     from sklearn.linear_model import LogisticRegression  # its import takes a second
 
-    used = pairs.any(axis=0)
+    used = np.asarray(pairs.any(axis=0))
     while used[0]:
         model = LogisticRegression(fit_intercept=False, C=STRENGTH, tol=1e-6)
         both = np.concatenate([pairs[:, used], -pairs[:, used]])

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,9 @@ from typing import Any, NamedTuple
 import httpx
 import numpy as np
 import pybreaker
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -316,3 +320,34 @@ def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     rest = iter(texts)
     while batch := list(islice(rest, size)):
         yield batch
+
+
+# --- by name ----------------------------------------------------------------------------
+
+
+def named(name: str) -> Embedder:
+    """The embedder called `name` in `settings.EMBEDDERS`; a permanent ModelError without one."""
+    options = settings.EMBEDDERS.get(name, {}).get("OPTIONS", {})
+    return made(name, options.get("model", ""), options.get("dimensions", 0))
+
+
+@cache
+def made(name: str, model: str, dimensions: int) -> Embedder:
+    """The one that makes such vectors, the same each time."""
+    config = settings.EMBEDDERS.get(name)
+    if config is None:
+        raise ModelError(
+            _("There is no embedder called %(name)s in the settings.") % {"name": name},
+            permanent=True,
+        )
+    options = {**config.get("OPTIONS", {}), "model": model, "dimensions": dimensions}
+    embedder: Embedder = import_string(config["BACKEND"])(**options)
+    return embedder
+
+
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting == "EMBEDDERS":
+        made.cache_clear()
+
+
+setting_changed.connect(_forget)

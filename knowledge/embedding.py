@@ -11,21 +11,18 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import groupby
 
 from django.conf import settings
-from django.core.signals import setting_changed
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from django_q.tasks import async_task
 
 from knowledge import vectors
-from knowledge.embedders import Embedder, Meaning
+from knowledge.embedders import Embedder, Meaning, made, named
 from knowledge.lexical import passage_text
 from knowledge.models import Chunk, Embedding, EmbeddingIndex, KnowledgeBase
 from knowledge.scope import EVERYTHING, Scope
@@ -56,7 +53,7 @@ def configured(name: str = "") -> EmbeddingIndex | None:
     """The index, unsaved, that the embedder called `name` makes, else the one that
     `settings.EMBEDDER` asks for; None when it asks for none."""
     name = name or settings.EMBEDDER
-    embedder = backend("embedder") if name == settings.EMBEDDER else _named(name)
+    embedder = backend("embedder") if name == settings.EMBEDDER else named(name)
     if embedder is None:
         return None
     return EmbeddingIndex(
@@ -73,33 +70,7 @@ def embedder_of(index: EmbeddingIndex) -> Embedder:
     chosen = backend("embedder")
     if chosen and wanted == (settings.EMBEDDER, chosen.model, chosen.dimensions):
         return chosen  # so that a model is loaded once
-    return _embedder(*wanted)
-
-
-def _named(name: str) -> Embedder:
-    options = settings.EMBEDDERS.get(name, {}).get("OPTIONS", {})
-    return _embedder(name, options.get("model", ""), options.get("dimensions", 0))
-
-
-@cache
-def _embedder(name: str, model: str, dimensions: int) -> Embedder:
-    config = settings.EMBEDDERS.get(name)
-    if config is None:
-        raise ModelError(
-            _("There is no embedder called %(name)s in the settings.") % {"name": name},
-            permanent=True,
-        )
-    options = {**config.get("OPTIONS", {}), "model": model, "dimensions": dimensions}
-    made: Embedder = import_string(config["BACKEND"])(**options)
-    return made
-
-
-def _forget(*, setting: str, **kwargs: object) -> None:
-    if setting == "EMBEDDERS":
-        _embedder.cache_clear()
-
-
-setting_changed.connect(_forget)
+    return made(*wanted)
 
 
 # --- Asking ---------------------------------------------------------------------

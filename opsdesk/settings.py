@@ -134,7 +134,7 @@ Q_CLUSTER: dict[str, Any] = {
     "poll": 0.2,
     "recycle": 500,
     "catch_up": False,
-    # Nobody reads what became of a task that succeeded, and to prune them a thousand are locked each time.
+    # Nobody reads what became of a task that succeeded; to prune them all are locked each time.
     "save_limit": -1,
     "label": _("Task queue"),
     # Short work must not wait behind parsing.

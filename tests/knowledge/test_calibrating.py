@@ -188,7 +188,7 @@ def test_without_labels_the_page_says_what_the_shipped_one_does(admin_client, ba
     assert shown.context["lacking"]
     assert 'id="expected"' in shown.content.decode()
     refused = admin_client.post(page(base, "calibrate"), {"target": 90}, follow=True)
-    assert "30" in str(list(refused.context["messages"])[0])
+    assert "30" in str(next(iter(refused.context["messages"])))
     assert not base.calibrations.exists()
 
 

@@ -26,7 +26,7 @@ LATER = 0.15  # what each place in the ranking takes from a passage's evidence
 def pinned(question: str, passages: Sequence[Passage]) -> list[Passage]:
     """The passages that hold for the product, version and environment the question names, and
     say all its years, titles and numbers of events; all of `passages` when none does."""
-    passages = [p for p in passages if not _other(question, p, passages)]
+    passages = [p for p in passages if not _other(question, p, passages)] or list(passages)
     marks = [_tight(mark.strip("《》")) for mark in _PINNED.findall(_normal(question))]
     if not marks:
         return list(passages)

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import connection, connections
 from django.utils import translation
 from structlog.contextvars import bound_contextvars
 
@@ -169,11 +169,13 @@ class Runner:
 
 def _make_in_thread(turn: Turn, cancelled: threading.Event) -> None:
     try:
-        connection.close_if_unusable_or_obsolete()
+        for one in connections.all(initialized_only=True):
+            one.close_if_unusable_or_obsolete()
         make(turn, cancelled)
     finally:
-        if connection.errors_occurred:
-            connection.close()
+        for one in connections.all(initialized_only=True):
+            if one.errors_occurred:
+                one.close()
 
 
 @contextmanager

@@ -17,14 +17,17 @@ from knowledge import slips
 
 LONGEST = 20  # characters of a product's name; what is longer is an identifier
 _HAN = re.compile(r"[\u4e00-\u9fff]")
-_TITLE = re.compile(r"《([^《》\n]{2,15})》")
+# Without what Markdown would read: the answer names it.
+_TITLE = re.compile(r"《([^《》\n\[\]()`*_~<>|\\]{2,15})》")
 _QUOTED = re.compile(
     r"```.*?```|`[^`]*`|\"[^\"]*\"|“[^”]*”|'[^']*'|「[^」]*」|『[^』]*』", re.DOTALL
 )
 # Four words in a row are a message, not names.
-_PROSE = re.compile(r"[A-Za-z][\w.,:;'()/-]*(?: +[A-Za-z(\"'][A-Za-z0-9_.,:;'()/-]*){3,}")
+_PROSE = re.compile(
+    r"(?<![A-Za-z])[A-Za-z][\w.,:;'()/-]*+(?: ++[A-Za-z(\"'][A-Za-z0-9_.,:;'()/-]*+){3,}"
+)
 _NAME = re.compile(
-    r"(?<![A-Za-z0-9_./\\:@$%=<>(-])[A-Za-z0-9]*[A-Za-z][A-Za-z0-9]*(?:[.+#-][A-Za-z0-9]+)*[+#]{0,2}"
+    r"(?<![A-Za-z0-9_./\\:@$%=<>(-])(?=[0-9]*[A-Za-z])[A-Za-z0-9]++(?:[.+#-][A-Za-z0-9]++)*[+#]{0,2}"
     r"(?![A-Za-z0-9_/\\:@$%=<>(*-]|\.[A-Za-z0-9])"
 )
 # Before and after a name in small letters that a question is about.
@@ -73,12 +76,10 @@ def names(question: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _hosts(text: str) -> Iterator[str]:
-    return (
-        match[0]
-        for match in _HOST.finditer(text)
-        if not text[: match.start()].strip() and _ABOUT.match(text, match.end())
-    )
+def _hosts(text: str) -> list[str]:
+    """A host that the question begins with and is about."""
+    found = _HOST.match(text, len(text) - len(text.lstrip()))
+    return [found[0]] if found and _ABOUT.match(text, found.end()) else []
 
 
 def _products(text: str) -> Iterator[str]:

@@ -25,7 +25,11 @@ def schedule(**kwargs: Any) -> None:
     """What the workers do by the clock."""
     from django_q.models import Schedule
 
+    from knowledge.tasks import LONG_SECONDS
+
     minutes, daily = Schedule.MINUTES, Schedule.DAILY
+    # After a large import; a second delivery finds the first one's lock and leaves it alone.
+    long = {"kwargs": repr({"q_options": {"timeout": LONG_SECONDS}})}
     night = timezone.localtime().replace(hour=3, minute=10) + timedelta(days=1)
     for func, when in (
         ("knowledge.tasks.sweep", {"schedule_type": minutes, "minutes": 1}),
@@ -33,8 +37,8 @@ def schedule(**kwargs: Any) -> None:
         ("knowledge.describing.sweep", {"schedule_type": minutes, "minutes": 1}),
         ("knowledge.stores.outside.catch_up", {"schedule_type": minutes, "minutes": 10}),
         ("knowledge.embedding.catch_up", {"schedule_type": minutes, "minutes": 10}),
-        ("knowledge.vocabulary.renew_all", {"schedule_type": minutes, "minutes": 2}),
-        ("knowledge.learning.catch_up", {"schedule_type": minutes, "minutes": 5}),
+        ("knowledge.vocabulary.renew_all", {"schedule_type": minutes, "minutes": 2, **long}),
+        ("knowledge.learning.catch_up", {"schedule_type": minutes, "minutes": 5, **long}),
         ("knowledge.learning.learn_all", {"schedule_type": daily, "next_run": night}),
         ("knowledge.tasks.recount", {"schedule_type": daily, "next_run": night}),
         ("knowledge.vocabulary.read_again", {"schedule_type": daily, "next_run": night}),

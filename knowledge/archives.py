@@ -1,6 +1,7 @@
 """Zip files as a way to bring many documents at once. Nothing is unpacked to a path of its own."""
 
 import stat
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -19,7 +20,8 @@ MAX_FILES = 2000
 MAX_TIMES_UPLOAD = 10
 ENCRYPTED = 0x1
 UTF8 = 0x800
-BROKEN = (*BROKEN_ZIP, pyzipper.BadZipFile)
+# Of what says of its encryption what nobody knows, the last two.
+BROKEN = (*BROKEN_ZIP, pyzipper.BadZipFile, KeyError, struct.error)
 
 
 class Packed(File):

@@ -265,7 +265,7 @@ class OpenAIEmbedder(Embedder):
         request = {"model": self.model, "input": texts, "encoding_format": "float"}
         try:
             answer = self._client.post("embeddings", json=request)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise ModelError(
                 _("The embedding server does not answer (%(reason)s).")
                 % {"reason": type(error).__name__},
@@ -280,7 +280,7 @@ class OpenAIEmbedder(Embedder):
         try:
             rows = sorted(answer.json()["data"], key=lambda row: row["index"])
             vectors = [_numbers(row["embedding"]) for row in rows]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise self._unreadable() from error
         if len(vectors) != len(texts):
             raise self._unreadable()

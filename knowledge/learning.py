@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 
 LEAST = 30  # confirmed questions: fewer teach nothing that holds for others
 MOST = 5_000  # the latest ones
-PASSAGES = 15_000  # learned from, those that answer and others at random; all get points
+PASSAGES = 15_000  # learned from, those that answer and others at random
+POINTS = 50_000  # passages at most that get a point, chosen in the same way
 NEWS = 0.05  # share of confirmed questions that are new, from which on it is worth the while
 QUIET = timedelta(minutes=5)  # after the last of them: who labels is not finished yet
 KEPT = 5  # adapters of a base
@@ -57,7 +58,9 @@ def catch_up() -> None:
         if _changed(base, max(1, round(NEWS * known)), QUIET):
             enqueue(base.pk)
         elif adapter := _outdated(base):
-            renew(adapter)
+            with locking.held(f"learn:{base.pk}") as claimed:
+                if claimed:
+                    renew(adapter)
 
 
 def enqueue(base_id: int, force: bool = False) -> None:
@@ -83,14 +86,12 @@ def learn_task(base_id: int, force: bool = False) -> None:
 def _changed(base: KnowledgeBase, news: int, quiet: timedelta = timedelta(0)) -> bool:
     """Whether so many confirmed questions came or went since it learned, and then no more."""
     count, latest = _state(base)
-    last = base.adapters.first()
-    if count < LEAST and last is None:
+    if count < LEAST and not base.adapters.filter(active=True).exists():
         return False
-    if last is None:
-        return latest is not None and latest <= timezone.now() - quiet
     known = confirmed.counting(base)
-    new = known.filter(created_at__gt=last.latest).count()
-    moved = max(new, abs(count - last.pairs))
+    seen = base.learned_until
+    new = known.filter(created_at__gt=seen).count() if seen else count
+    moved = max(new, abs(count - base.learned_from))
     return moved >= news and (latest is None or latest <= timezone.now() - quiet)
 
 
@@ -111,9 +112,13 @@ def learn(base: KnowledgeBase) -> Adapter | None:
     """Fit an adapter to what is confirmed by now and let it count; None when that is too little,
     then none counts any more."""
     version = KnowledgeBase.objects.get(pk=base.pk).version
+    count, latest = _state(base)
     held = material(base)
+    itself = KnowledgeBase.objects.filter(pk=base.pk)
+    itself.update(learned_from=count, learned_until=latest)  # whatever comes of it: see `_changed`
     if held is None:
-        base.adapters.update(active=False)
+        if base.adapters.filter(active=True).update(active=False):
+            itself.raise_version()
         return None
     begin = adapting.start(held.lesson.passages)
     effect = adapting.cross_validated(held.lesson, begin)
@@ -193,13 +198,15 @@ def material(base: KnowledgeBase, pairs: Sequence[ConfirmedPair] | None = None) 
     pairs = _latest(base)
     documents = dict(base.chunks.order_by("pk").values_list("pk", "document"))
     asked = {pair.document_id for pair in pairs}
-    chosen = _chosen(documents, asked)
+    chosen = _chosen(documents, asked, PASSAGES)
     lexicon = Lexicon.objects.filter(pk=base.pk).first()
     if not chosen or lexicon is None:
         return None
     held = dict(_texts(chosen))
     stripped = _stripped(asked, pairs, lexicon.means)
     held |= {pk: text for pk, (text, _) in stripped.items() if pk in held}
+    if len(held) < 2:
+        return None
     chunks = np.array(sorted(held))
     groups = np.array([documents[pk] for pk in chunks])
     words = _words([pair.question for pair in pairs], [held[pk] for pk in chunks])
@@ -218,11 +225,12 @@ def material(base: KnowledgeBase, pairs: Sequence[ConfirmedPair] | None = None) 
     return Material(pairs, shown, lesson)
 
 
-def _chosen(documents: dict[int, int], asked: set[int]) -> list[int]:
-    """All passages, or those of the documents asked for and others at random."""
+def _chosen(documents: dict[int, int], asked: set[int], most: int) -> list[int]:
+    """All passages, or those of the documents asked for and others at random, `most` if there
+    are no more of the former."""
     ours = [pk for pk, document in documents.items() if document in asked]
     others = np.array([pk for pk, document in documents.items() if document not in asked], int)
-    room = max(0, PASSAGES - len(ours))
+    room = max(0, most - len(ours))
     return ours + np.random.default_rng(0).permutation(others)[:room].tolist()
 
 
@@ -313,8 +321,9 @@ def _meant(pairs: Sequence[ConfirmedPair], chunks: Numbers) -> dict[tuple[int, s
 
 
 def _points(base: KnowledgeBase, projection: Projection, pairs: Sequence[ConfirmedPair]) -> Points:
-    """All passages of a base, and the confirmed questions of those that answer, as points."""
-    ids = list(base.chunks.order_by("pk").values_list("pk", flat=True))
+    """Passages of a base, and the confirmed questions of those that answer, as points."""
+    documents = dict(base.chunks.order_by("pk").values_list("pk", "document"))
+    ids = sorted(_chosen(documents, {pair.document_id for pair in pairs}, POINTS))
     held, found = [], []
     for start in range(0, len(ids), BATCH):
         texts = dict(_texts(ids[start : start + BATCH]))

@@ -63,15 +63,13 @@ class Reranker:
         if not texts:
             return []
         try:
-            scores: list[float] = self._breaker.call(
-                self._checked, query[:QUESTION], [text[:PASSAGE] for text in texts]
-            )
+            with self._breaker.calling():  # `call` would let one question in at a time
+                return self._checked(query[:QUESTION], [text[:PASSAGE] for text in texts])
         except pybreaker.CircuitBreakerError as error:
             raise ModelError(
                 _("The reranker failed repeatedly and is left alone for a moment."),
                 permanent=False,
             ) from error
-        return scores
 
     def _checked(self, query: str, texts: list[str]) -> list[float]:
         deadline = time.monotonic() + self.seconds
@@ -112,7 +110,7 @@ class EndpointReranker(Reranker):
                 body = _read(answer, deadline)
         except httpx.TimeoutException as error:
             raise _slow() from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise ModelError(
                 _("The reranker does not answer (%(reason)s).") % {"reason": type(error).__name__},
                 permanent=False,
@@ -144,7 +142,7 @@ def _scores(body: bytes, count: int) -> list[float]:
             int(row["index"]): float(row["relevance_score"]) for row in json.loads(body)["results"]
         }
         return [by_index[index] for index in range(count)]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _unreadable() from error
 
 
@@ -165,6 +163,7 @@ class FlagReranker(Reranker):
         self.device = device
         self.max_tokens = max_tokens
         self._lock = threading.Lock()
+        self._loading = threading.Lock()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="reranker")
         self._loaded: Future[Any] | None = None
 
@@ -200,7 +199,7 @@ class FlagReranker(Reranker):
         return scores
 
     def _model(self, deadline: float) -> Any:
-        with self._lock:
+        with self._loading:
             if self._loaded is None or (self._loaded.done() and self._loaded.exception()):
                 self._loaded = self._loader.submit(self._load)
         try:

@@ -292,7 +292,9 @@ def _fused(asked: weighing.Query, candidates: Candidates) -> list[Fused]:
         ]
     chunks = dict.fromkeys(chunk for scores in stages.values() for chunk in scores)
     missed = [chunk for chunk in chunks if chunk not in stages["words"]]
-    stages = {**stages, "words": {**stages["words"], **lexical.scores(asked, missed)}}
+    # One without a row was replaced this moment.
+    words = {**dict.fromkeys(missed, 0.0), **stages["words"], **lexical.scores(asked, missed)}
+    stages = {**stages, "words": words}
     kinds = dict(Chunk.objects.filter(pk__in=chunks).values_list("pk", "kind"))
     weights = {
         (faq, sparse): _weights(FAQ_WEIGHTS if faq else WEIGHTS, stages, sparse, candidates.share)

@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from pypinyin import lazy_pinyin
 
-from knowledge import lexical, pacing, terms
+from knowledge import lexical, pacing, scope, terms
 from knowledge.models import Chunk, Document, KnowledgeBase, Vocabulary
 from knowledge.weighing import frequencies, key
 from opsdesk import locking
@@ -93,7 +93,10 @@ def _read(base_id: int, documents: Sequence[int], lines: dict[str, str]) -> list
     """The lines of all words, with those of documents, that stand in passages now."""
     for ids in (documents[n : n + BATCH] for n in range(0, len(documents), BATCH)):
         pacing.give_way()
-        for word in _words(Chunk.objects.filter(document__in=ids, position__lt=LONG)):
+        chunks = Chunk.objects.filter(
+            scope.answering("document__"), enabled=True, document__in=ids, position__lt=LONG
+        )  # a draft's words are nobody's to read yet
+        for word in _words(chunks):
             if word not in lines:
                 lines[word] = word if word.isascii() else f"{word}\t{sound(word)}"
     return [lines[word] for word in _standing(base_id, lines)]

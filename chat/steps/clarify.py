@@ -46,12 +46,12 @@ def _complete(turn: TurnState) -> TurnState:
         turn.query = previous
     elif previous:
         turn.query = followups.query(turn.question, previous)
-        if turn.query != turn.question and not turn.scope:  # of the same product and version
-            turn.scope = turn.previous_scope()
     elif vague:
         return _ask_back(turn)
     else:
         turn.query = turn.question
+    if turn.query != turn.question and not turn.scope:  # of the same product and version
+        turn.scope = turn.previous_scope()
     return turn
 
 

@@ -227,7 +227,8 @@ def use_for_base_view(request: HttpRequest, pk: int) -> HttpResponse:
     chosen = request.POST.get("index", "")
 
     def use() -> None:
-        index = EmbeddingIndex.objects.filter(pk=int(chosen)).first() if chosen.isdigit() else None
+        number = int(chosen[:18]) if chosen.isdecimal() else 0
+        index = EmbeddingIndex.objects.filter(pk=number).first()
         if chosen and index is None:
             raise Conflict(_("This index is not there any more."))
         embedding.use(base, index)

@@ -152,7 +152,7 @@ def _rolled_back(request: HttpRequest, base: KnowledgeBase) -> str:
     number = request.POST["use"]
     chosen = None
     if number != "0":
-        chosen = get_object_or_404(base.calibrations, pk=number if number.isdecimal() else 0)
+        chosen = get_object_or_404(base.calibrations, pk=number[:18] if number.isdecimal() else 0)
         if not calibration.fits(chosen):
             raise ValidationError(_("It was fitted by another version and fits this one no more."))
     calibrating.roll_back(base, chosen)

@@ -90,6 +90,9 @@ class KnowledgeBase(models.Model):
         default=True,
         help_text=_("Questions that people confirmed count when it is searched."),
     )
+    # Confirmed questions when it learned last, and the latest of them, whatever came of it.
+    learned_from = models.PositiveIntegerField(default=0, editable=False)
+    learned_until = models.DateTimeField(null=True, editable=False)
     # Raised by every change of what the base answers; caches are keyed by it.
     version = models.PositiveBigIntegerField(_("version"), default=0, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)

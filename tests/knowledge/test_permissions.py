@@ -12,6 +12,7 @@ from django.urls import reverse
 from knowledge import permissions, tasks, uploading
 from knowledge.models import (
     Chunk,
+    ConfirmedPair,
     Document,
     Entry,
     Import,
@@ -20,6 +21,7 @@ from knowledge.models import (
     Similarity,
     Source,
     Term,
+    TermSuggestion,
 )
 from knowledge.permissions import ByBase
 from opsdesk.models import ApiToken
@@ -58,6 +60,12 @@ def filled(slug):
         ),
         Similarity: Similarity.objects.create(
             knowledge_base=base, first=first, second=second, passages=1, share=1
+        ),
+        ConfirmedPair: ConfirmedPair.objects.create(
+            knowledge_base=base, question="?", key="?", document=first, origin="label"
+        ),
+        TermSuggestion: TermSuggestion.objects.create(
+            knowledge_base=base, asked="a", written="b", count=3
         ),
     }
 
@@ -103,18 +111,23 @@ NOT_AT_ALL = dict.fromkeys(SEES, 403)
 LOGIN = {"outsider": 302, "visitor": 302}
 
 
+def own(page, name):
+    """Whether the page, or what it shares with others, has a rule of its own."""
+    return getattr(type(page), name) is not getattr(ByBase, name)
+
+
 def expected(model, route, base):
     """The status of a GET by user."""
     page = PAGES[model]
-    if route == "change" and "change_view" in vars(type(page)) and model is Similarity:
+    if route == "change" and model in (Similarity, ConfirmedPair, TermSuggestion):
         return None  # it leads to a page of its own
     owner_only = model is KnowledgeBase
     if route == "changelist":
         return SEES | LOGIN
     if route == "add":
-        closed = "has_add_permission" in vars(type(page)) and not owner_only
+        closed = own(page, "has_add_permission") and not owner_only
         return (NOT_AT_ALL if closed else OWNS if owner_only else WORKS) | LOGIN
-    if route == "delete" and "has_delete_permission" in vars(type(page)) and not owner_only:
+    if route == "delete" and own(page, "has_delete_permission") and not owner_only:
         return None  # the page has rules of its own
     if base == "b":
         nobody_may = {"curator": 403, "viewer": 403} if route == "delete" and owner_only else {}

@@ -6,7 +6,7 @@ from knowledge.models import Chunk, KnowledgeBase, Term
 from tests.pages.conftest import sign_in
 
 pytestmark = pytest.mark.browser
-QUESTION = "半夜出事了谁来牵头复命"
+QUESTION = "出了大问题以后要写什么材料给领导"
 
 
 @pytest.fixture

@@ -75,8 +75,8 @@ class OpenAIModel:
         """The first text and what follows it."""
         try:
             for attempt in _attempts(deadline):
-                with attempt:
-                    return self.breaker.call(self._open, messages, deadline)
+                with attempt, self.breaker.calling():  # `call` would let in one at a time
+                    return self._open(messages, deadline)
         except pybreaker.CircuitBreakerError as error:
             sentence = _("The model failed repeatedly and is left alone for a moment.")
             raise ModelError(sentence, permanent=False) from error

@@ -253,13 +253,15 @@ class OpenAIEmbedder(Embedder):
             reraise=True,
         )
         try:
-            vectors: list[Vector] = attempts(self._breaker.call, self._ask, texts)
+            for attempt in attempts:
+                with attempt, self._breaker.calling():  # `call` would let in one at a time
+                    return self._ask(texts)
         except pybreaker.CircuitBreakerError as error:
             raise ModelError(
                 _("The embedding server failed repeatedly and is left alone for a moment."),
                 permanent=False,
             ) from error
-        return vectors
+        raise AssertionError("an attempt returns or raises")
 
     def _ask(self, texts: list[str]) -> list[Vector]:
         request = {"model": self.model, "input": texts, "encoding_format": "float"}

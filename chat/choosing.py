@@ -3,10 +3,9 @@ the kind of thing it asks for near its words. Measured in docs/answering.md.
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
-from chat.kinds import Kind, asked, subject
+from chat.kinds import Kind, asked, plain, subject
 from knowledge import terms
 from knowledge.retrieval import Passage
 from knowledge.scope import fold
@@ -27,7 +26,7 @@ def pinned(question: str, passages: Sequence[Passage]) -> list[Passage]:
     """The passages that hold for the product, version and environment the question names, and
     say all its years, titles and numbers of events; all of `passages` when none does."""
     passages = [p for p in passages if not _other(question, p, passages)] or list(passages)
-    marks = [_tight(mark.strip("《》")) for mark in _PINNED.findall(_normal(question))]
+    marks = [_tight(mark.strip("《》")) for mark in _PINNED.findall(plain(question))]
     if not marks:
         return list(passages)
     said = {passage.chunk_id: _tight(_whole(passage)) for passage in passages}
@@ -113,9 +112,5 @@ def _whole(passage: Passage) -> str:
     return "\n".join([passage.title, *passage.heading_path, passage.question, passage.text])
 
 
-def _normal(text: str) -> str:
-    return unicodedata.normalize("NFKC", text)
-
-
 def _tight(text: str) -> str:
-    return "".join(_normal(text).split()).casefold()
+    return "".join(plain(text).split()).casefold()

@@ -8,7 +8,6 @@ Careful: a thing is put where a word points at one ("它的端口"), where the s
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import takewhile
 
 import rjieba
 
@@ -17,6 +16,7 @@ from chat.understanding import content, follows
 _END = "?？!！。. "
 _NOUNS = {"n", "nr", "nrt", "ns", "nt", "nz", "ng", "eng", "j", "l", "i", "vn", "an"}
 _INSIDE = {"a", "m", "zg", "uj", "ng"}  # of a name, between or after its nouns
+_STOP = ("。", "x")  # names nothing
 _TERSE = re.compile(r"[^A-Za-z]{1,8}[吗么嘛]")  # so short a yes or no leaves out what it is about
 
 
@@ -108,30 +108,22 @@ def _put_before(topic: str, question: str) -> str:
 
 def _things(text: str) -> Iterator[str]:
     """What `text` names: nouns that stand together, with what joins them."""
-    words = [(word, kind) for word, kind in rjieba.tag(text)]
-    start = 0
-    while start < len(words):
-        if not _names(*words[start]):
-            start += 1
+    run: list[tuple[str, str]] = []
+    for part in [*rjieba.tag(text), _STOP]:
+        if _names(*part) or (run and _joins(*part)):
+            run.append(part)
             continue
-        run = [
-            word
-            for _n, word in takewhile(
-                lambda one: _goes_on(words, one[0]), enumerate(words[start:], start)
-            )
-        ]
-        start += len(run)
         while run and not _names(*run[-1]):
             run.pop()
         thing = "".join(word for word, _kind in run)
         if len(thing) > 1:
             yield thing
+        run = []
 
 
 def _names(word: str, kind: str) -> bool:
     return kind in _NOUNS and word not in content()["follow_up"]["bare"]
 
 
-def _goes_on(words: Sequence[tuple[str, str]], at: int) -> bool:
-    word, kind = words[at]
-    return _names(word, kind) or kind in _INSIDE or not word.strip()
+def _joins(word: str, kind: str) -> bool:
+    return kind in _INSIDE or not word.strip()

@@ -36,15 +36,15 @@ class Kind:
 
     def held(self, text: str, question: str = "") -> bool:
         """Whether `text` holds such a thing that does not stand in the question already."""
-        plain, asked = _COUNTING.sub(" ", _plain(text)), _plain(question)
-        found = (match[0] for match in self.looks.finditer(plain)) if self.looks else _people(plain)
+        told, asked = _COUNTING.sub(" ", plain(text)), plain(question)
+        found = (match[0] for match in self.looks.finditer(told)) if self.looks else _people(told)
         return any(one not in asked for one in found)
 
 
 def asked(question: str) -> Kind | None:
     """The kind of thing that `question` asks for; none when it asks how, why or for anything."""
     nothing, kinds, _asks = _content()
-    text = _plain(question)
+    text = plain(question)
     if nothing.search(text):
         return None
     return next((kind for asks, kind in kinds if asks.search(text)), None)
@@ -52,7 +52,7 @@ def asked(question: str) -> Kind | None:
 
 def subject(question: str) -> str:
     """The question without the words that ask."""
-    return _content()[2].sub(" ", _plain(question))
+    return _content()[2].sub(" ", plain(question))
 
 
 def _people(text: str) -> list[str]:
@@ -60,7 +60,8 @@ def _people(text: str) -> list[str]:
     return tagged + _LATIN_NAME.findall(text) + _ROLE.findall(text)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """In the usual width."""
     return unicodedata.normalize("NFKC", text)
 
 

@@ -57,6 +57,7 @@ class TurnState:
     unseen: list[str] = field(default_factory=list)  # things named that no asked base knows
     confidence: float | None = None
     mode: str = ""  # "model", "extractive" or, after a model failed, "extractive-fallback"
+    degraded: list[str] = field(default_factory=list)  # names of `chat.degrading`: what failed
     trace: dict[str, Any] = field(default_factory=dict)
 
     def end(self, outcome: Turn.Outcome, text: str) -> "TurnState":
@@ -70,6 +71,33 @@ class TurnState:
     def check(self, name: str, verdict: str, **details: Any) -> None:
         """Note for staff what a check of the question or the answer found."""
         self.trace.setdefault("checks", []).append({"check": name, "verdict": verdict, **details})
+
+    def degrade(self, name: str) -> None:
+        """Note that the answer is made without something that is configured and failed."""
+        if name not in self.degraded:
+            self.degraded.append(name)
+
+    def used(
+        self,
+        prompt_name: str,
+        sha256: str,
+        model: str,
+        tokens_in: int | None,
+        tokens_out: int | None,
+        ms: float,
+    ) -> None:
+        """Note a request to a model: the prompt with the digest of its file, the tokens as the
+        server counted them (None when it did not say), and how long it took."""
+        self.trace.setdefault("prompts", []).append(
+            {
+                "prompt": prompt_name,
+                "sha256": sha256,
+                "model": model,
+                "tokens_in": tokens_in,
+                "tokens_out": tokens_out,
+                "ms": round(ms, 1),
+            }
+        )
 
     def previous_question(self) -> str:
         """The last thing asked that was about something, "" when there is none."""

@@ -33,6 +33,8 @@ class Conversation(models.Model):
         related_name="conversations",
         verbose_name=_("user"),
     )
+    # Who the embedding site says, by a signed token, that its visitor is; empty: nobody said.
+    identity = models.CharField(_("identity"), max_length=200, blank=True, db_index=True)
     # The base it asks; empty: all that its visitor may read.
     knowledge_base = models.ForeignKey(
         KnowledgeBase,
@@ -71,6 +73,11 @@ class Conversation(models.Model):
 
     def __str__(self) -> str:
         return self.title or str(self.id)
+
+    @property
+    def verified(self) -> bool:
+        """Whether it is known who asks: a signed-in user, or one an embedding site vouched for."""
+        return bool(self.user_id or self.identity)
 
 
 class Message(models.Model):

@@ -5,11 +5,12 @@ from functools import cache
 from typing import Any
 
 import nh3
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.urls import reverse
 from markdown_it import MarkdownIt
 
 from chat.models import Citation, Figure, Message
+from chat.originals import originals
 from knowledge import pages
 
 TAGS = {
@@ -69,8 +70,11 @@ def html(text: str, citations: int = 0) -> str:
 
 def shown(messages: QuerySet[Message]) -> QuerySet[Message]:
     """`messages` with all that `message_json` shows of them, in a few queries."""
+    citations = Citation.objects.select_related("revision__document__knowledge_base")
     return messages.select_related("author", "rating").prefetch_related(
-        "citations", "figures__attachment", "figures__citation"
+        Prefetch("citations", citations.defer("revision__parsed")),
+        "figures__attachment",
+        "figures__citation",
     )
 
 
@@ -93,6 +97,7 @@ def message_json(message: Message) -> dict[str, Any]:
         "citations": [citation_json(citation) for citation in citations],
         "figures": [figure_json(figure) for figure in message.figures.all()],
         "exports": _exports(message) if citations else None,
+        "originals": originals(citations),
         "rating": _rating(message),
         "created_at": message.created_at.isoformat(),
     }

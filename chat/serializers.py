@@ -52,6 +52,13 @@ class AttachmentSerializer(serializers.Serializer[Any]):
     height = serializers.IntegerField(allow_null=True)
 
 
+class OriginalSerializer(serializers.Serializer[Any]):
+    title = serializers.CharField()
+    kind = serializers.ChoiceField(choices=["pdf", "doc", "docx"])
+    size = serializers.IntegerField(help_text=gettext_lazy("Bytes."))
+    url = serializers.CharField()
+
+
 class AnswerSerializer(serializers.Serializer[Any]):
     conversation = serializers.UUIDField()
     seq = serializers.IntegerField(
@@ -94,6 +101,7 @@ class MessageSerializer(serializers.Serializer[Any]):
     citations = CitationSerializer(many=True)
     figures = AttachmentSerializer(many=True)
     exports = serializers.DictField(allow_null=True)
+    originals = OriginalSerializer(many=True)
     rating = RatingSerializer(allow_null=True)
     created_at = serializers.DateTimeField()
 

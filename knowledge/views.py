@@ -37,7 +37,7 @@ def _readable(request: HttpRequest) -> Q:
 def _revision(request: HttpRequest, pk: int) -> Revision:
     # What was parsed is large, and pictures of pages do without it.
     revisions = Revision.objects.defer("parsed").filter(_readable(request))
-    revisions = revisions.select_related("document")
+    revisions = revisions.select_related("document__knowledge_base")
     return get_object_or_404(revisions, pk=pk)
 
 
@@ -66,10 +66,17 @@ def revision(request: HttpRequest, pk: int) -> JsonResponse:
             "pages": pages.number(row),
             "page_names": pages.names(row),
             "blocks": pages.BLOCKS,  # on a page of a format that has none
-            "original": reverse("revision-original", args=[pk]) if row.file else None,
+            "original": reverse("revision-original", args=[pk]) if _given(request, row) else None,
             "address": _address(row.document.url),
         }
     )
+
+
+def _given(request: HttpRequest, row: Revision) -> bool:
+    """Whether the file itself is there for this person; curators always get it."""
+    if not row.file or row.document.hands_out:
+        return bool(row.file)
+    return permissions.may(request.user, "view", row.document.knowledge_base)
 
 
 def _address(url: str) -> str | None:
@@ -82,7 +89,7 @@ def _address(url: str) -> str | None:
 @etag(_tag)
 def original(request: HttpRequest, pk: int) -> FileResponse:
     row = _revision(request, pk)
-    if not row.file:
+    if not _given(request, row):
         raise Http404
     response = FileResponse(row.file.open("rb"), as_attachment=True, filename=row.name)
     # Never a type that a browser would open as a page of ours.

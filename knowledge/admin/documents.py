@@ -171,7 +171,7 @@ class DocumentAdmin(ByBase):
         ("title", "external_id"),
         ("product", "version", "environment"),
         ("tags", "expires_on"),
-        ("url", "tier"),
+        ("url", "tier", "originals"),
     ]
     change_list_template = "admin/knowledge/document/change_list.html"
     change_form_template = "admin/knowledge/document/change_form.html"

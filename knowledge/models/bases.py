@@ -19,6 +19,13 @@ class Tier(models.TextChoices):
     ADVANCED = "advanced", _("MinerU advanced")
 
 
+class Originals(models.TextChoices):
+    """Whether who may read an answer also gets the files that it cites."""
+
+    GIVEN = "given", _("handed out")
+    KEPT = "kept", _("shown by the page only")
+
+
 class Scoped(models.Model):
     """What it holds for; empty: for all. A search with a scope leaves out what differs."""
 
@@ -71,6 +78,13 @@ class KnowledgeBase(models.Model):
         choices=Tier,
         blank=True,
         help_text=_("How its documents are read, unless a document says otherwise."),
+    )
+    originals = models.CharField(
+        _("original files"),
+        max_length=20,
+        choices=Originals,
+        default=Originals.GIVEN,
+        help_text=_("Whether answers offer the files they cite, unless a document says otherwise."),
     )
     # Which vectors answer for it; none: those of the active index. Set by `embedding` only.
     index = models.ForeignKey(

@@ -9,7 +9,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from knowledge.models.bases import KnowledgeBase, Scoped, Tier
+from knowledge.models.bases import KnowledgeBase, Originals, Scoped, Tier
 from opsdesk.sealing import seal, unseal
 
 
@@ -56,6 +56,13 @@ class Document(Scoped):
         choices=Tier,
         blank=True,
         help_text=_("How it is read; empty: as its knowledge base says."),
+    )
+    originals = models.CharField(
+        _("original file"),
+        max_length=20,
+        choices=Originals,
+        blank=True,
+        help_text=_("Whether answers offer it; empty: as its knowledge base says."),
     )
     # What its source no longer has; it answers no more, until it comes back.
     retired_at = models.DateTimeField(_("retired"), null=True, editable=False)
@@ -131,6 +138,11 @@ class Document(Scoped):
     def reading(self) -> str:
         """The tier by which it is read."""
         return self.tier or self.knowledge_base.tier or settings.PARSE_TIER
+
+    @property
+    def hands_out(self) -> bool:
+        """Whether its readers may have the file, not only see its pages."""
+        return (self.originals or self.knowledge_base.originals) == Originals.GIVEN
 
 
 def revision_path(revision: "Revision", name: str) -> str:

@@ -40,6 +40,7 @@ from knowledge.models import (
 from knowledge.parsing.document import ParsedDocument
 from knowledge.sources import running
 from knowledge.transfer.format import (
+    ADDED,
     ATTACHMENT,
     BASE,
     BATCH,
@@ -189,7 +190,7 @@ class _In:
         return self.made
 
     def _base(self, slug: str) -> KnowledgeBase:
-        values = {name: self.manifest["base"][name] for name in BASE}
+        values = _known(self.manifest["base"], BASE)
         values["slug"] = slug or values["slug"]
         validate_slug(values["slug"])
         if KnowledgeBase.objects.filter(slug=values["slug"]).exists():
@@ -213,7 +214,7 @@ class _In:
             approved_at=parse_datetime(row["approved_at"] or ""),
             created_by=self.users.get(row["created_by"]),
             approved_by=self.users.get(row["approved_by"]),
-            **{name: row[name] for name in DOCUMENT},
+            **_known(row, DOCUMENT),
         )
         _validate(document, DOCUMENT)
         document.external_id = self._external_id(row)
@@ -357,6 +358,10 @@ class _In:
         before, self.done = self.done, self.done + rows
         if before // BATCH != self.done // BATCH:
             self.report(min(self.done, self.total), self.total)
+
+
+def _known(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: row[name] for name in names if name in row or name not in ADDED}
 
 
 def _validate(row: Model, names: Sequence[str]) -> None:

@@ -11,9 +11,10 @@ MANIFEST = "manifest.json"
 ROWS = ("documents", "chunks", "entries", "terms", "sources")
 LATER = ("pairs",)  # rows that earlier exports have not
 
-BASE = ("slug", "name", "description", "audience", "tier")
+ADDED = ("originals",)  # fields that earlier exports have not
+BASE = ("slug", "name", "description", "audience", "tier", "originals")
 SCOPE = ("product", "version", "environment", "tags")
-DOCUMENT = ("title", "external_id", "origin", "url", "tier", *SCOPE, "retired_reason")
+DOCUMENT = ("title", "external_id", "origin", "url", "tier", "originals", *SCOPE, "retired_reason")
 REVISION = ("name", "media_type", "size", "sha256", "locked", "parser", "pages", "parsed")
 ATTACHMENT = (
     "kind", "position", "number", "caption", "page", "box", "media_type", "width", "height",

@@ -3,13 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from string import Template
 from typing import Any
 
 from chat import grounding
 from chat.llms import Messages
+from chat.prompting import prompt
 from chat.state import TurnState
 from knowledge.retrieval import Passage
 from knowledge.sentences import sentences
@@ -161,8 +159,3 @@ def _passage(n: int, passage: Passage) -> str:
 def data(text: str) -> str:
     """`text` as a prompt may hold it: it closes none of its elements."""
     return re.sub(r"</?\s*(?=段落|资料|问题)", "‹", text)
-
-
-@cache
-def prompt(name: str) -> Template:
-    return Template((Path(__file__).parent / "prompts" / f"{name}.md").read_text("utf-8"))

@@ -10,6 +10,7 @@ from typing import Any
 
 from chat import generating
 from chat.llms import Messages
+from chat.prompting import prompt
 from chat.state import TurnState
 from knowledge.retrieval import Passage
 from opsdesk.errors import ModelError
@@ -40,10 +41,10 @@ def messages(sentences: Sequence[str], passages: list[Passage]) -> Messages:
     numbered = "\n".join(
         f"{n}. {generating.data(one.strip())}" for n, one in enumerate(sentences, 1)
     )
-    user = generating.prompt("judge.user").substitute(
+    user = prompt("judge.user").substitute(
         passages=generating.numbered(passages), sentences=numbered
     )
     return [
-        {"role": "system", "content": generating.prompt("judge.system").template},
+        {"role": "system", "content": prompt("judge.system").template},
         {"role": "user", "content": user},
     ]

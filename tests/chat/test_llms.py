@@ -58,14 +58,14 @@ def test_after_the_first_word_nothing_is_tried_again(fake, model, trouble):
     assert len(fake.requests) == 1
 
 
-@pytest.mark.parametrize("trouble", ["silence", "stall", 500])
+@pytest.mark.parametrize("trouble", ["silence", "stall", "heartbeat", 500])
 def test_a_deadline_holds(fake, model, trouble):
     model.timeout = 30
     fake.script = [trouble]
     begun = time.monotonic()
     with pytest.raises(ModelError):
-        words(model, seconds=1)
-    assert time.monotonic() - begun < 4
+        words(model, seconds=0.7)
+    assert time.monotonic() - begun < 2
 
 
 def test_a_model_that_keeps_failing_is_left_alone(fake, model):
@@ -84,6 +84,102 @@ def test_what_is_no_longer_wanted_is_stopped(fake, model):
     fake.script = ["一二三四五六七八九"]
     with pytest.raises(ModelError):
         words(model, cancelled=lambda: True)
+
+
+# --- one JSON object
+
+COLOUR = {
+    "type": "object",
+    "properties": {"colour": {"enum": ["red", "blue"]}},
+    "required": ["colour"],
+    "additionalProperties": False,
+}
+RED = {"colour": "red"}
+
+
+def colour(model, seconds=10, **options):
+    messages = [{"role": "system", "content": "?"}, {"role": "user", "content": "?"}]
+    deadline = time.monotonic() + seconds
+    return model.structured(messages, COLOUR, name="colour", deadline=deadline, **options)
+
+
+def forms(fake):
+    return [request.get("response_format", {}).get("type", "") for request in fake.requests]
+
+
+def test_json_is_asked_for_by_its_schema(fake, model):
+    fake.structured["colour"] = RED
+    told = []
+    assert colour(model, report=told.append) == RED
+    wanted = fake.requests[0]["response_format"]["json_schema"]
+    assert (wanted["name"], wanted["schema"], wanted["strict"]) == ("colour", COLOUR, True)
+    assert (told[0].way, told[0].tokens_in, told[0].tokens_out) == ("json_schema", 7, 5)
+
+
+@pytest.mark.parametrize(
+    ("refuses", "asked"),
+    [
+        ({"json_schema"}, ["json_schema", "json_object"]),
+        ({"json_schema", "json_object"}, ["json_schema", "json_object", ""]),
+        ({"json_schema", "json_object", "stream_options"}, ["json_schema", "json_object", "", ""]),
+    ],
+)
+def test_what_the_server_refused_is_not_asked_again(fake, model, refuses, asked):
+    fake.refuses, fake.structured["colour"] = refuses, RED
+    assert colour(model) == colour(model) == RED
+    assert forms(fake) == [*asked, asked[-1]]
+    assert '"enum":["red","blue"]' in fake.requests[-1]["messages"][0]["content"]
+
+
+def test_a_request_that_is_refused_in_every_way_says_nothing_about_the_ways(fake, model):
+    fake.structured["colour"] = [400, 400, 400, 400, RED]
+    with pytest.raises(ModelError) as caught:
+        colour(model)
+    assert caught.value.permanent
+    assert colour(model) == RED
+    assert forms(fake)[-1] == "json_schema"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'Sure! {"colour": "red"} is it.',
+        '```json\n{"colour":\n"red"}\n```',
+        '<think>{"colour": "green"}? {no}</think>{"colour": "red"}',
+    ],
+)
+def test_the_object_is_found_in_a_text(fake, model, said):
+    fake.structured["colour"] = said
+    assert colour(model) == RED
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [500, 429, "garbage", "break", "empty", "[1]", '{"colour": "re', '{"colour": "green"}',
+     '{"colour": "red", "more": "\\u0000"}'],
+)  # fmt: skip
+def test_what_is_not_the_object_is_asked_for_again(fake, model, trouble):
+    fake.structured["colour"] = [trouble, RED]
+    assert colour(model) == RED
+    assert forms(fake) == ["json_schema"] * 2
+
+
+@pytest.mark.parametrize("trouble", ["silence", "stall", "heartbeat", "garbage", 500])
+def test_json_is_not_waited_for_beyond_the_deadline(fake, model, trouble):
+    model.timeout = 30
+    fake.structured["colour"] = trouble
+    begun = time.monotonic()
+    with pytest.raises(ModelError):
+        colour(model, seconds=0.7)
+    assert time.monotonic() - begun < 2
+
+
+def test_a_refusal_does_not_count_as_a_failure(fake, model):
+    fake.structured["colour"] = 400
+    for _try in range(2):
+        with pytest.raises(ModelError):
+            colour(model)
+    assert words(model) == "你好。[1]"
 
 
 @pytest.fixture

@@ -9,15 +9,20 @@ from django.db.models import Prefetch, QuerySet
 from django.urls import reverse
 from markdown_it import MarkdownIt
 
+from chat.formulas import formulas
+from chat.formulas import formulas
 from chat.models import Citation, Figure, Message
 from chat.originals import originals
 from knowledge import pages
 
 TAGS = {
     "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre",
-    "code", "strong", "em", "s", "a", "table", "thead", "tbody", "tr", "th", "td",
+    "code", "strong", "em", "s", "a", "table", "thead", "tbody", "tr", "th", "td", "span", "div",
 }  # fmt: skip
-ATTRIBUTES = {"a": {"href", "class", "data-n"}, "code": {"class"}, "ol": {"start"}}
+ATTRIBUTES = {
+    "a": {"href", "class", "data-n"}, "code": {"class"}, "ol": {"start"},
+    "span": {"class"}, "div": {"class"},
+}  # fmt: skip
 _MARK = re.compile(r"\[(\d{1,3})\](?![(\[:])")
 
 
@@ -25,6 +30,8 @@ _MARK = re.compile(r"\[(\d{1,3})\](?![(\[:])")
 def _markdown() -> MarkdownIt:
     renderer = MarkdownIt("commonmark", {"html": False, "breaks": True})
     renderer.enable(["table", "strikethrough"]).disable("image")
+    formulas(renderer)
+    renderer.use(formulas)
     renderer.core.ruler.push("citations", _cite)
     return renderer
 

@@ -12,11 +12,14 @@ from functools import cache
 import rjieba
 
 from chat.understanding import content, follows
+from knowledge.scope import fold
 
 _END = "?？!！。. "
 _NOUNS = {"n", "nr", "nrt", "ns", "nt", "nz", "ng", "eng", "j", "l", "i", "vn", "an"}
 _INSIDE = {"a", "m", "zg", "uj", "ng"}  # of a name, between or after its nouns
 _STOP = ("。", "x")  # names nothing
+_CONTENT = _NOUNS | {"v", "vn", "m"}
+_TOKEN = re.compile(r"[a-z0-9_]+(?:[-./:@][a-z0-9_]+)*")  # of a folded text
 _TERSE = re.compile(r"[^A-Za-z]{1,8}[吗么嘛]")  # so short a yes or no leaves out what it is about
 
 
@@ -43,6 +46,18 @@ def query(question: str, before: str) -> str:
     if replaced:
         return replaced
     return f"{before} {question}" if follows(question) or _bare(question) else question
+
+
+def faithful(rewritten: str, question: str, earlier: Sequence[str]) -> bool:
+    """Whether a rewritten question says nothing that was not said, and drops no name or number of
+    the question itself."""
+    said = fold("\n".join([*earlier, question]))
+    if any(token not in fold(rewritten) for token in _TOKEN.findall(fold(question))):
+        return False
+    if any(token not in said for token in _TOKEN.findall(fold(rewritten))):
+        return False
+    words = (word for word, kind in rjieba.tag(rewritten) if kind in _CONTENT)
+    return all(fold(word) in said or word in content()["follow_up"]["bare"] for word in words)
 
 
 def _replaced(question: str, earlier: Sequence[str]) -> str | None:

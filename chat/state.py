@@ -10,7 +10,7 @@ from knowledge.models import KnowledgeBase
 from knowledge.retrieval import Passage, Retrieval
 from knowledge.scope import EVERYTHING, Scope
 
-Reason = Literal["asked", "unhappy", "no_answer", "failed"]
+Reason = Literal["asked", "unhappy", "stuck", "no_answer", "failed"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,16 @@ class TurnState:
     deadline: float = field(default_factory=lambda: time.monotonic() + 120)  # of time.monotonic()
     cancelled: Callable[[], bool] = _never
 
+    # What a pasted log or a screenshot says, in few lines: sought with the question. This, the
+    # question and the history are masked (`knowledge.masking`); the message itself is not.
+    attached: str = ""
+    unread: list[str] = field(default_factory=list)  # names of uploads that nobody could read
+    # Of earlier turns as `chat.policy` counts them, newest first; None outside a conversation.
+    past: list[Any] | None = None
+    summary: str = ""  # of what was said before `history`: `chat.remembering`
+
+    intent: str = ""  # beside a question: a name of `chat.understanding`
+    mood: str = ""  # "urgent", "upset" or, for most, ""
     query: str = ""  # the question made complete
     retrieval: Retrieval | None = None
     outcome: str = ""  # a value of Turn.Outcome, set by the step that ends the turn
@@ -67,6 +77,11 @@ class TurnState:
     def call_person(self, reason: Reason) -> "TurnState":
         self.reason = reason
         return self
+
+    @property
+    def sought(self) -> str:
+        """What is looked for: the complete question, and what was pasted with it."""
+        return f"{self.query}\n{self.attached}" if self.attached else self.query
 
     def check(self, name: str, verdict: str, **details: Any) -> None:
         """Note for staff what a check of the question or the answer found."""

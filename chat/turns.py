@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from chat import transcript
+from chat import policy, transcript
 from chat.asking import call_human, wake_runner
 from chat.models import Citation, Conversation, Figure, Message, Turn
 from chat.state import Said, TurnState
@@ -96,6 +96,7 @@ def load(turn: Turn) -> TurnState:
         scope=Scope.of(turn.message.data.get("scope", {})),
         deadline=time.monotonic() + settings.TURN_SECONDS,
     )
+    state.past = policy.past(turn)
     state.trace["attempt"] = turn.attempt
     return state
 

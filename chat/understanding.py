@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 PERSON, UNHAPPY, THANKS, GREETING, ABUSE = "person", "unhappy", "thanks", "greeting", "abuse"
+CHAT = "chat"  # about nothing that a knowledge base holds
 FAILED_AGAIN = "failed_again"
+URGENT, UPSET = "urgent", "upset"
 
 _CLAUSES = re.compile(r"[\s]*[，。！？；、~…,!?;\n]+[\s]*|\.(?=\s|$)")
 _SPACED = re.compile(r"(?<=[\u4e00-\u9fff])[ \t]+(?=[\u4e00-\u9fff])")  # "转 人工"
+_PARTS = "intents", "moods", "replies", "signs"
 _PRODUCT = re.compile(r"[A-Za-z][A-Za-z+.-]{1,30}")  # "Redis", "node.js"; not "ORA-01555"
 
 
@@ -28,7 +31,7 @@ def content() -> dict[str, Any]:
 @cache
 def _patterns(intent: str) -> re.Pattern[str]:
     words = content()
-    patterns = words["vague"]["patterns"] if intent == "vague" else words["intents"][intent]
+    patterns = next(words[part][intent] for part in _PARTS if intent in words[part])
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
 
 
@@ -77,6 +80,27 @@ def intent(text: str, *, answered: bool = False) -> str:
     if parts and all(_is(THANKS, part) or _is(GREETING, part) for part in parts):
         return THANKS if any(_is(THANKS, part) for part in parts) else GREETING
     return ""
+
+
+def mood(text: str) -> str:
+    """URGENT or UPSET when `text` says so, "" when it says nothing of it."""
+    parts = clauses(text)
+    return next((one for one in (UPSET, URGENT) if any(_is(one, part) for part in parts)), "")
+
+
+def asks(text: str) -> bool:
+    """Whether `text` asks, or names a thing in Latin letters or digits, a code, a command."""
+    return bool(_patterns("asks").search(unicodedata.normalize("NFKC", text)))
+
+
+def yes_or_no(text: str) -> bool | None:
+    """What a reply to the offer of a person says; None when it says something else."""
+    parts = [part for part in clauses(text) if not _is(GREETING, part)]
+    for answer, name in ((False, "no"), (True, "yes")):
+        others = (name, THANKS) if parts and _is(name, parts[0]) else ()
+        if others and all(any(_is(one, part) for one in others) for part in parts):
+            return answer
+    return None
 
 
 def vague(text: str, names: list[str]) -> bool:

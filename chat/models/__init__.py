@@ -6,5 +6,24 @@ from chat.models.conversations import (
     Rating,
     Turn,
 )
+from chat.models.policies import EscalationPolicy
+from chat.models.summaries import Summary
+from chat.models.tools import HttpTool, ToolCall
+from chat.models.topics import Collected, Topic
+from chat.models.uploads import Upload
 
-__all__ = ["Citation", "Conversation", "Figure", "Message", "Rating", "Turn"]
+__all__ = [
+    "Citation",
+    "Collected",
+    "Conversation",
+    "EscalationPolicy",
+    "Figure",
+    "HttpTool",
+    "Message",
+    "Rating",
+    "Summary",
+    "ToolCall",
+    "Topic",
+    "Turn",
+    "Upload",
+]

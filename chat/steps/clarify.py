@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from chat import ambiguity, followups, understanding
+from chat import ambiguity, followups, policy, reading, slots, understanding
 from chat.models import Turn
 from chat.state import TurnState
 from knowledge import scope
@@ -16,24 +16,79 @@ OPTIONS = 4
 
 def clarify(turn: TurnState) -> TurnState:
     """Ends the turn with small talk or a question back, calls a person, or sets `query`."""
-    intent = understanding.intent(turn.question, answered=turn.was_answered())
-    turn.trace["intent"] = intent
-    if intent == understanding.PERSON:
-        return turn.call_person("asked")
-    if intent in (understanding.UNHAPPY, understanding.ABUSE):
-        return turn.call_person("unhappy")
-    if intent == understanding.THANKS:
-        return turn.end(Turn.Outcome.CHAT, _("You are welcome. Ask again whenever you like."))
-    if intent == understanding.GREETING:
-        return turn.end(
-            Turn.Outcome.CHAT,
-            _("Hello! I answer from the knowledge base, with sources. What can I do for you?"),
-        )
-    return _complete(turn)
+    if turn.asked.get("offer") and _replied_to_offer(turn):
+        return turn
+    read = _read(turn)
+    if turn.intent in (understanding.PERSON, understanding.UNHAPPY, understanding.ABUSE):
+        return _displeased(turn)
+    if turn.intent:
+        return turn.end(Turn.Outcome.CHAT, _small_talk(turn.intent))
+    if slots.fill(turn, read):
+        return turn
+    if not turn.query:
+        _complete(turn, read.question if read else "")
+    if turn.outcome or turn.reason:
+        return turn
+    found = policy.verdict(turn)
+    return turn.call_person(policy.reason(found)) if found.action == "call" else turn
 
 
-def _complete(turn: TurnState) -> TurnState:
-    """Make a question that can be looked for, or ask back, once, for what is missing."""
+def _read(turn: TurnState) -> reading.Reading | None:
+    """Set intent and mood: by the rules, and by a model where they leave something open."""
+    turn.intent = understanding.intent(turn.question, answered=turn.was_answered())
+    turn.mood = understanding.mood(turn.question)
+    read = None if turn.intent else reading.read(turn, slots.wanted(turn))
+    if read:
+        turn.intent, turn.mood = read.intent, turn.mood or read.mood
+    turn.trace |= {
+        "intent": turn.intent or reading.QUESTION,
+        "intent_by": "model" if read else "rules",
+        "mood": turn.mood or reading.CALM,
+    }
+    return read
+
+
+def _replied_to_offer(turn: TurnState) -> bool:
+    """Whether the message says yes or no to the offer of a person, which ends the turn."""
+    answer = understanding.yes_or_no(turn.question)
+    turn.asked = {}
+    if answer:
+        turn.intent = turn.trace["intent"] = understanding.PERSON
+        turn.call_person("asked")
+    elif answer is False:
+        turn.trace["intent"] = understanding.THANKS
+        turn.end(Turn.Outcome.CHAT, _("All right. Ask again whenever you like."))
+    return answer is not None
+
+
+def _displeased(turn: TurnState) -> TurnState:
+    """Whoever asks for a person, complains or is abusive: what the policy says."""
+    found = policy.verdict(turn)
+    if found.action == "call":
+        return turn.call_person(policy.reason(found))
+    if found.action == "offer":
+        return policy.offer(turn, found)
+    return turn.end(Turn.Outcome.CHAT, _("Please tell me what you need help with."))
+
+
+def _small_talk(intent: str) -> str:
+    texts = {
+        understanding.THANKS: _("You are welcome. Ask again whenever you like."),
+        understanding.GREETING: _(
+            "Hello! I answer from the knowledge base, with sources. What can I do for you?"
+        ),
+        understanding.CHAT: _(
+            "I only know what stands in the knowledge base. What can I look up for you there?"
+        ),
+    }
+    return texts[intent]
+
+
+def _complete(turn: TurnState, rewritten: str) -> TurnState:
+    """Make a question that can be looked for, or ask back, once, for what is missing.
+
+    `rewritten`: the complete question as a model wrote it, "" without one.
+    """
     vague = understanding.vague(turn.question, _names(turn))
     turn.trace["completed"] = bool(turn.asked)
     if turn.asked.get("choices"):
@@ -42,8 +97,8 @@ def _complete(turn: TurnState) -> TurnState:
         turn.query = _joined(turn.asked, turn.question)
         return turn
     previous = turn.previous_question()
-    if previous and vague:
-        turn.query = previous
+    if previous and (rewritten or vague):
+        turn.query = rewritten or previous
     elif previous:
         turn.query = followups.query(turn.question, previous)
     elif vague:

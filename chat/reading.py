@@ -1,0 +1,130 @@
+"""What a model reads in a message: one structured call a turn at most, where the rules leave
+something open. It only ever sees the conversation, never a passage, and what it says is checked:
+a rewritten question may hold nothing that was not said.
+"""
+
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+
+from chat import followups, understanding
+from chat.llms import Usage
+from chat.prompting import digest, prompt
+from chat.state import TurnState
+from knowledge.masking import mask
+from opsdesk.backends import backend
+from opsdesk.errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+QUESTION = "question"
+INTENTS = [
+    QUESTION,
+    understanding.CHAT,
+    understanding.THANKS,
+    understanding.UNHAPPY,
+    understanding.PERSON,
+    understanding.ABUSE,
+]
+CALM = "calm"
+MOODS = [CALM, understanding.URGENT, understanding.UPSET]
+PROMPT = "understand.system"
+LONGEST = 300  # characters of a rewritten question
+
+
+@dataclass(frozen=True)
+class Reading:
+    intent: str  # of chat.understanding, "" for a question
+    mood: str  # of chat.understanding, "" for a calm one
+    question: str  # complete by itself; "" when it could not be trusted
+    values: dict[str, Any] = field(default_factory=dict)  # of the fields that were asked for
+
+
+def read(turn: TurnState, fields: dict[str, Any]) -> Reading | None:
+    """What the model makes of the question, and the values of `fields` (JSON Schema properties)
+    that it finds in the conversation. None when it was not asked or failed: the rules stand."""
+    model = backend("llm")
+    if model is None or not settings.UNDERSTAND_SECONDS or not (fields or _open(turn)):
+        return None
+    begun = time.monotonic()
+    try:
+        said = model.structured(
+            _messages(turn, fields),
+            _schema(fields),
+            name="understand",
+            deadline=min(turn.deadline, begun + settings.UNDERSTAND_SECONDS),
+            cancelled=turn.cancelled,
+            report=partial(_note, turn),
+        )
+    except ModelError as error:
+        if turn.cancelled():
+            raise
+        logger.warning("The model did not read the message: %s", error)
+        turn.trace["reading"] = {"error": str(error)}
+        return None
+    turn.trace["reading"] = {"said": said, "seconds": round(time.monotonic() - begun, 2)}
+    return _checked(turn, said)
+
+
+def _note(turn: TurnState, used: Usage) -> None:
+    turn.used(PROMPT, digest(PROMPT), used.model, used.tokens_in, used.tokens_out, used.ms)
+
+
+def _open(turn: TurnState) -> bool:
+    """Whether the rules alone may not see what is meant: something was asked before, or the
+    message neither asks nor names anything."""
+    return bool(turn.previous_question()) or not understanding.asks(turn.question)
+
+
+def _messages(turn: TurnState, fields: dict[str, Any]) -> list[dict[str, str]]:
+    """The prompt. What was said is data: a JSON string that closes nothing."""
+    shown = {
+        "summary": mask(turn.summary).text,
+        "messages": [{"role": one.role, "text": mask(one.text).text} for one in turn.history],
+        "message": mask(turn.question).text,
+        "fields": fields,
+    }
+    return [
+        {"role": "system", "content": prompt(PROMPT).template},
+        {"role": "user", "content": json.dumps(shown, ensure_ascii=False)},
+    ]
+
+
+def _schema(fields: dict[str, Any]) -> dict[str, Any]:
+    """Every property is required, as strict servers want it; what is not said is null."""
+    values = {name: {"anyOf": [schema, {"type": "null"}]} for name, schema in fields.items()}
+    return _object(
+        {
+            "intent": {"type": "string", "enum": INTENTS},
+            "mood": {"type": "string", "enum": MOODS},
+            "question": {"type": "string"},
+            "values": _object(values),
+        }
+    )
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _checked(turn: TurnState, said: dict[str, Any]) -> Reading:
+    intent = "" if said["intent"] == QUESTION else said["intent"]
+    mood = "" if said["mood"] == CALM else said["mood"]
+    if intent in (understanding.CHAT, understanding.THANKS) and understanding.asks(turn.question):
+        intent = ""  # what asks for something is looked for
+    question = said["question"].strip()
+    spoken = [turn.summary, *(one.text for one in turn.history)]
+    if len(question) > LONGEST or not followups.faithful(question, turn.question, spoken):
+        question = ""
+    values = {name: value for name, value in said["values"].items() if value not in (None, "")}
+    return Reading(intent, mood, question, values)

@@ -105,7 +105,7 @@ def _answer(request: HttpRequest, pk: int) -> "Answer":
         public=True,
         role__in=(Message.Role.ASSISTANT, Message.Role.AGENT),
     )
-    if not visitors.may_read(message.conversation, request.user, visitors.visitor(request.COOKIES)):
+    if not visitors.may_read(message.conversation, request):
         raise Http404
     from chat.exports.answer import Answer  # with what it imports only when asked for
 

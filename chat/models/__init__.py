@@ -7,6 +7,7 @@ from chat.models.conversations import (
     Turn,
 )
 from chat.models.policies import EscalationPolicy
+from chat.models.sites import WidgetSite
 from chat.models.summaries import Summary
 from chat.models.tools import HttpTool, ToolCall
 from chat.models.topics import Collected, Topic
@@ -26,4 +27,5 @@ __all__ = [
     "Topic",
     "Turn",
     "Upload",
+    "WidgetSite",
 ]

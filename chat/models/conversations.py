@@ -20,6 +20,7 @@ class Conversation(models.Model):
 
     class Channel(models.TextChoices):
         WEB = "web", _("web page")
+        WIDGET = "widget", _("widget")
         API = "api", _("API")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -33,7 +34,11 @@ class Conversation(models.Model):
         related_name="conversations",
         verbose_name=_("user"),
     )
-    # Who the embedding site says, by a signed token, that its visitor is; empty: nobody said.
+    # The site that shows it, and who that says by a signed token that its visitor is; empty:
+    # nobody said.
+    site = models.ForeignKey(
+        "chat.WidgetSite", models.SET_NULL, null=True, related_name="+", verbose_name=_("site")
+    )
     identity = models.CharField(_("identity"), max_length=200, blank=True, db_index=True)
     # The base it asks; empty: all that its visitor may read.
     knowledge_base = models.ForeignKey(

@@ -1,18 +1,22 @@
 """What a customer can do: ask, call a person, leave a way to be reached."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
 
-from chat import digest, transcript
+from chat import digest, pasting, transcript, uploads
 from chat.models import Conversation, Message, Turn
 from chat.signals import handoff_requested
 from knowledge.scope import EVERYTHING, Scope
 
-MESSAGE_LENGTH = 2000  # characters
+MESSAGE_LENGTH = 2000  # characters; what is longer is kept as a text beside the message
+LONGEST = uploads.TEXT_LENGTH
 TITLE_LENGTH = 60
 WAKE_CHANNEL = "opsdesk_turns"
 
@@ -24,12 +28,17 @@ def desk(action: str) -> Any:
 
 @transaction.atomic
 def ask(
-    conversation: Conversation, text: str, client_msg_id: str = "", scope: Scope = EVERYTHING
+    conversation: Conversation,
+    text: str,
+    client_msg_id: str = "",
+    scope: Scope = EVERYTHING,
+    uploaded: Sequence[UUID | str] = (),
 ) -> tuple[Message, Turn | None]:
     """Write down what the customer says, and the turn that will answer it within `scope`.
 
     There is no turn while a person owns the conversation or is awaited. Saying the same
-    `client_msg_id` again returns what the first time made.
+    `client_msg_id` again returns what the first time made. `uploaded` are ids of what was sent
+    before to go with it; then `text` may be empty. Raises `uploads.Refused`.
     """
     locked = Conversation.objects.select_for_update().get(pk=conversation.pk)
     if client_msg_id:
@@ -39,12 +48,16 @@ def ask(
     message = transcript.append(
         locked.pk,
         Message.Role.CUSTOMER,
-        text,
+        text if len(text) <= MESSAGE_LENGTH else pasting.shortened(text, MESSAGE_LENGTH),
         client_msg_id=client_msg_id,
-        data={"scope": asdict(scope)} if scope else None,
+        data=_data(text, scope, uploaded),
     )
+    if len(text) > MESSAGE_LENGTH:
+        uploads.paste(message, text)
+    uploads.attach(message, uploaded)
     if not locked.title:
-        Conversation.objects.filter(pk=locked.pk).update(title=text[:TITLE_LENGTH])
+        title = text.strip() or _("(picture)")
+        Conversation.objects.filter(pk=locked.pk).update(title=title[:TITLE_LENGTH])
     if locked.state == Conversation.State.RESOLVED:
         locked = desk("reopen")(locked)
     if locked.state != Conversation.State.BOT:
@@ -52,6 +65,13 @@ def ask(
     turn = Turn.objects.create(conversation=locked, message=message, epoch=locked.epoch)
     wake_runner()
     return message, turn
+
+
+def _data(text: str, scope: Scope, uploaded: Sequence[UUID | str]) -> dict[str, Any]:
+    data: dict[str, Any] = {"scope": asdict(scope)} if scope else {}
+    if uploaded or len(text) > MESSAGE_LENGTH:
+        data["uploads"] = True  # most messages have none, and nobody looks for any
+    return data
 
 
 def wake_runner() -> None:

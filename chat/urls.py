@@ -1,6 +1,6 @@
 from django.urls import URLPattern, URLResolver, path
 
-from chat import api, views
+from chat import api, upload_views, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.page, name="chat"),
@@ -13,6 +13,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
         api.RatingView.as_view(),
         name="api-rating",
     ),
+    path("api/v1/uploads/", upload_views.UploadView.as_view(), name="api-uploads"),
+    path("uploads/", upload_views.upload, name="uploads"),
+    path("uploads/<uuid:pk>/", upload_views.one, name="upload"),
     path("messages/<int:pk>/export.pdf", views.export_pdf, name="export_pdf"),
     path("messages/<int:pk>/export.docx", views.export_docx, name="export_docx"),
 ]

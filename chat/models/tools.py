@@ -76,6 +76,12 @@ class HttpTool(models.Model):
             "With {arguments} and {paths.of.the.result}; nothing else of a result is shown."
         ),
     )
+    nothing = models.CharField(
+        _("what is said when there is nothing"),
+        max_length=500,
+        blank=True,
+        help_text=_("After 404, or when nothing of the above is in the result."),
+    )
     timeout = models.PositiveSmallIntegerField(
         _("timeout"),
         default=10,

@@ -116,10 +116,12 @@ def detect(path: Path, name: str) -> str:
         return _ole(path)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
         return _zip(path)
-    return _picture(head) or _text(path, head, PurePath(name).suffix.lower())
+    return picture(head) or _text(path, head, PurePath(name).suffix.lower())
 
 
-def _picture(head: bytes) -> str | None:
+def picture(head: bytes) -> str | None:
+    """The media type of what begins like a picture, None for what may be text. Raises Unreadable
+    for what is neither."""
     for magic, reason in _REFUSED_MAGIC:
         if head.startswith(magic):
             raise Unreadable(reason)

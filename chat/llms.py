@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -16,11 +16,10 @@ from jsonschema.validators import validator_for
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from chat.prompting import prompt
+from opsdesk.breakers import breaker
 from opsdesk.errors import ModelError
 
 ATTEMPTS = 3  # before the first token; after it, nothing that was passed on is tried again
-FAILURES = 3  # in a row; then the model is left alone …
-REST = 30  # … for so many seconds
 FIRST_WAIT, LONGEST_WAIT = 0.3, 5.0  # seconds between attempts
 BRACES = 50  # places of a text where a JSON object is looked for
 
@@ -79,8 +78,8 @@ class _Way:
 class OpenAIModel:
     """`stream` gives a model's words as they come, `structured` one JSON object.
 
-    Failing requests are tried again with growing, random pauses until the first token; after
-    FAILURES of them in a row the model is not asked for REST seconds. A server that knows no
+    Failing requests are tried again with growing, random pauses until the first token; while
+    the breaker is open the model is not asked. A server that knows no
     `response_format` or no `stream_options` is asked without, for as long as the process lives.
     """
 
@@ -89,9 +88,7 @@ class OpenAIModel:
     ) -> None:
         self.base_url, self.api_key, self.model = base_url, api_key, model
         self.temperature, self.timeout = temperature, timeout
-        self.breaker = pybreaker.CircuitBreaker(
-            fail_max=FAILURES, reset_timeout=REST, exclude=[RefusedError]
-        )
+        self.breaker = breaker("model")
         self._refused: set[tuple[str, str]] = set()  # kinds of ways, by the schema's name
 
     @cached_property
@@ -159,8 +156,10 @@ class OpenAIModel:
             if (way.name, way.kind) in self._refused:
                 continue
             try:
-                with self._breaking():
+                with ExitStack() as breaking:
+                    breaking.enter_context(self._breaking())
                     reading = self._open(way, schema, deadline)
+                    reading.breaking = breaking.pop_all()  # up to its end
             except RefusedError as error:
                 refused.add((way.name, way.kind))
                 refusal = error
@@ -197,6 +196,8 @@ class OpenAIModel:
 
 class _Reading:
     """A response of which the first text has come. Raises ModelError when none does."""
+
+    breaking: AbstractContextManager[Any] = nullcontext()  # sees whether it breaks off
 
     def __init__(self, response: Any, usage: Usage, begun: float, deadline: float) -> None:
         self.response, self.begun, self.deadline = response, begun, deadline
@@ -258,13 +259,18 @@ def _flow(
     reading: _Reading, cancelled: Callable[[], bool], report: Callable[[Usage], None]
 ) -> Iterator[str]:
     try:
-        for text in reading:
-            if cancelled():
-                raise ModelError("The answer is no longer wanted.", permanent=True)
-            yield text
+        with reading.breaking:
+            yield from _wanted(reading, cancelled)
     finally:
         reading.close()
         report(reading.usage)
+
+
+def _wanted(reading: _Reading, cancelled: Callable[[], bool]) -> Iterator[str]:
+    for text in reading:
+        if cancelled():
+            raise ModelError("The answer is no longer wanted.", permanent=True)
+        yield text
 
 
 def _storable(text: str) -> str:

@@ -2,11 +2,14 @@
 
 import array
 import base64
+import json
 import math
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -19,13 +22,25 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
+from knowledge import replies
+from opsdesk.breakers import breaker
 from opsdesk.errors import ModelError
 
 Vector = list[float]
 Weights = dict[int, float]  # what tokens are worth (> 0), by their numbers in the vocabulary
 TEMPORARY = (408, 409, 425, 429)  # refusals that may pass, besides all of 5xx
+ATTEMPTS = 3
+CONNECT_SECONDS = 5.0
+ANSWER = 64 << 20  # bytes: no answer is longer
+WAITING = 4  # questions that wait for a model on this machine
 COLBERT_BATCH = 4  # texts: small, so that the time allowed is kept
 
 
@@ -165,6 +180,16 @@ class FlagEmbedder(Embedder):
         self.colbert_tokens = colbert_tokens
         self._lock = threading.Lock()
         self._loaded: Any = None
+        self._asking = ThreadPoolExecutor(WAITING, thread_name_prefix="embedder")
+
+    def query(self, text: str) -> Meaning:
+        """Also while the weights are being loaded nobody waits longer than for a server."""
+        made = self._asking.submit(copy_context().run, super().query, text)
+        try:
+            return made.result(timeout=settings.EMBED_SECONDS)
+        except TimeoutError as error:
+            made.cancel()
+            raise ModelError(_("The embedding model took too long."), permanent=False) from error
 
     def encode_batch(
         self, texts: list[str]
@@ -221,8 +246,8 @@ class FlagEmbedder(Embedder):
 class OpenAIEmbedder(Embedder):
     """Any server with an OpenAI-compatible `/embeddings`.
 
-    A request that may succeed later is tried three times; after five failures in a row the
-    server is left alone for half a minute, so that questions don't wait for it.
+    A request that may succeed later is tried three times, of a question as long as it may wait;
+    while the breaker is open the server is not asked.
     """
 
     def __init__(
@@ -239,23 +264,29 @@ class OpenAIEmbedder(Embedder):
         self._client = httpx.Client(
             base_url=base_url.rstrip("/") + "/",
             headers={"Authorization": f"Bearer {api_key}"},
-            timeout=httpx.Timeout(timeout, connect=5),
         )
-        self._breaker = pybreaker.CircuitBreaker(
-            fail_max=5, reset_timeout=30, exclude=[_is_permanent], throw_new_error_on_trip=False
-        )
+        self.timeout = timeout
+        self._breaker = breaker("embedder")
 
     def embed_batch(self, texts: list[str]) -> Sequence[Sequence[float]]:
+        return self._vectors(texts, time.monotonic() + ATTEMPTS * self.timeout)
+
+    def query(self, text: str) -> Meaning:
+        deadline = time.monotonic() + settings.EMBED_SECONDS
+        (vector,) = self._vectors([self.query_prefix + text], deadline)
+        return Meaning(self._normal(vector))
+
+    def _vectors(self, texts: list[str], deadline: float) -> list[Vector]:
         attempts = Retrying(
             retry=retry_if_exception(_may_pass),
-            stop=stop_after_attempt(3),
+            stop=stop_after_attempt(ATTEMPTS) | stop_before_delay(deadline - time.monotonic()),
             wait=wait_random_exponential(multiplier=0.3, max=4),
             reraise=True,
         )
         try:
             for attempt in attempts:
                 with attempt, self._breaker.calling():  # `call` would let in one at a time
-                    return self._ask(texts)
+                    return self._ask(texts, deadline)
         except pybreaker.CircuitBreakerError as error:
             raise ModelError(
                 _("The embedding server failed repeatedly and is left alone for a moment."),
@@ -263,24 +294,29 @@ class OpenAIEmbedder(Embedder):
             ) from error
         raise AssertionError("an attempt returns or raises")
 
-    def _ask(self, texts: list[str]) -> list[Vector]:
+    def _ask(self, texts: list[str], deadline: float) -> list[Vector]:
         request = {"model": self.model, "input": texts, "encoding_format": "float"}
+        left = max(deadline - time.monotonic(), 0.001)
+        limits = httpx.Timeout(min(self.timeout, left), connect=min(CONNECT_SECONDS, left))
         try:
-            answer = self._client.post("embeddings", json=request)
-        except httpx.RequestError as error:
+            with self._client.stream("POST", "embeddings", json=request, timeout=limits) as answer:
+                body = replies.read(answer, deadline, ANSWER)
+        except (httpx.RequestError, replies.TooLate) as error:
             raise ModelError(
                 _("The embedding server does not answer (%(reason)s).")
                 % {"reason": type(error).__name__},
                 permanent=False,
             ) from error
+        except replies.TooLong as error:
+            raise self._unreadable() from error
         if answer.is_error:
             raise ModelError(
                 _("The embedding server refused with status %(status)d: %(text)s")
-                % {"status": answer.status_code, "text": answer.text[:200]},
+                % {"status": answer.status_code, "text": body[:200].decode(errors="replace")},
                 permanent=answer.status_code not in TEMPORARY and answer.status_code < 500,
             )
         try:
-            rows = sorted(answer.json()["data"], key=lambda row: row["index"])
+            rows = sorted(json.loads(body)["data"], key=lambda row: row["index"])
             vectors = [_numbers(row["embedding"]) for row in rows]
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise self._unreadable() from error
@@ -308,10 +344,6 @@ def _numbers(embedding: str | list[float]) -> Vector:
 def _late(asked: np.ndarray, passage: np.ndarray) -> float:
     """For each token of the question the nearest one of the passage; their mean cosine."""
     return float(np.clip((asked @ passage.T).max(axis=1).mean(), 0.0, 1.0))
-
-
-def _is_permanent(error: BaseException) -> bool:
-    return isinstance(error, ModelError) and error.permanent
 
 
 def _may_pass(error: BaseException) -> bool:

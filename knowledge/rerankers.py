@@ -23,12 +23,11 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from knowledge import embedding
+from knowledge import embedding, replies
+from opsdesk.breakers import breaker
 from opsdesk.errors import ModelError
 
 QUESTION, PASSAGE = 1000, 1600  # characters that are sent of them
-FAILURES = 3  # in a row; then the reranker is left alone …
-REST = 30  # … for so many seconds
 ANSWER = 1 << 20  # bytes: no answer is longer
 TEMPORARY = (408, 409, 425, 429)  # refusals that may pass, besides all of 5xx
 
@@ -37,8 +36,8 @@ class Reranker:
     """Base class: a reranker implements `score`, everything else is here.
 
     `scores()` gives a number for each text, the higher the better it answers: of so many, from
-    the first one on, as `seconds` allow. Else it raises ModelError; at once after FAILURES in a
-    row.
+    the first one on, as `seconds` allow. Else it raises ModelError; at once while its breaker is
+    open.
     """
 
     # What it says in the order; the stages before it say the rest. It reads question and passage
@@ -49,9 +48,7 @@ class Reranker:
     def __init__(self, model: str, *, seconds: float = 5.0) -> None:
         self.model = model
         self.seconds = seconds
-        self._breaker = pybreaker.CircuitBreaker(
-            fail_max=FAILURES, reset_timeout=REST, throw_new_error_on_trip=False
-        )
+        self._breaker = breaker("reranker")
 
     def score(self, query: str, texts: Sequence[str], deadline: float) -> Sequence[float]:
         """A number for each text, in their order, by `deadline` (of time.monotonic()); of the
@@ -107,9 +104,11 @@ class EndpointReranker(Reranker):
         left = max(deadline - time.monotonic(), 0.001)
         try:
             with self._client.stream("POST", self.url, json=request, timeout=left) as answer:
-                body = _read(answer, deadline)
-        except httpx.TimeoutException as error:
+                body = replies.read(answer, deadline, ANSWER)
+        except (httpx.TimeoutException, replies.TooLate) as error:
             raise _slow() from error
+        except replies.TooLong as error:
+            raise _unreadable() from error
         except httpx.RequestError as error:
             raise ModelError(
                 _("The reranker does not answer (%(reason)s).") % {"reason": type(error).__name__},
@@ -122,18 +121,6 @@ class EndpointReranker(Reranker):
                 permanent=answer.status_code not in TEMPORARY and answer.status_code < 500,
             )
         return _scores(body, len(texts))
-
-
-def _read(answer: httpx.Response, deadline: float) -> bytes:
-    """The whole answer; a server that only drips is not waited for."""
-    body = b""
-    for part in answer.iter_bytes():
-        body += part
-        if time.monotonic() > deadline:
-            raise _slow()
-        if len(body) > ANSWER:
-            raise _unreadable()
-    return body
 
 
 def _scores(body: bytes, count: int) -> list[float]:

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 WORDS = "words"  # no embedder is in use
 HYBRID = "hybrid"  # words and vectors
 DEGRADED = "words_only"  # the embedder did not answer
+PARTLY_WORDS = "partly_words"  # one of several did not, so that its bases have words alone
 NO_RERANKER = "no_reranker"  # the reranker did not answer, or not in time
 CANDIDATES = 100  # chunks that each way of finding brings
 LONGEST_QUERY = 10_000  # characters
@@ -113,6 +114,8 @@ class Retrieval:
     features: dict[str, float] = field(default_factory=dict, repr=False)  # what tells how sure
     timings: dict[str, float] = field(default_factory=dict)  # milliseconds by stage
     mode: str = WORDS
+    # What is configured and failed: DEGRADED or PARTLY_WORDS, NO_RERANKER.
+    failed: list[str] = field(default_factory=list)
     asked: weighing.Query | None = field(default=None, repr=False)
     query: str = ""  # the question as it was looked for
     mended: list[tuple[str, str]] = field(default_factory=list)  # slips: as written, as read
@@ -248,7 +251,8 @@ def _find(question: Question, limit: int, found: Retrieval) -> Candidates:
     with found.timed("dense"):
         near = embedding.nearest_in(question.meant, base_ids, limit, scope, stages["words"])
     if near.failed:
-        found.mode = DEGRADED
+        found.mode = PARTLY_WORDS if near.stages else DEGRADED
+        found.failed.append(found.mode)
     elif near.stages:
         found.mode = HYBRID
     stages |= near.stages
@@ -342,6 +346,7 @@ def _rerank(query: str, passages: list[Passage], found: Retrieval) -> list[Passa
     except ModelError as error:
         log.warning("answered without the reranker: %s", error)
         found.mode = NO_RERANKER
+        found.failed.append(NO_RERANKER)
         return passages
     first = passages[: len(scores)]  # of so many there was time for
     by_chunk = dict(zip((one.chunk_id for one in first), scores, strict=True))

@@ -2,15 +2,24 @@
 
 import base64
 import re
+import time
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from string import Template
 from typing import Any
 
+import pybreaker
 from django.utils.translation import gettext as _
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
+from opsdesk.breakers import breaker
 from opsdesk.errors import ModelError
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -19,6 +28,7 @@ LONGEST = 2000  # characters of a description; longer ones are cut after a sente
 SHORTEST = 4
 CAPTION, TEXT = 500, 1500  # characters of the caption and the recognised text that it is told
 TOKENS = 800
+ATTEMPTS = 2
 PASSING = (408, 409, 425, 429)  # refusals that may pass, besides all of 5xx
 _THOUGHTS = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 
@@ -33,10 +43,12 @@ class Picture:
 
 
 class VisionModel:
-    """`describe` may be called from several threads at once."""
+    """`describe` may be called from several threads at once. While its breaker is open the model
+    is not asked."""
 
     def __init__(self, *, base_url: str, api_key: str, model: str, timeout: float = 120) -> None:
         self.base_url, self.api_key, self.model, self.timeout = base_url, api_key, model, timeout
+        self._breaker = breaker("vision")
 
     @cached_property
     def _client(self) -> Any:
@@ -46,28 +58,41 @@ class VisionModel:
             base_url=self.base_url, api_key=self.api_key, timeout=self.timeout, max_retries=0
         )
 
-    def describe(self, picture: Picture) -> str:
-        """What the picture shows, or "" when there is nothing to say of it.
+    def describe(self, picture: Picture, seconds: float | None = None) -> str:
+        """What the picture shows, or "" when there is nothing to say of it; within `seconds`, if
+        somebody waits.
 
         Raises ModelError: permanent when asking again cannot help.
         """
+        deadline = time.monotonic() + (ATTEMPTS * self.timeout if seconds is None else seconds)
         attempts = Retrying(
             retry=retry_if_exception(
                 lambda error: isinstance(error, ModelError) and not error.permanent
             ),
-            stop=stop_after_attempt(2),
+            stop=stop_after_attempt(ATTEMPTS) | stop_before_delay(deadline - time.monotonic()),
             wait=wait_random_exponential(multiplier=0.5, max=8),
             reraise=True,
         )
-        return attempts(self._ask, _messages(picture))
+        try:
+            for attempt in attempts:
+                with attempt, self._breaker.calling():
+                    return self._ask(_messages(picture), deadline)
+        except pybreaker.CircuitBreakerError as error:
+            raise ModelError(
+                _("The vision model failed repeatedly and is left alone for a moment."),
+                permanent=False,
+            ) from error
+        raise AssertionError("an attempt returns or raises")
 
-    def _ask(self, messages: list[dict[str, Any]]) -> str:
+    def _ask(self, messages: list[dict[str, Any]], deadline: float) -> str:
         import openai
 
+        left = max(deadline - time.monotonic(), 0.001)
         try:
             answer = self._client.chat.completions.create(
-                model=self.model, messages=messages, max_tokens=TOKENS, temperature=0.1
-            )
+                model=self.model, messages=messages, max_tokens=TOKENS, temperature=0.1,
+                timeout=min(self.timeout, left),
+            )  # fmt: skip
         except openai.APIStatusError as error:
             raise ModelError(
                 _("The vision model refused with status %(status)d: %(text)s")

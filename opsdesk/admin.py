@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_variables
 
-from opsdesk.models import ApiToken
+from opsdesk.models import ApiToken, Outage
 
 
 @admin.register(ApiToken)
@@ -88,3 +88,25 @@ class ApiTokenAdmin(admin.ModelAdmin):
         }
         # Not a message: those wait in a cookie or a session. Admin pages are never cached.
         return TemplateResponse(request, "admin/opsdesk/apitoken/issued.html", context)
+
+
+@admin.register(Outage)
+class OutageAdmin(admin.ModelAdmin):
+    """What failed and when. Nothing is changed here."""
+
+    list_display = ["label", "began_at", "seen_at", "ended_at", "reason"]
+    list_filter = ["service", "began_at"]
+    date_hierarchy = "began_at"
+
+    @admin.display(description=_("service"), ordering="service")
+    def label(self, outage: Outage) -> str:
+        return outage.label
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

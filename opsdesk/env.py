@@ -115,6 +115,12 @@ class Environment:
 
         return self._read(name, [], parse, DATABASE_HINT)
 
+    def mail(self, name: str) -> dict[str, Any]:
+        """smtp://user:password@host:587 (STARTTLS with a user), or smtps:// for TLS at once."""
+        here = {"HOST": "localhost", "PORT": 25, "USER": "", "PASSWORD": ""}
+        plain = {**here, "TLS": False, "SSL": False}
+        return self._read(name, plain, _mail, "Use smtp://user:password@host:587.")
+
     def _read(self, name: str, default: T, parse: Callable[[str], T], hint: str) -> T:
         self.known.add(name)
         raw = self.values.get(name, "").strip()
@@ -142,4 +148,18 @@ def _database(raw: str) -> dict[str, Any]:
         "HOST": unquote(url.hostname or options.pop("host", "")),
         "PORT": str(url.port or options.pop("port", "")),
         "OPTIONS": options,
+    }
+
+
+def _mail(raw: str) -> dict[str, Any]:
+    url = urlsplit(raw)
+    if url.scheme not in {"smtp", "smtps"} or not url.hostname:
+        raise ValueError(raw)
+    return {
+        "HOST": url.hostname,
+        "PORT": url.port or (465 if url.scheme == "smtps" else 25),
+        "USER": unquote(url.username or ""),
+        "PASSWORD": unquote(url.password or ""),
+        "TLS": url.scheme == "smtp" and bool(url.username),
+        "SSL": url.scheme == "smtps",
     }

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from django_q.status import Stat
 
 from opsdesk.installing import unapplied
+from opsdesk.models import Outage
 from opsdesk.postgres import PostgresError
 
 Check = Callable[[], str]  # "ok", or what is wrong
@@ -73,4 +74,6 @@ def readyz(request: HttpRequest) -> JsonResponse:
     checks = readiness()
     ready = all(said == "ok" for said in checks.values())
     body = {"status": "ok" if ready else "not ready", "checks": checks}
+    if ready and (failing := list(Outage.objects.failing().values_list("service", flat=True))):
+        body["degraded"] = failing  # answers go on, without these
     return JsonResponse(body, status=200 if ready else 503)

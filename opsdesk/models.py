@@ -1,9 +1,9 @@
-"""Tokens that programs sign in with."""
+"""Tokens that programs sign in with, and services that failed."""
 
 import hashlib
 import secrets
 from datetime import timedelta
-from typing import Self
+from typing import ClassVar, Self
 
 from django.conf import settings
 from django.db import models
@@ -72,3 +72,57 @@ class ApiToken(models.Model):
         now = timezone.now()
         if self.last_used_at is None or self.last_used_at < now - USED_RESOLUTION:
             ApiToken.objects.filter(pk=self.pk).update(last_used_at=now)
+
+
+class OutageQuerySet(models.QuerySet["Outage"]):
+    def stale(self) -> Self:
+        return self.filter(seen_at__lt=timezone.now() - Outage.STALE)
+
+    def failing(self) -> Self:
+        return self.filter(ended_at=None, seen_at__gte=timezone.now() - Outage.STALE)
+
+
+class Outage(models.Model):
+    """A time in which a service outside failed and was left alone, as some process saw it."""
+
+    # Since then nobody asked it: whether it answers is not known.
+    STALE = timedelta(minutes=15)
+    # Breakers' names; of a tool it is "tool:" and the tool's.
+    LABELS: ClassVar = {
+        "model": _("the language model"),
+        "embedder": _("the embedding model"),
+        "reranker": _("the reranker"),
+        "vision": _("the vision model"),
+    }
+
+    service = models.CharField(_("service"), max_length=100)
+    reason = models.TextField(_("reason"), blank=True)
+    began_at = models.DateTimeField(_("began"), default=timezone.now)
+    seen_at = models.DateTimeField(_("last failure"), default=timezone.now, db_index=True)
+    ended_at = models.DateTimeField(_("ended"), null=True)
+    told = models.BooleanField(_("reported"), default=False)
+
+    objects = OutageQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("outage")
+        verbose_name_plural = _("outages")
+        ordering = ["-began_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["service"], condition=Q(ended_at=None), name="outage_one_at_a_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def label(self) -> str:
+        """What it is called on pages."""
+        kind, _colon, name = self.service.partition(":")
+        return f"{self.LABELS.get(kind, kind)} {name}".strip()
+
+    @property
+    def lasts(self) -> bool:
+        return self.ended_at is None and self.seen_at > timezone.now() - self.STALE

@@ -156,6 +156,7 @@ OPENAI_TIMEOUT = env.integer("OPENAI_TIMEOUT", 60, 1, 600)
 OPENAI_EMBEDDING_MODEL = env.text("OPENAI_EMBEDDING_MODEL")
 OPENAI_EMBEDDING_BASE_URL = env.url("OPENAI_EMBEDDING_BASE_URL", OPENAI_BASE_URL)
 OPENAI_EMBEDDING_DIMENSIONS = env.integer("OPENAI_EMBEDDING_DIMENSIONS", 1024, 8, 4000)
+EMBED_SECONDS = env.number("OPSDESK_EMBED_SECONDS", 5.0, 0.1, 60.0)  # of a question; then words
 # Describes the figures of documents: any model that takes pictures, such as Qwen2.5-VL.
 VISION_BASE_URL = env.url("VISION_BASE_URL")
 VISION_API_KEY = env.text("VISION_API_KEY", "none")
@@ -169,6 +170,20 @@ RERANK_MODEL = env.text("OPSDESK_RERANK_MODEL")  # for bge-reranker also a folde
 RERANK_API_KEY = env.text("OPSDESK_RERANK_API_KEY", "none")
 RERANK_SECONDS = env.number("OPSDESK_RERANK_SECONDS", 5.0, 0.1, 60.0)  # then without it
 RERANK_PASSAGES = env.integer("OPSDESK_RERANK_PASSAGES", 50, 2, 100)
+
+# Whatever of these fails so often in a row is left alone for so many seconds; others go on.
+BREAKER_FAILURES = env.integer("OPSDESK_BREAKER_FAILURES", 3, 1, 100)
+BREAKER_SECONDS = env.number("OPSDESK_BREAKER_SECONDS", 30.0, 0.1, 3600.0)
+# Who is told: an address that takes a POST (a WeCom or DingTalk robot does), and mail.
+ALERT_WEBHOOK = env.url("OPSDESK_ALERT_WEBHOOK")
+ADMINS = [("", address) for address in env.words("OPSDESK_ALERT_MAIL")]
+_mail = env.mail("OPSDESK_MAIL_URL")
+EMAIL_HOST, EMAIL_PORT = _mail["HOST"], _mail["PORT"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["USER"], _mail["PASSWORD"]
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail["TLS"], _mail["SSL"]
+EMAIL_TIMEOUT = 10
+SERVER_EMAIL = DEFAULT_FROM_EMAIL = env.text("OPSDESK_MAIL_FROM", "opsdesk@localhost")
+EMAIL_SUBJECT_PREFIX = ""
 
 # An index of vectors is asked through the embedder it was made with, by name, also after
 # OPSDESK_EMBEDDER chose another one for the next.
@@ -278,6 +293,7 @@ PASSAGE_CHARACTERS = env.integer("OPSDESK_PASSAGE_CHARACTERS", 6000, 500, 40_000
 CONFIDENCE = env.number("OPSDESK_CONFIDENCE", 0.5, 0.0, 1.0)  # below: a person
 JUDGE = env.flag("OPSDESK_JUDGE", False)  # the model looks at its answers a second time
 TURN_SECONDS = env.integer("OPSDESK_TURN_SECONDS", 120, 5, 600)  # budget of one answer
+UNDERSTAND_SECONDS = env.number("OPSDESK_UNDERSTAND_SECONDS", 6.0, 0.0, 60.0)  # of these, to read
 TURN_THREADS = env.integer("OPSDESK_TURN_THREADS", 4, 1, 32)  # answers made at once
 CHAT_DESK = "handoff.desk"  # where the chat finds `reopen`, `leave_contact` and `standing`
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
@@ -296,7 +312,6 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in (
         "UserAttributeSimilarityValidator",
         "MinimumLengthValidator",
-UNDERSTAND_SECONDS = env.number("OPSDESK_UNDERSTAND_SECONDS", 6.0, 0.0, 60.0)  # of these, to read
         "CommonPasswordValidator",
         "NumericPasswordValidator",
     )
@@ -402,10 +417,12 @@ DOCTOR = [
     "knowledge.diagnosis.drift",
     "knowledge.diagnosis.reranker",
     "opsdesk.diagnosis.model_server",
+    "opsdesk.outages.diagnose",
     "opsdesk.diagnosis.disk",
 ]
 # What waits, on the start page: each `(request) -> opsdesk.site.Panel | None`.
 START_PANELS = [
+    "opsdesk.outages.panel",
     "knowledge.panels.documents",
     "knowledge.panels.entries",
     "handoff.panels.waiting",

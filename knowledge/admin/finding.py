@@ -71,6 +71,7 @@ MODES = {
     retrieval.WORDS: gettext_lazy("words"),
     retrieval.HYBRID: gettext_lazy("words and vectors"),
     retrieval.DEGRADED: gettext_lazy("words only, the embedder failed"),
+    retrieval.PARTLY_WORDS: gettext_lazy("words alone in some bases, their embedder failed"),
     retrieval.NO_RERANKER: gettext_lazy("without the reranker, which failed"),
 }
 VIEWS = {

@@ -8,6 +8,8 @@ from chat.models import Turn
 from opsdesk.errors import ModelError
 from tests.chat.fake_model import FakeModel
 
+pytestmark = pytest.mark.django_db  # that it is left alone is written down
+
 
 @pytest.fixture
 def fake():

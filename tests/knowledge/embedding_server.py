@@ -4,13 +4,14 @@ import base64
 import hashlib
 import json
 import struct
+import time
 
 from tests import loopback
 
 
 class EmbeddingServer(loopback.Server):
     """Answers with vectors made from the texts; `script` holds what to do before that, in order:
-    a status code, "short", "garbage", "base64", "shuffled" or "hang up"."""
+    a status code, "short", "garbage", "base64", "shuffled", "hang up", "silent" or "drip"."""
 
     def __init__(self, dimensions=8):
         super().__init__(Handler)
@@ -36,6 +37,11 @@ class Handler(loopback.Handler):
         todo = self.server.script.pop(0) if self.server.script else ""
         if todo == "hang up":
             self.close_connection = True
+        elif todo == "silent":
+            time.sleep(1)
+            self.close_connection = True
+        elif todo == "drip":
+            self.drip()
         elif isinstance(todo, int):
             self.reply({"error": {"message": f"scripted {todo}"}}, todo)
         elif todo == "garbage":

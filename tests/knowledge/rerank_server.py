@@ -56,20 +56,6 @@ class Handler(loopback.Handler):
         rows.sort(key=lambda row: -row["relevance_score"])
         return rows[: body["top_n"] - (todo == "short")]
 
-    def drip(self):
-        """An answer that never ends, a byte now and then."""
-        self.send_response(200)
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        try:
-            for _ in range(50):
-                self.wfile.write(b"1\r\n \r\n")
-                self.wfile.flush()
-                time.sleep(0.02)
-        except OSError:
-            pass
-        self.close_connection = True
-
     def reply(self, answer, status=200):
         self.send(json.dumps(answer).encode(), status, {"Content-Type": "application/json"})
 

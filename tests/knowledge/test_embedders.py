@@ -3,6 +3,7 @@ import math
 import os
 import socket
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -109,6 +110,7 @@ class Letters(Embedder):
         return [np.eye(128)[[ord(letter) for letter in text]] for text in texts]
 
 
+@pytest.mark.django_db  # that it is left alone is written down
 class TestOpenAIEmbedder:
     def test_asks_as_the_protocol_wants(self, server, embedder):
         assert dense(embedder) == [unit(vector(text, 8)) for text in TEXTS]
@@ -154,7 +156,16 @@ class TestOpenAIEmbedder:
         for _ in range(3):
             with pytest.raises(ModelError):
                 embedder.query("甲")
-        assert len(server.requests) == 5
+        assert len(server.requests) == 3
+
+    @pytest.mark.parametrize("trouble", ["silent", "drip"])
+    def test_a_question_waits_no_longer_than_it_may(self, server, embedder, settings, trouble):
+        settings.EMBED_SECONDS = 0.3
+        server.script = [trouble] * 9
+        begun = time.monotonic()
+        with pytest.raises(ModelError):
+            embedder.query("甲")
+        assert time.monotonic() - begun < 1.5
 
     def test_refusals_do_not_close_the_door(self, server, embedder):
         server.script = [400] * 6

@@ -483,7 +483,8 @@ class TestBasesOfTheirOwn:
         assert near.failed == [base.pk]
         assert near.stages["dense"].keys() == {there.pk}
         found = retrieval.search("问", [base, other])
-        assert found.mode == retrieval.DEGRADED
+        assert found.mode == retrieval.PARTLY_WORDS
+        assert found.failed == [retrieval.PARTLY_WORDS]
 
     def test_new_chunks_go_where_their_base_is_asked(self, base, other, settings):
         """What a base says is not sent to a model that does not answer for it."""

@@ -23,7 +23,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from chat import asking, presenting, rating, runner, transcript
+from chat import asking, presenting, rating, runner, transcript, uploads
 from chat.models import Conversation, Message, Turn
 from chat.serializers import (
     AnswerSerializer,
@@ -96,16 +96,19 @@ class AskView(APIView):
             conversation = self._conversation(request, asked.validated_data)
             if conversation.state == Conversation.State.BOT and not runner.alive():
                 raise NoRunner
-        question = asked.validated_data["question"]
+        question, uploaded = asked.validated_data["question"], asked.validated_data["uploads"]
         scope = Scope.of(asked.validated_data)
         if request.accepted_media_type == EventStreamRenderer.media_type:
             stream = StreamingHttpResponse(
-                _stream(conversation, question, scope), content_type="text/event-stream"
+                _stream(conversation, question, scope, uploaded), content_type="text/event-stream"
             )
             stream["Cache-Control"] = "no-cache"
             stream["X-Accel-Buffering"] = "no"  # proxies pass it on as it comes
             return stream
-        message, turn = asking.ask(conversation, question, scope=scope)
+        try:
+            message, turn = asking.ask(conversation, question, scope=scope, uploaded=uploaded)
+        except uploads.Refused as refused:
+            return Response({"detail": str(refused)}, status=refused.status)
         ended = turn is None or _wait(turn)
         code = status.HTTP_200_OK if ended else status.HTTP_202_ACCEPTED
         return Response(result(message), status=code)
@@ -219,14 +222,16 @@ def _state(turn: Turn | None) -> str:
     return states.get(Turn.Outcome(turn.outcome), "handoff")
 
 
-async def _stream(conversation: Conversation, question: str, scope: Scope) -> AsyncIterator[bytes]:
+async def _stream(
+    conversation: Conversation, question: str, scope: Scope, uploaded: list[uuid.UUID]
+) -> AsyncIterator[bytes]:
     """Events of one turn. Listens before it asks, so nothing is missed."""
     layer = get_channel_layer()
     channel = await layer.new_channel()
     await layer.group_add(transcript.group(conversation.pk), channel)
     heard = asyncio.create_task(layer.receive(channel))
     try:
-        message, turn = await _db(asking.ask, conversation, question, "", scope)
+        message, turn = await _db(asking.ask, conversation, question, "", scope, uploaded)
         deadline = time.monotonic() + settings.TURN_SECONDS
         ended = turn is None
         while turn and not ended and time.monotonic() < deadline:
@@ -243,6 +248,8 @@ async def _stream(conversation: Conversation, question: str, scope: Scope) -> As
                     yield told
                 ended = hint["type"] == "conversation.turn"
         yield event("answer", await _db(_encoded, message))
+    except uploads.Refused as refused:
+        yield event("error", {"detail": str(refused)})
     finally:
         heard.cancel()
         await layer.forget(channel)

@@ -4,6 +4,7 @@ import re
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -15,7 +16,7 @@ from django.utils import translation
 from django.utils.translation import get_language_from_request
 from django.utils.translation import gettext as _
 
-from chat import asking, presenting, rating, transcript, visitors
+from chat import asking, presenting, rating, transcript, uploads, visitors
 from chat.limits import allow
 from chat.models import Conversation, Message
 from knowledge.models import KnowledgeBase
@@ -24,7 +25,7 @@ from opsdesk.postgres import PostgresError
 
 MESSAGES_A_MINUTE = 20  # of one visitor
 MESSAGES_A_MINUTE_ADDRESS = 200  # of one address: a whole company may share it
-FRAME_BYTES = 64 * 1024
+FRAME_BYTES = 512 * 1024  # a pasted log of `asking.LONGEST` characters, and its escapes
 _ID = re.compile(r"[!-~]{1,64}")  # a client's own for a message
 HISTORY = 200  # messages sent at once
 TRY_AGAIN = 1013  # closes a socket whose client is to come back
@@ -78,7 +79,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
     ) -> None:
         if text_data is None or len(text_data.encode()) > FRAME_BYTES:
-            await self._error("bad_message", self._say(_too_long))
+            await self._error("bad_message", self._say(partial(_too_long, asking.LONGEST)))
             return
         try:
             content = await self.decode_json(text_data)
@@ -117,9 +118,13 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     async def message(self, content: dict[str, Any]) -> None:
         text, client_id = content.get("text"), content.get("id")
+        uploaded = content.get("uploads", [])  # ids that `POST /uploads/` gave
         if not isinstance(client_id, str) or not _ID.fullmatch(client_id):
             raise Refused("bad_message", self._say(_not_understood))
-        said = await self._db(self._ask, self._text(text), client_id)
+        if not isinstance(uploaded, list) or not all(isinstance(one, str) for one in uploaded):
+            raise Refused("bad_message", self._say(_not_understood))
+        told = "" if uploaded and not text else self._text(text, asking.LONGEST)
+        said = await self._db(self._ask, told, client_id, uploaded)
         await self.send_json({"type": "ack", "id": client_id, "seq": said.seq})
 
     async def person(self, content: dict[str, Any]) -> None:
@@ -140,11 +145,11 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     async def ping(self, content: dict[str, Any]) -> None:
         await self.send_json({"type": "pong"})
 
-    def _text(self, text: Any) -> str:
+    def _text(self, text: Any, limit: int = asking.MESSAGE_LENGTH) -> str:
         if not isinstance(text, str) or not text.strip() or _UNSTORABLE.search(text):
             raise Refused("bad_message", self._say(_not_understood))
-        if len(text) > asking.MESSAGE_LENGTH:
-            raise Refused("too_long", self._say(_too_long))
+        if len(text) > limit:
+            raise Refused("too_long", self._say(partial(_too_long, limit)))
         return text.strip()
 
     # --- From the realtime layer: hints; what is sent is read from the database -----
@@ -269,9 +274,12 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         ):
             raise Refused("too_many", _("Too many messages. Please wait a minute."))
 
-    def _ask(self, text: str, client_id: str) -> Message:
+    def _ask(self, text: str, client_id: str, uploaded: list[str]) -> Message:
         self._limit()
-        message, _turn = asking.ask(self._conversation(), text, client_id)
+        try:
+            message, _turn = asking.ask(self._conversation(), text, client_id, uploaded=uploaded)
+        except uploads.Refused as refused:
+            raise Refused(refused.code, str(refused)) from refused
         return message
 
     def _call_human(self) -> None:
@@ -343,10 +351,8 @@ def _language(scope: dict[str, Any]) -> str:
     return get_language_from_request(request)
 
 
-def _too_long() -> str:
-    return _("This message is too long: at most %(limit)s characters.") % {
-        "limit": asking.MESSAGE_LENGTH
-    }
+def _too_long(limit: int) -> str:
+    return _("This message is too long: at most %(limit)s characters.") % {"limit": limit}
 
 
 def _not_understood() -> str:

@@ -9,7 +9,7 @@ from django.db.models import Prefetch, QuerySet
 from django.urls import reverse
 from markdown_it import MarkdownIt
 
-from chat.formulas import formulas
+from chat import degrading, uploads
 from chat.formulas import formulas
 from chat.models import Citation, Figure, Message
 from chat.originals import originals
@@ -82,6 +82,7 @@ def shown(messages: QuerySet[Message]) -> QuerySet[Message]:
         Prefetch("citations", citations.defer("revision__parsed")),
         "figures__attachment",
         "figures__citation",
+        "uploads",
     )
 
 
@@ -101,8 +102,10 @@ def message_json(message: Message) -> dict[str, Any]:
         "outcome": message.data.get("outcome"),
         "confidence": message.data.get("confidence"),
         "mode": message.data.get("mode", ""),
+        "degraded": degrading.sentence(message.data.get("degraded", [])),
         "citations": [citation_json(citation) for citation in citations],
         "figures": [figure_json(figure) for figure in message.figures.all()],
+        "uploads": [uploads.as_json(upload) for upload in message.uploads.all()],
         "exports": _exports(message) if citations else None,
         "originals": originals(citations),
         "rating": _rating(message),

@@ -6,9 +6,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
-from chat.asking import MESSAGE_LENGTH
-from chat.models import Conversation, Rating
+from chat.asking import LONGEST
+from chat.models import Conversation, Rating, Upload
 from chat.rating import COMMENT_LENGTH
+from chat.uploads import A_MESSAGE
 from knowledge.serializers import ScopeSerializer
 
 
@@ -16,14 +17,22 @@ class AskSerializer(ScopeSerializer):
     knowledge_base = serializers.SlugField(
         required=False, help_text=gettext_lazy("Slug. Not needed in a conversation begun before.")
     )
-    question = serializers.CharField(max_length=MESSAGE_LENGTH)
+    question = serializers.CharField(
+        max_length=LONGEST, allow_blank=True, help_text=gettext_lazy("May hold a pasted log.")
+    )
     conversation = serializers.UUIDField(required=False, allow_null=True)
+    uploads = serializers.ListField(
+        child=serializers.UUIDField(), required=False, default=list, max_length=A_MESSAGE,
+        help_text=gettext_lazy("Ids of screenshots and logs that were sent before."),
+    )  # fmt: skip
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not attrs.get("conversation") and not attrs.get("knowledge_base"):
             raise serializers.ValidationError(
                 {"knowledge_base": _("Name a knowledge base or a conversation.")}
             )
+        if not attrs["question"] and not attrs["uploads"]:
+            raise serializers.ValidationError({"question": _("Ask something, or send a file.")})
         return attrs
 
 
@@ -87,6 +96,17 @@ class RatingSerializer(serializers.Serializer[Any]):
     )
 
 
+class UploadSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField(help_text=gettext_lazy("For `uploads` of a question."))
+    kind = serializers.ChoiceField(choices=Upload.Kind.choices)
+    name = serializers.CharField()
+    size = serializers.IntegerField(help_text=gettext_lazy("Bytes."))
+    width = serializers.IntegerField(allow_null=True)
+    height = serializers.IntegerField(allow_null=True)
+    state = serializers.ChoiceField(choices=Upload.State.choices)
+    url = serializers.CharField()
+
+
 class MessageSerializer(serializers.Serializer[Any]):
     seq = serializers.IntegerField()
     role = serializers.ChoiceField(choices=["customer", "assistant", "agent", "system"])
@@ -100,6 +120,7 @@ class MessageSerializer(serializers.Serializer[Any]):
     mode = serializers.CharField()
     citations = CitationSerializer(many=True)
     figures = AttachmentSerializer(many=True)
+    uploads = UploadSerializer(many=True)
     exports = serializers.DictField(allow_null=True)
     originals = OriginalSerializer(many=True)
     rating = RatingSerializer(allow_null=True)

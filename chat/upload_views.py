@@ -14,7 +14,6 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonRe
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 from drf_spectacular.utils import extend_schema
@@ -27,6 +26,7 @@ from rest_framework.views import APIView
 from chat import uploads, visitors
 from chat.limits import allow
 from chat.models import Upload
+from chat.serializers import UploadSerializer
 
 A_MINUTE, A_DAY = 10, 100  # of one person
 A_MINUTE_ADDRESS = 100  # of one address: a whole company may share it
@@ -108,17 +108,6 @@ def _inert(upload: Upload) -> HttpResponseBase:
     response["Content-Security-Policy"] = INERT
     response["X-Content-Type-Options"] = "nosniff"
     return response
-
-
-class UploadSerializer(serializers.Serializer[Any]):
-    id = serializers.UUIDField(help_text=gettext_lazy("For `uploads` of a question."))
-    kind = serializers.ChoiceField(choices=Upload.Kind.choices)
-    name = serializers.CharField()
-    size = serializers.IntegerField(help_text=gettext_lazy("Bytes."))
-    width = serializers.IntegerField(allow_null=True)
-    height = serializers.IntegerField(allow_null=True)
-    state = serializers.ChoiceField(choices=Upload.State.choices)
-    url = serializers.CharField()
 
 
 class FileSerializer(serializers.Serializer[Any]):

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.db.models import Q, QuerySet
@@ -111,7 +112,7 @@ def attach(message: Message, ids: Iterable[UUID | str]) -> None:
     mine = owned(conversation.user, conversation.visitor).filter(message=None)
     try:
         found = set(mine.select_for_update().filter(pk__in=wanted).values_list("pk", flat=True))
-    except (ValueError, TypeError):
+    except ValidationError:  # no id at all
         found = set()
     if len(found) < len(wanted):
         raise Refused("gone", 400, _("A file is not there any more. Please choose it again."))

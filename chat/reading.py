@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 
-from chat import followups, understanding
+from chat import degrading, followups, understanding
 from chat.llms import Usage
 from chat.prompting import digest, prompt
 from chat.state import TurnState
@@ -66,6 +66,7 @@ def read(turn: TurnState, fields: dict[str, Any]) -> Reading | None:
             raise
         logger.warning("The model did not read the message: %s", error)
         turn.trace["reading"] = {"error": str(error)}
+        turn.degrade(degrading.NO_UNDERSTANDING)
         return None
     turn.trace["reading"] = {"said": said, "seconds": round(time.monotonic() - begun, 2)}
     return _checked(turn, said)

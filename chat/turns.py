@@ -164,6 +164,8 @@ def finish(turn: Turn, state: TurnState) -> str:
     if held is None:
         return ""
     held.trace = {**turn.trace, **state.trace, "mode": state.mode}
+    if state.degraded:
+        held.trace["degraded"] = state.degraded
     held.confidence, held.pending = state.confidence, state.pending
     if conversation.epoch != held.epoch:
         held.outcome = Turn.Outcome.DISCARDED
@@ -195,6 +197,7 @@ def _reply(turn: Turn, state: TurnState) -> Message | None:
         "confidence": state.confidence,
         "mode": state.mode,
         "options": state.options,
+        "degraded": state.degraded,
     }
     message = transcript.append(
         turn.conversation_id, Message.Role.ASSISTANT, state.text, epoch=turn.epoch, data=data

@@ -12,6 +12,7 @@ from chat import (
     ambiguity,
     choosing,
     dangers,
+    degrading,
     extractive,
     generating,
     grounding,
@@ -96,6 +97,7 @@ def _generate(
             raise
         logger.warning("The model failed: %s", error)
         turn.trace["model_error"] = str(error)
+        turn.degrade(degrading.EXTRACTIVE)
         return _extract(turn, passages, kind, FALLBACK)
     turn.mode = MODEL
     turn.trace["model"] = {
@@ -129,6 +131,7 @@ def _judge(
             raise
         logger.warning("The answer was not judged: %s", error)
         turn.check("judge", "failed", error=str(error))
+        turn.degrade(degrading.NO_JUDGE)
 
 
 def _extract(

@@ -3,7 +3,7 @@
 
 from django.utils.translation import gettext as _
 
-from chat import policy
+from chat import degrading, policy
 from chat.models import Turn
 from chat.state import TurnState
 
@@ -18,6 +18,8 @@ def escalate(turn: TurnState) -> TurnState:
             return policy.offer(turn, found)
         turn.reason = policy.reason(found)
     turn.sources, turn.options = [], []
+    if turn.reason == "failed":
+        turn.degrade(degrading.PERSON)
     outcome = Turn.Outcome.FAILED if turn.reason == "failed" else Turn.Outcome.HANDOFF
     return turn.end(outcome, _why(turn))
 

@@ -11,6 +11,8 @@ TRACED = ("chunk_id", "title", "locator", "score", "scores", "hits")
 def recall(turn: TurnState) -> TurnState:
     found = retrieval.search(turn.query, turn.bases, scope=turn.scope)
     turn.retrieval, turn.confidence = found, found.confidence
+    for name in found.failed:
+        turn.degrade(name)
     turn.trace["query"] = turn.query
     if found.mended:
         turn.query, turn.trace["mended"] = found.query, found.mended

@@ -45,6 +45,8 @@ class TurnState:
     emit: Callable[..., None] = _silent  # emit("step", step=…), emit("delta", text=…)
     deadline: float = field(default_factory=lambda: time.monotonic() + 120)  # of time.monotonic()
     cancelled: Callable[[], bool] = _never
+    # The turn's row with its conversation; None outside a conversation. Its message is unmasked.
+    row: Turn | None = None
 
     # What a pasted log or a screenshot says, in few lines: sought with the question. This, the
     # question and the history are masked (`knowledge.masking`); the message itself is not.
@@ -62,6 +64,10 @@ class TurnState:
     reason: Reason | None = None  # why a person is needed
     text: str = ""  # what is said, Markdown with citation marks
     sources: list[Passage] = field(default_factory=list)  # cited: mark [n] is sources[n - 1]
+    tools: Any = None  # what tools are there and were asked for: chat.tools.acting
+    searches: list[str] = field(default_factory=list)  # other queries to look for as well
+    # Short tasks to queue with the reply: dotted names and the id each is given.
+    after: list[tuple[str, int]] = field(default_factory=list)
     options: list[str] = field(default_factory=list)  # ready replies to offer
     pending: dict[str, Any] = field(default_factory=dict)  # slots asked for now
     unseen: list[str] = field(default_factory=list)  # things named that no asked base knows

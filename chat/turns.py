@@ -9,6 +9,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
+from django_q.tasks import async_task
 
 from chat import policy, transcript
 from chat.asking import call_human, wake_runner
@@ -95,7 +96,9 @@ def load(turn: Turn) -> TurnState:
         asked=_asked(turn),
         scope=Scope.of(turn.message.data.get("scope", {})),
         deadline=time.monotonic() + settings.TURN_SECONDS,
+        row=turn,
     )
+    turn.conversation = conversation
     state.past = policy.past(turn)
     state.trace["attempt"] = turn.attempt
     return state
@@ -178,6 +181,8 @@ def finish(turn: Turn, state: TurnState) -> str:
         held.save()  # the summary of a handoff tells this turn too
         if state.reason:
             call_human(conversation, state.reason, held)
+    for task, pk in state.after:
+        async_task(task, pk, cluster="short")
     end(held)
     return held.outcome
 

@@ -1,4 +1,7 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -8,3 +11,14 @@ class ChatConfig(AppConfig):
 
     def ready(self) -> None:
         from chat import checks  # noqa: F401
+
+        post_migrate.connect(schedule, sender=self)
+
+
+def schedule(**kwargs: Any) -> None:
+    """What the workers do by the clock."""
+    from django_q.models import Schedule
+
+    for func in ("chat.kept.clean",):
+        when = {"schedule_type": Schedule.HOURLY, "repeats": -1}
+        Schedule.objects.update_or_create(name=func, defaults={"func": func, **when})

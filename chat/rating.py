@@ -3,7 +3,7 @@
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from chat import transcript
+from chat import kept, transcript
 from chat.models import Conversation, Message, Rating, Turn
 from opsdesk.errors import Conflict
 from opsdesk.realtime import notify
@@ -37,5 +37,7 @@ def rate(
             "comment": comment[:COMMENT_LENGTH],
         }  # fmt: skip
         Rating.objects.update_or_create(message=message, defaults={"helpful": helpful, **why})
+        if not helpful:
+            kept.forget(message)
     event = {"type": "conversation.rating", "seq": seq}
     notify(transcript.group(conversation.pk), event)

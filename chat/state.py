@@ -74,6 +74,7 @@ class TurnState:
     confidence: float | None = None
     mode: str = ""  # "model", "extractive" or, after a model failed, "extractive-fallback"
     degraded: list[str] = field(default_factory=list)  # names of `chat.degrading`: what failed
+    kept_as: str = ""  # digest by which the answer may be given again (`chat.kept`)
     trace: dict[str, Any] = field(default_factory=dict)
 
     def end(self, outcome: Turn.Outcome, text: str) -> "TurnState":

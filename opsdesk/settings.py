@@ -295,6 +295,9 @@ JUDGE = env.flag("OPSDESK_JUDGE", False)  # the model looks at its answers a sec
 TURN_SECONDS = env.integer("OPSDESK_TURN_SECONDS", 120, 5, 600)  # budget of one answer
 UNDERSTAND_SECONDS = env.number("OPSDESK_UNDERSTAND_SECONDS", 6.0, 0.0, 60.0)  # of these, to read
 TURN_THREADS = env.integer("OPSDESK_TURN_THREADS", 4, 1, 32)  # answers made at once
+# Answers given again to who asks the same while nothing changed: so many, for so long; 0: none.
+KEPT_ANSWERS = env.integer("OPSDESK_KEPT_ANSWERS", 2000, 0, 1_000_000)
+KEPT_HOURS = env.integer("OPSDESK_KEPT_HOURS", 24, 1, 8760)
 CHAT_DESK = "handoff.desk"  # where the chat finds `reopen`, `leave_contact` and `standing`
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 DATA_UPLOAD_MAX_NUMBER_FILES = 200

@@ -6,6 +6,7 @@ from chat.models.conversations import (
     Rating,
     Turn,
 )
+from chat.models.kept import KeptAnswer
 from chat.models.policies import EscalationPolicy
 from chat.models.sites import WidgetSite
 from chat.models.summaries import Summary
@@ -20,6 +21,7 @@ __all__ = [
     "EscalationPolicy",
     "Figure",
     "HttpTool",
+    "KeptAnswer",
     "Message",
     "Rating",
     "Summary",

@@ -1,0 +1,212 @@
+"""Answers to questions that are asked again and again, kept while nothing has changed.
+
+An answer is known by a digest of all that decides it: the question, its language and scope, the
+bases that may be read with their versions, the day (documents expire), topics, tools and policies,
+models, settings, and the files that the answer is made by, prompts too. So whatever changes, and
+whoever may read something else, asks for another digest; nothing has to be told that it changed.
+Only what stands by itself is kept: the first question of a conversation, answered from passages
+alone, with nothing that failed. Its citations are held like those of any answer
+(`chat.turns.finish`).
+"""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, F, Max
+from django.utils import timezone
+from django.utils.translation import get_language
+
+from chat.models import (
+    Citation,
+    EscalationPolicy,
+    HttpTool,
+    KeptAnswer,
+    Message,
+    Topic,
+    Turn,
+)
+from chat.state import TurnState
+from knowledge.models import EmbeddingIndex
+from knowledge.retrieval import Passage
+from knowledge.scope import today
+from knowledge.weighing import Query
+from opsdesk import replicas
+
+# Settings that decide an answer, beside the backends.
+DECIDING = (
+    "PASSAGES", "PASSAGE_CHARACTERS", "CONFIDENCE", "JUDGE", "RERANK_PASSAGES", "EMBEDDER",
+    "RERANKER", "STORE", "UNDERSTAND_SECONDS",
+)  # fmt: skip
+# What is told of the turn that made the answer; the rest is of that one alone.
+TRACED = (
+    "intent", "intent_by", "mood", "query", "mended", "retrieval", "sureness", "passages", "checks",
+    "model",
+)  # fmt: skip
+_END = " \t?？!！。.~～…"
+# A word of letters alone: neither part of a path, a version nor an option.
+_WORD = re.compile(r"(?<![\w\-./=:\\$])[A-Za-z]{3,}(?![\w\-./=:\\$])")
+
+
+def normalised(question: str) -> str:
+    """The question without what makes no difference: width, spaces, the mark at its end, and the
+    case of plain words. That of paths, options and codes counts."""
+    text = " ".join(unicodedata.normalize("NFKC", question).split()).rstrip(_END)
+    return _WORD.sub(lambda word: word[0].lower(), text)
+
+
+def key(turn: TurnState) -> str:
+    """The digest that the answer to `turn` is known by, "" when it may depend on more."""
+    if not settings.KEPT_ANSWERS or not _by_itself(turn):
+        return ""
+    decides = [
+        normalised(turn.question),
+        get_language(),
+        asdict(turn.scope),
+        sorted((base.pk, base.version, base.name) for base in turn.bases),
+        today().isoformat(),
+        [_state_of(model, field) for model, field in (
+            (Topic, "updated_at"), (HttpTool, "updated_at"), (EscalationPolicy, "changed_at"),
+            (EmbeddingIndex, "activated_at"),
+        )],
+        [getattr(settings, name) for name in DECIDING],
+        settings.BACKENDS,
+        contents(),
+    ]  # fmt: skip
+    written = json.dumps(decides, default=str, sort_keys=True)
+    return hashlib.sha256(written.encode()).hexdigest()
+
+
+def _by_itself(turn: TurnState) -> bool:
+    """Whether nothing counts but the question: nothing was asked before, nothing sent with it."""
+    return not (
+        turn.asked
+        or turn.attached
+        or turn.unread
+        or turn.summary
+        or turn.previous()
+        or any(one.outcome != Turn.Outcome.CHAT for one in turn.past or ())
+    )
+
+
+def _state_of(model: Any, field: str) -> Any:
+    return model.objects.aggregate(count=Count("pk"), latest=Max(field))
+
+
+@cache
+def contents() -> str:
+    """A digest of the code and the content files that answers are made by."""
+    root = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for app in ("chat", "knowledge"):
+        for file in sorted((root / app).rglob("*")):
+            if file.suffix in (".py", ".md", ".toml", ".txt", ".json") and file.is_file():
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+# --- giving and keeping -----------------------------------------------------------------
+
+
+def answer(turn: TurnState) -> bool:
+    """End `turn` with the kept answer to its question; False, and its digest noted, without one."""
+    turn.kept_as = key(turn)
+    if not turn.kept_as:
+        return False
+    since = timezone.now() - timedelta(hours=settings.KEPT_HOURS)
+    rows = KeptAnswer.objects.filter(digest=turn.kept_as, made_at__gt=since)
+    kept = rows.select_related("turn__reply").first()
+    if kept is None or kept.turn.reply is None:
+        return False
+    citations = list(kept.turn.reply.citations.order_by("n"))
+    if not citations or any(one.chunk_id is None for one in citations):
+        return False
+    _give(turn, kept.turn, kept.turn.reply, citations)
+    rows.update(hits=F("hits") + 1, used_at=timezone.now())
+    return True
+
+
+def _give(turn: TurnState, made: Turn, reply: Message, citations: list[Citation]) -> None:
+    turn.trace |= {name: made.trace[name] for name in TRACED if name in made.trace}
+    turn.trace["kept"] = {"turn": made.pk, "made": made.created_at.isoformat()}
+    turn.query = made.trace.get("query", turn.question)
+    turn.confidence, turn.mode = made.confidence, made.trace.get("mode", "")
+    turn.options = reply.data.get("options", [])
+    turn.sources = [_source(citation) for citation in citations]
+    turn.end(Turn.Outcome.ANSWERED, reply.text)
+
+
+def _source(citation: Citation) -> Passage:
+    """What was cited, as it read then: `knowledge.citing` sees whether it still does."""
+    return Passage(
+        chunk_id=citation.chunk_id or 0,
+        document_id=citation.document_id or 0,
+        revision_id=citation.revision_id or 0,
+        knowledge_base_id=0,
+        external_id=citation.external_id,
+        title=citation.title,
+        kind="",
+        heading_path=[],
+        question="",
+        questions=[],
+        text=citation.quote,
+        page=citation.page,
+        page_end=None,
+        locator=citation.locator,
+        regions=citation.regions,
+        position=0,
+        holds_for=("", "", ""),
+        score=0.0,
+        scores={},
+        asked=Query({}, {}, 0),
+    )
+
+
+def keep(turn: Turn, state: TurnState) -> None:
+    """Keep what was just answered, if it will hold for whoever asks the same; in the transaction
+    that says it."""
+    if not state.kept_as or "kept" in state.trace or not _will_hold(state):
+        return
+    KeptAnswer.objects.update_or_create(
+        digest=state.kept_as,
+        defaults={"turn": turn, "made_at": timezone.now(), "used_at": timezone.now()},
+    )
+
+
+def _will_hold(state: TurnState) -> bool:
+    # A replica may have answered without what the version already counts.
+    return bool(
+        state.outcome == Turn.Outcome.ANSWERED
+        and state.sources
+        and not (state.degraded or state.pending or replicas.aliases())
+        and not any(_tells_of_more(state))
+    )
+
+
+def _tells_of_more(state: TurnState) -> Iterator[Any]:
+    """What topics and tools had a part in it."""
+    yield from (getattr(state, name, None) for name in ("topic", "slots", "tool_results"))
+
+
+def forget(reply: Message) -> None:
+    """Give this answer no more: somebody said that it is bad."""
+    made = [reply.data["kept"]] if reply.data.get("kept") else []
+    KeptAnswer.objects.filter(turn__reply=reply).delete()
+    KeptAnswer.objects.filter(turn__in=made).delete()
+
+
+def clean() -> int:
+    """Delete what is too old, and what was used longest ago when there is too much; a task."""
+    since = timezone.now() - timedelta(hours=settings.KEPT_HOURS)
+    old, _by_table = KeptAnswer.objects.filter(made_at__lt=since).delete()
+    much = KeptAnswer.objects.order_by("-used_at").values_list("pk", flat=True)
+    over, _by_table = KeptAnswer.objects.filter(pk__in=list(much[settings.KEPT_ANSWERS :])).delete()
+    return old + over

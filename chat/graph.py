@@ -7,17 +7,19 @@ a turn, and everything that outlives it is a row.
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypedDict
 
 from django.conf import settings
 
+from chat import pasting
 from chat.state import Said, TurnState
 from chat.steps.answer import answer
 from chat.steps.clarify import clarify
 from chat.steps.escalate import escalate
 from chat.steps.recall import recall
+from knowledge.masking import masked
 from knowledge.models import KnowledgeBase
 
 Step = Callable[[TurnState], TurnState]
@@ -49,8 +51,13 @@ def answer_question(
     emit: Callable[..., None] | None = None,
 ) -> Answered:
     """Answer outside a conversation, by the same steps; nothing is written and nobody called."""
+    pasted = pasting.read(question)
     turn = TurnState(
-        question, list(bases), list(history), deadline=time.monotonic() + settings.TURN_SECONDS
+        masked(pasted.question),
+        list(bases),
+        [replace(said, text=masked(said.text)) for said in history],
+        attached=masked(pasted.attached),
+        deadline=time.monotonic() + settings.TURN_SECONDS,
     )
     if emit:
         turn.emit = emit

@@ -44,10 +44,12 @@ _FAILED = re.compile(
 )
 # What stands before the sentence of a line, and in it, and belongs to one machine and moment.
 _BEFORE = re.compile(
-    rf"^\s*(?:[\[(<|]?{_TIME}[\])>|]?[ \t]*|[\[(<|]?{_LEVEL}\b(?! \d)[\])>|]*[:,]?[ \t]*"
+    rf"^\s*(?:[\[(<|]?{_TIME}[\])>|]?[ \t]*"
+    rf"|[\[(<|]?{_LEVEL}\b(?! \d)[\])>|]*[:,]?[ \t]*"
     r"|\[(?![A-Z]{2,8}-\d)[^\]\n]{1,60}\][ \t]*"
-    r"|[\w.-]{2,40}\[\d+\]:[ \t]*|\d{1,7} (?=---|[\[(]?[A-Z]{4,5}\b)|---[ \t]*|[-|:][ \t]+"
-    r"|(?:[a-z_][\w$]*\.){2,}[\w$]+[ \t]*(?:[:-][ \t]+)"
+    r"|[\w.-]{2,40}\[\d+\]:[ \t]*|\d{1,7} +(?=---|[\w.-]+\.go:|[\[(]?[A-Z]{4,5}\b)"
+    r"|---[ \t]*|[-|:][ \t]+"
+    r"|(?:[a-z_][\w$]*\.){2,}(?!\w*(?:Exception|Error|Failure)\b)[\w$]\S*[ \t]*(?:[:-][ \t]+)"
     r"|[\w.-]+\.(?:go|cc|cpp|c|py|rs):\d+\]?[ \t]*)"
 )
 _HOST = re.compile(rf"^\s*(?P<time>{_TIME})\s+[\w.-]+\s+(?=[\w./-]+(?:\[\d+\])?:\s)")
@@ -69,6 +71,11 @@ class Pasted:
     def question(self) -> str:
         """The words; of a log that stands alone the first line that tells."""
         return self.words or next(iter(telling(self.log)), self.log[:LINE])
+
+    @property
+    def gist(self) -> str:
+        """The words with the first line that tells: what a later message may lean on."""
+        return " ".join(filter(None, [self.words, *telling(self.log)[:1]]))
 
     @property
     def attached(self) -> str:

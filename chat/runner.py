@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection, connections
 from django.utils import translation
+from django.utils.translation import gettext as _
 from structlog.contextvars import bound_contextvars
 
 from chat import graph, transcript, turns
@@ -56,8 +57,10 @@ def make(turn: Turn, cancelled: threading.Event) -> None:
     """Answer one claimed turn. Errors leave it claimed: its lease runs out."""
     conversation = Conversation.objects.get(pk=turn.conversation_id)
     with bound_contextvars(turn=turn.pk), translation.override(conversation.language):
+        spent = _look_at_pictures(turn, conversation)
         for tried in range(TRIES):
             state = turns.load(turn)
+            state.deadline -= spent
             if turn.attempt > turns.ATTEMPTS:
                 state = graph.escalate(state.call_person("failed"))
             elif conversation.epoch == turn.epoch:
@@ -76,6 +79,17 @@ def make(turn: Turn, cancelled: threading.Event) -> None:
 
 
 def _emitter(turn: Turn) -> Any:
+def _look_at_pictures(turn: Turn, conversation: Conversation) -> float:
+    """Read the screenshots that came with the message, once; the seconds that took."""
+    begun = time.monotonic()
+    pictures = list(screenshots.waiting(turn.message))
+    if not pictures or turn.attempt > turns.ATTEMPTS or conversation.epoch != turn.epoch:
+        return 0.0
+    _emitter(turn)("notice", text=_("Reading the picture…"))
+    screenshots.read(pictures, begun + settings.TURN_SECONDS)
+    return time.monotonic() - begun
+
+
     """Tells those who watch the conversation: hints, the message that follows is the truth."""
     group = transcript.group(turn.conversation_id)
 

@@ -11,11 +11,12 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from chat import policy, transcript
+from chat import kept, pasting, policy, transcript, uploads
 from chat.asking import call_human, wake_runner
 from chat.models import Citation, Conversation, Figure, Message, Turn
 from chat.state import Said, TurnState
 from knowledge import citing
+from knowledge.masking import masked, masked_within
 from knowledge.models import Attachment, KnowledgeBase
 from knowledge.scope import Scope
 from opsdesk.realtime import notify
@@ -89,8 +90,13 @@ def waiting() -> bool:
 def load(turn: Turn) -> TurnState:
     """The turn with what it may know: its history and the bases its customer may read."""
     conversation = Conversation.objects.select_related("user").get(pk=turn.conversation_id)
+    pasted = pasting.read(turn.message.text)
+    attached, unread = uploads.said(turn.message)
+    told = list(dict.fromkeys([*pasting.telling(pasted.log), *attached]))
     state = TurnState(
-        question=turn.message.text,
+        question=masked(pasted.question or next(iter(told), "")),
+        attached=masked("\n".join(told)),
+        unread=unread,
         bases=bases(conversation),
         history=_history(turn),
         asked=_asked(turn),
@@ -128,7 +134,8 @@ def _said(message: Message) -> Said:
     turn = getattr(message, "turn", None)
     trace = turn.trace if turn is not None else {}
     text = trace.get("query", message.text) if trace.get("completed") else message.text
-    return Said(message.role, text, _outcome(message), trace.get("scope", {}))
+    said = masked(pasting.read(text).gist)
+    return Said(message.role, said, _outcome(message), trace.get("scope", {}))
 
 
 def _outcome(message: Message) -> str:
@@ -169,6 +176,7 @@ def finish(turn: Turn, state: TurnState) -> str:
     held.trace = {**turn.trace, **state.trace, "mode": state.mode}
     if state.degraded:
         held.trace["degraded"] = state.degraded
+    held.trace = masked_within(held.trace)  # what the steps and models said may repeat a secret
     held.confidence, held.pending = state.confidence, state.pending
     if conversation.epoch != held.epoch:
         held.outcome = Turn.Outcome.DISCARDED
@@ -205,7 +213,11 @@ def _reply(turn: Turn, state: TurnState) -> Message | None:
         "degraded": state.degraded,
     }
     message = transcript.append(
-        turn.conversation_id, Message.Role.ASSISTANT, state.text, epoch=turn.epoch, data=data
+        turn.conversation_id,
+        Message.Role.ASSISTANT,
+        uploads.noted(state.text, state.unread),
+        epoch=turn.epoch,
+        data=data,
     )
     citations = Citation.objects.bulk_create(
         Citation(

@@ -23,8 +23,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from chat import pasting
 from chat.models import Message, Upload
 from knowledge.parsing import detection
 from knowledge.parsing.unreadable import Unreadable
@@ -117,6 +119,25 @@ def attach(message: Message, ids: Iterable[UUID | str]) -> None:
     if len(found) < len(wanted):
         raise Refused("gone", 400, _("A file is not there any more. Please choose it again."))
     Upload.objects.filter(pk__in=found).update(message=message)
+
+
+def said(message: Message) -> tuple[list[str], list[str]]:
+    """The lines that tell in what came with a message, and the names of what nobody could read."""
+    if not message.data.get("uploads"):
+        return [], []
+    sent = list(message.uploads.all())
+    lines = [line for upload in sent for line in pasting.telling(upload.text)]
+    return lines, [upload.name for upload in sent if upload.state == Upload.State.FAILED]
+
+
+def noted(text: str, unread: list[str]) -> str:
+    """An answer that says first what it was made without."""
+    if not unread:
+        return text
+    note = _("I could not read %(names)s. Please type what it says if it matters.") % {
+        "names": pgettext("between items of a list", "; ").join(unread)
+    }
+    return f"{note}\n\n{text}"
 
 
 def owned(user: Any, visitor: str) -> QuerySet[Upload]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 LABELS = {
     "mobile": "【手机号】",
@@ -48,6 +49,22 @@ def mask(text: str, *, email: bool = True) -> Masked:
             plain = text.translate(_HALF_WIDTH)
             counts[kind] += len(spans)
     return Masked(text, dict(counts))
+
+
+def masked(text: str) -> str:
+    """`text` as a model may see it, and as it may be kept in a trace."""
+    return mask(text).text
+
+
+def masked_within(value: Any) -> Any:
+    """The same for every text in a value of JSON; names of fields stay."""
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return {name: masked_within(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked_within(one) for one in value]
+    return value
 
 
 # Full-width digits and letters look alike and are one character each.

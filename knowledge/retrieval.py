@@ -27,6 +27,7 @@ from knowledge import (
     terms,
     weighing,
 )
+from knowledge.masking import masked
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.scope import EVERYTHING, FIELDS, Scope, fold
 from knowledge.stores import store
@@ -179,7 +180,7 @@ def _search(
     tries: int,
     mend: bool,
 ) -> Retrieval:
-    query = query.replace("\x00", "").strip()[:LONGEST_QUERY]
+    query = masked(query.replace("\x00", "").strip())[:LONGEST_QUERY]  # models may see it
     base_ids = [base.pk for base in bases]
     found = Retrieval([], 0.0, query=query)
     if not base_ids or not query:

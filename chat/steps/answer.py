@@ -138,7 +138,7 @@ def _extract(
     turn: TurnState, passages: list[Passage], kind: kinds.Kind | None, mode: str
 ) -> TurnState:
     assert turn.retrieval is not None  # noqa: S101
-    meant = " ".join([turn.query, *turn.retrieval.other_words])
+    meant = " ".join([turn.sought, *turn.retrieval.other_words])
     wanted = partial(kind.held, question=turn.query) if kind else None
     extract = extractive.extract(meant, passages, wanted)
     if kind and kind.certain and not choosing.holds(turn.query, kind, passages[0], extract.text):

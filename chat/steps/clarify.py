@@ -96,6 +96,9 @@ def _complete(turn: TurnState, rewritten: str) -> TurnState:
     if turn.asked:
         turn.query = _joined(turn.asked, turn.question)
         return turn
+    if turn.attached:  # says what the words leave open
+        turn.query = rewritten or turn.question
+        return turn
     previous = turn.previous_question()
     if previous and (rewritten or vague):
         turn.query = rewritten or previous

@@ -9,12 +9,14 @@ TRACED = ("chunk_id", "title", "locator", "score", "scores", "hits")
 
 
 def recall(turn: TurnState) -> TurnState:
-    found = retrieval.search(turn.query, turn.bases, scope=turn.scope)
+    found = retrieval.search(turn.sought, turn.bases, scope=turn.scope, mend=not turn.attached)
     turn.retrieval, turn.confidence = found, found.confidence
     for name in found.failed:
         turn.degrade(name)
     turn.trace["query"] = turn.query
-    if found.mended:
+    if turn.attached:
+        turn.trace["attached"] = turn.attached
+    elif found.mended:
         turn.query, turn.trace["mended"] = found.query, found.mended
     if turn.scope:
         turn.trace["scope"] = asdict(turn.scope)

@@ -1,15 +1,15 @@
 """Any file → the same `ParsedDocument`.
 
-The only doors are `parse`, `media_type`, of long tables `portions` and of sheets of records
-`rows`. The parsing subprocess imports this package as well, and must not load Django: so the
-doors open the rooms behind them only when called.
+The only doors are `parse`, `media_type`, of long tables `portions`, of sheets of records `rows`
+and of a single picture `recognise`. The parsing subprocess imports this package as well, and must
+not load Django: so the doors open the rooms behind them only when called.
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from knowledge.parsing.document import ParsedDocument
+from knowledge.parsing.document import Block, ParsedDocument
 from knowledge.parsing.unreadable import Unfinished
 
 if TYPE_CHECKING:
@@ -81,4 +81,23 @@ def rows(path: Path) -> ParsedDocument:
     return reading.rows(path)
 
 
-__all__ = ["ParsedDocument", "Unfinished", "is_long", "media_type", "parse", "portions", "rows"]
+def recognise(picture: bytes, seconds: float) -> list[Block]:
+    """Paragraphs and tables that stand in a picture, with their boxes as shares of it.
+
+    Raises opsdesk.errors.ParseError, also when `seconds` are over.
+    """
+    from knowledge.parsing import reading
+
+    return reading.recognise(picture, seconds)
+
+
+__all__ = [
+    "ParsedDocument",
+    "Unfinished",
+    "is_long",
+    "media_type",
+    "parse",
+    "portions",
+    "recognise",
+    "rows",
+]

@@ -1,5 +1,6 @@
 """Behind the doors, in the process that has Django: detect, run the right parser, explain."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,11 @@ from knowledge.parsing import (
     mineru,
     pictures,
     plaintext,
+    sandbox,
     tables,
     worker,
 )
-from knowledge.parsing.document import ParsedDocument
+from knowledge.parsing.document import Block, ParsedDocument
 from knowledge.parsing.job import Job
 from knowledge.parsing.parts import PLAN, Part
 from knowledge.parsing.unreadable import Reason, Unreadable
@@ -110,6 +112,24 @@ def rows(path: Path) -> ParsedDocument:
         return Job().read(path, worker.ROWS, None)
     except Unreadable as refusal:
         raise _explained(refusal) from refusal
+
+
+def recognise(picture: bytes, seconds: float) -> list[Block]:
+    orders: dict[str, object] = {
+        "media_type": worker.PICTURES,
+        "steps": ["picture:0"],
+        "sizes": [len(picture)],
+    }
+    with tempfile.TemporaryFile(buffering=0) as source:
+        source.write(picture)
+        try:
+            return [
+                block
+                for part in sandbox.run(source, orders, None, seconds)
+                for block in part.parsed.blocks
+            ]
+        except Unreadable as refusal:
+            raise _explained(refusal) from refusal
 
 
 def _parse(

@@ -12,7 +12,7 @@ from markdown_it.common.utils import escapeHtml
 
 _INLINE = re.compile(
     r"\$\$(?P<dollars>.+?)\$\$|\\\[(?P<brackets>.+?)\\\]|\\\((?P<parens>.+?)\\\)"
-    r"|\$(?P<dollar>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![\w$({])",
+    r"|\$(?P<dollar>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![A-Za-z0-9_$({])",
     re.DOTALL,
 )
 _TEX = re.compile(r"\\[A-Za-z]+|[\^=<>≤≥≈±×÷]|[^\W\d_]_[\w{]|^[^\W\d_]$")
@@ -33,7 +33,7 @@ def _inline(state: Any, silent: bool) -> bool:
     if not found:
         return False
     tex = found[str(found.lastgroup)]
-    within_word = found["dollar"] and re.match(r"\w", state.src[state.pos - 1 : state.pos])
+    within_word = found["dollar"] and re.match(r"[A-Za-z0-9_]", state.src[state.pos - 1 : state.pos])
     if within_word or not _TEX.search(tex):
         return False
     if not silent:

@@ -63,7 +63,11 @@ class ConversationAdmin(ReadOnlyAdmin):
 def transcript_html(conversation: Conversation, after: int = 0) -> SafeString:
     """All messages after `after`, notes among staff too, as staff see them."""
     messages = presenting.shown(conversation.messages.filter(seq__gt=after)).order_by("seq")
-    rows = [(message, presenting.message_json(message)) for message in messages]
+    turns = dict(conversation.turns.exclude(reply=None).values_list("reply", "pk"))
+    turns |= dict(conversation.turns.values_list("message", "pk"))
+    rows = [
+        (message, presenting.message_json(message), turns.get(message.pk)) for message in messages
+    ]
     return render_to_string("admin/chat/messages.html", {"rows": rows})
 
 

@@ -20,7 +20,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from structlog.contextvars import bound_contextvars
 
-from chat import graph, transcript, turns
+from chat import graph, kept, screenshots, transcript, turns
 from chat.asking import WAKE_CHANNEL
 from chat.models import Conversation, Turn
 from opsdesk import health, replicas
@@ -67,7 +67,8 @@ def make(turn: Turn, cancelled: threading.Event) -> None:
                 state.emit, state.cancelled = _emitter(turn), cancelled.is_set
                 # A replica may not know yet what replaced a passage that answers no more.
                 with replicas.primary() if tried else nullcontext():
-                    state = graph.run(state)
+                    if tried or not kept.answer(state):
+                        state = graph.run(state)
             try:
                 outcome = turns.finish(turn, state)
                 break
@@ -78,7 +79,6 @@ def make(turn: Turn, cancelled: threading.Event) -> None:
         logger.info("Turn %s ended: %s", turn.pk, outcome or "lease lost")
 
 
-def _emitter(turn: Turn) -> Any:
 def _look_at_pictures(turn: Turn, conversation: Conversation) -> float:
     """Read the screenshots that came with the message, once; the seconds that took."""
     begun = time.monotonic()
@@ -90,6 +90,7 @@ def _look_at_pictures(turn: Turn, conversation: Conversation) -> float:
     return time.monotonic() - begun
 
 
+def _emitter(turn: Turn) -> Any:
     """Tells those who watch the conversation: hints, the message that follows is the truth."""
     group = transcript.group(turn.conversation_id)
 
@@ -97,6 +98,8 @@ def _look_at_pictures(turn: Turn, conversation: Conversation) -> float:
         if kind == "delta":
             text = data["text"]
             pieces = [{"text": text[i : i + DELTA]} for i in range(0, len(text), DELTA)]
+        elif kind == "citations":  # passages, in the order of their marks
+            pieces = [{"chunks": [passage.chunk_id for passage in data["citations"]]}]
         else:
             pieces = [data]
         for piece in pieces:

@@ -18,7 +18,16 @@ URGENT, UPSET = "urgent", "upset"
 
 _CLAUSES = re.compile(r"[\s]*[，。！？；、~…,!?;\n]+[\s]*|\.(?=\s|$)")
 _SPACED = re.compile(r"(?<=[\u4e00-\u9fff])[ \t]+(?=[\u4e00-\u9fff])")  # "转 人工"
-_PARTS = "intents", "moods", "replies", "signs"
+_PARTS = "intents", "beside", "alone", "moods", "replies", "signs"
+# What a whole message is made of, and what it is then; the first wins.
+_ALONE = {
+    "unhappy_alone": UNHAPPY,
+    UPSET: "",
+    URGENT: "",
+    CHAT: CHAT,
+    THANKS: THANKS,
+    GREETING: GREETING,
+}
 _PRODUCT = re.compile(r"[A-Za-z][A-Za-z+.-]{1,30}")  # "Redis", "node.js"; not "ORA-01555"
 
 
@@ -68,18 +77,30 @@ def _is(intent: str, clause: str) -> bool:
 def intent(text: str, *, answered: bool = False) -> str:
     """What `text` is beside a question, "" for a question.
 
-    Calling a person, being unhappy and abuse may stand beside other clauses; thanks and a
-    greeting only count when there is nothing else. `answered`: OpsDesk has answered before,
-    so "还是不行" is a complaint.
+    Calling a person, being unhappy and abuse may stand beside other clauses, in weaker words only
+    beside such as ask for nothing; the rest only counts when there is nothing else. `answered`:
+    OpsDesk has answered before, so "还是不行" is a complaint.
     """
     parts = clauses(text)
-    unhappy = (UNHAPPY, FAILED_AGAIN) if answered else (UNHAPPY,)
-    for found, names in ((PERSON, (PERSON,)), (UNHAPPY, unhappy), (ABUSE, (ABUSE,))):
-        if any(_is(name, part) for name in names for part in parts):
+    for found in (PERSON, UNHAPPY, ABUSE):
+        if any(_is(found, part) for part in parts):
             return found
-    if parts and all(_is(THANKS, part) or _is(GREETING, part) for part in parts):
-        return THANKS if any(_is(THANKS, part) for part in parts) else GREETING
-    return ""
+    weaker = {"person_beside": PERSON, "unhappy_beside": UNHAPPY}
+    if answered:
+        weaker[FAILED_AGAIN] = UNHAPPY
+    for name, found in weaker.items():
+        others = [part for part in parts if not _is(name, part)]
+        if len(others) < len(parts) and not any(asks(part) for part in others):
+            return found
+    return _alone(parts)
+
+
+def _alone(parts: list[str]) -> str:
+    """What all of `parts` are together: of several the one that asks for most."""
+    said = {next((one for one in _ALONE if _is(one, part)), "") for part in parts}
+    if not said or "" in said:
+        return ""
+    return _ALONE[next(one for one in _ALONE if one in said)]
 
 
 def mood(text: str) -> str:

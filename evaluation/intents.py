@@ -27,10 +27,12 @@ def read(file: Path) -> list[Labelled]:
 
 
 def questions(file: Path) -> list[str]:
-    """The texts of JSON Lines with `question` or `text`. Raises OSError, ValueError, KeyError."""
+    """What was asked, of JSON Lines with `question`, `text` or `title`. Raises OSError,
+    ValueError, KeyError."""
     with file.open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines if line.strip()]
-    return [row["question"] if "question" in row else row["text"] for row in rows]
+    names = ("question", "text", "title")
+    return [row[next(name for name in names if name in row or name == "title")] for row in rows]
 
 
 def told(text: str, *, answered: bool = False) -> str:

@@ -77,8 +77,9 @@ class AskView(APIView):
     @extend_schema(
         summary="Ask a question",
         description=(
-            "Waits for the answer. With `Accept: text/event-stream` it streams: events `step` "
-            "and `delta` (checked sentences), then `answer` with the same body as without. "
+            "Waits for the answer. With `Accept: text/event-stream` it streams: events `step`, "
+            "`citations` (what the marks of the sentences mean), `delta` (checked sentences) and "
+            "`notice` (something takes longer), then `answer` with the same body as without. "
             "Status 202 says that the answer was not ready in time: read the conversation."
         ),
         request=AskSerializer,
@@ -244,7 +245,7 @@ async def _stream(
             if hint == RECONNECTED:
                 ended = await _db(_ended, turn)
             elif hint.get("turn") == turn.pk:
-                if told := _told(hint):
+                if told := await _told(hint):
                     yield told
                 ended = hint["type"] == "conversation.turn"
         yield event("answer", await _db(_encoded, message))
@@ -264,9 +265,10 @@ def _encoded(message: Message) -> dict[str, Any]:
     return json.loads(JSONRenderer().render(result(message)))
 
 
-def _told(hint: dict[str, Any]) -> bytes | None:
-    if hint["type"] == "conversation.step":
-        return event("step", {"step": hint["step"]})
-    if hint["type"] == "conversation.delta":
-        return event("delta", {"text": hint["text"]})
-    return None
+async def _told(hint: dict[str, Any]) -> bytes | None:
+    kind = hint["type"].removeprefix("conversation.")
+    if kind == "citations":
+        found = await _db(presenting.passages_json, hint["chunks"])
+        return event(kind, {"citations": found})
+    told = {"step": "step", "delta": "text", "notice": "text"}.get(kind)
+    return event(kind, {told: hint[told]}) if told else None

@@ -4,21 +4,27 @@ import re
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from django.db import Error as DatabaseError
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils import translation
 from django.utils.translation import get_language_from_request
 from django.utils.translation import gettext as _
 
-from chat import asking, presenting, rating, transcript, uploads, visitors
+from chat import asking, identities, presenting, rating, transcript, uploads, visitors
+from chat.identities import Known
 from chat.limits import allow
-from chat.models import Conversation, Message
+from chat.models import Conversation, Message, WidgetSite
 from knowledge.models import KnowledgeBase
 from opsdesk.errors import Conflict
 from opsdesk.postgres import PostgresError
@@ -28,6 +34,8 @@ MESSAGES_A_MINUTE_ADDRESS = 200  # of one address: a whole company may share it
 FRAME_BYTES = 512 * 1024  # a pasted log of `asking.LONGEST` characters, and its escapes
 _ID = re.compile(r"[!-~]{1,64}")  # a client's own for a message
 HISTORY = 200  # messages sent at once
+PAST = 20  # earlier conversations told at once
+NO_COOKIE, NO_SITE = 4401, 4404  # close a socket whose page must change first
 TRY_AGAIN = 1013  # closes a socket whose client is to come back
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and halves of characters
 
@@ -45,19 +53,36 @@ class Refused(Exception):
         self.code = code
 
 
+@dataclass
+class Draft:
+    """What was streamed of an answer in the making."""
+
+    turn: int
+    text: str = ""
+    citations: list[dict[str, Any]] = field(default_factory=list)
+
+
 class ChatConsumer(AsyncJsonWebsocketConsumer):
     conversation_id: uuid.UUID | None = None
     last_seq = 0  # of the last message this client was sent
+    identified = False  # a site said, when the socket was opened, who this is
 
     async def connect(self) -> None:
-        self.user = self.scope["user"]
+        asked = parse_qs(self.scope.get("query_string", b"").decode("latin-1"))
+        self.site_key, self.base = asked.get("site", [""])[0], asked.get("base", [""])[0]
+        # In a site's frame nobody is signed in: what a site shows is for its visitors.
+        self.user = AnonymousUser() if self.site_key else self.scope["user"]
         self.visitor = visitors.visitor(self.scope.get("cookies", {}))
         self.address = (self.scope.get("client") or ["?"])[0]
-        self.language = _language(self.scope)
+        self.language = _language(self.scope, asked.get("language", [""])[0])
+        await self.accept()  # else the browser is not told the code
         if not self.visitor and not self.user.is_authenticated:
-            await self.close(code=4401)
+            await self.close(code=NO_COOKIE)
             return
-        await self.accept()
+        try:
+            self.identified = bool(await self._db(self._who))
+        except Refused:
+            await self.close(code=NO_SITE)
 
     async def disconnect(self, code: int) -> None:
         await self.channel_layer.forget(self.channel_name)
@@ -95,6 +120,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             "contact": self.contact,
             "rate": self.rate,
             "new": self.new,
+            "history": self.history,
             "ping": self.ping,
         }
         kind = content.get("type") if isinstance(content, dict) else None
@@ -110,7 +136,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     async def hello(self, content: dict[str, Any]) -> None:
         after = content.get("after")
-        wanted = await self._db(_find, self.user, self.visitor, content.get("conversation"))
+        wanted = await self._db(self._find, content.get("conversation"))
         await self._watch(wanted, after if isinstance(after, int) and after >= 0 else 0)
 
     async def new(self, content: dict[str, Any]) -> None:
@@ -142,6 +168,13 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         comment = _UNSTORABLE.sub("", comment).strip()
         await self._db(self._rate, seq, helpful, reason, comment)
 
+    async def history(self, content: dict[str, Any]) -> None:
+        query, offset = content.get("query", ""), content.get("offset", 0)
+        if not isinstance(query, str) or not isinstance(offset, int) or not 0 <= offset < 10**6:
+            raise Refused("bad_message", self._say(_not_understood))
+        found = await self._db(self._past, _UNSTORABLE.sub("", query).strip()[:100], offset)
+        await self.send_json({"type": "history", "query": query, "offset": offset, **found})
+
     async def ping(self, content: dict[str, Any]) -> None:
         await self.send_json({"type": "pong"})
 
@@ -167,9 +200,26 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         if event["seq"] > self.replied_seq:  # else its reply overtook it
             await self.send_json({"type": "step", "turn": event["turn"], "step": event["step"]})
 
+    async def conversation_citations(self, event: dict[str, Any]) -> None:
+        """Before the first sentence that is marked with them, so that the marks open them."""
+        if event["seq"] > self.replied_seq:
+            draft = self._draft(event["turn"])
+            draft.citations = await self._db(presenting.passages_json, event["chunks"])
+            told = {"type": "citations", "turn": event["turn"], "citations": draft.citations}
+            await self.send_json(told)
+
     async def conversation_delta(self, event: dict[str, Any]) -> None:
         if event["seq"] > self.replied_seq:
-            await self.send_json({"type": "delta", "turn": event["turn"], "text": event["text"]})
+            draft = self._draft(event["turn"])
+            draft.text += event["text"]
+            html = presenting.html(draft.text, len(draft.citations))
+            told = {"type": "delta", "turn": event["turn"], "text": event["text"], "html": html}
+            await self.send_json(told)
+
+    async def conversation_notice(self, event: dict[str, Any]) -> None:
+        """Something takes longer."""
+        if event["seq"] > self.replied_seq:
+            await self.send_json({"type": "notice", "turn": event["turn"], "text": event["text"]})
 
     async def conversation_turn(self, event: dict[str, Any]) -> None:
         """A turn ended; its message came before."""
@@ -186,6 +236,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     async def _watch(self, conversation_id: uuid.UUID, after: int) -> None:
         await self._leave()
         self.conversation_id, self.last_seq, self.replied_seq = conversation_id, after, 0
+        self.draft = Draft(0)
         await self.channel_layer.group_add(transcript.group(conversation_id), self.channel_name)
         welcome = await self._db(self._welcome)
         for message in welcome["messages"]:
@@ -207,6 +258,11 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             for message in messages:
                 self._sent(message)
                 await self.send_json({"type": "message", "message": message})
+
+    def _draft(self, turn: int) -> Draft:
+        if self.draft.turn != turn:
+            self.draft = Draft(turn)
+        return self.draft
 
     def _sent(self, message: dict[str, Any]) -> None:
         self.last_seq = max(self.last_seq, message["seq"])
@@ -235,6 +291,8 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     def _welcome(self) -> dict[str, Any]:
         bases = KnowledgeBase.objects.readable_by(self.user)
+        if self.base:
+            bases = bases.filter(slug=self.base)
         return {
             "type": "welcome",
             "conversation": str(self.conversation_id),
@@ -242,11 +300,12 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             "messages": _messages(self.conversation_id, self.last_seq),
             "bases": [{"slug": base.slug, "name": base.name} for base in bases],
             "user": str(self.user) if self.user.is_authenticated else None,
+            "verified": self.user.is_authenticated or self.identified,
         }
 
     def _missed(self) -> list[dict[str, Any]]:
         if self.conversation_id:
-            _refuse_anothers(self.user, self.visitor, self.conversation_id)
+            self._refuse_anothers(self.conversation_id)
         return _messages(self.conversation_id, self.last_seq)
 
     def _conversation(self) -> Conversation:
@@ -254,17 +313,78 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         write in it signed in, and answered from what they may read."""
         if self.conversation_id is None:
             raise Refused("no_conversation", _("Say hello first."))
-        user = self.user if self.user.is_authenticated else None
+        who, user = self._who(), self.user if self.user.is_authenticated else None
         conversation, _made = Conversation.objects.get_or_create(
             pk=self.conversation_id,
             defaults={
                 "visitor": "" if user else self.visitor, "user": user, "language": self.language,
+                **self._shown_by(who),
             },
         )  # fmt: skip
-        _refuse_anothers(self.user, self.visitor, self.conversation_id)
+        self._refuse_anothers(conversation.pk)
         if user and conversation.user_id is None:
-            Conversation.objects.filter(pk=conversation.pk).update(user=user, visitor="")
+            _claim(conversation, user=user, visitor="")
+        # What is sent with a message is of the visitor of this browser.
+        if who and (conversation.identity, conversation.visitor) != (who.identity, self.visitor):
+            _claim(conversation, identity=who.identity, visitor=self.visitor)
         return conversation
+
+    def _shown_by(self, who: Known | None) -> dict[str, Any]:
+        """What a conversation in the frame of a site begins with."""
+        if not self.site_key:
+            return {}
+        return {
+            "channel": Conversation.Channel.WIDGET,
+            "site": self._site(),
+            "identity": who.identity if who else "",
+            "knowledge_base": KnowledgeBase.objects.filter(slug=self.base).first(),
+        }
+
+    def _site(self) -> WidgetSite:
+        site = WidgetSite.objects.filter(key=self.site_key, enabled=True).first()
+        if site is None:
+            raise Refused("no_site", _("The chat is not offered here any more."))
+        return site
+
+    def _who(self) -> Known | None:
+        """Whom a site vouches for, looked at again each time: its word is good for minutes."""
+        if not self.site_key:
+            return None
+        site, who = self._site(), identities.known(self.scope.get("cookies", {}))
+        if who is None or who.site != site.pk:
+            if self.identified:
+                raise Refused("identity_expired", _("Please sign in again on this site."))
+            return None
+        return who
+
+    def _mine(self) -> QuerySet[Conversation]:
+        mine = visitors.conversations(self.user, self.visitor, self._who())
+        return mine.filter(site__key=self.site_key) if self.site_key else mine
+
+    def _find(self, wanted: Any) -> uuid.UUID:
+        """The conversation asked for; a new one's id when none is. Raises Refused for another's."""
+        try:
+            pk = uuid.UUID(wanted) if isinstance(wanted, str) else uuid.uuid4()
+        except ValueError:
+            pk = uuid.uuid4()
+        self._refuse_anothers(pk)
+        return pk
+
+    def _refuse_anothers(self, pk: uuid.UUID) -> None:
+        """Also checked when something is written or sent: a client may wait at an id it heard
+        of."""
+        if not self._mine().filter(pk=pk).exists() and Conversation.objects.filter(pk=pk).exists():
+            raise Refused("not_found", _("There is no such conversation."))
+
+    def _past(self, query: str, offset: int) -> dict[str, Any]:
+        """Earlier conversations, newest first, of who is known to be somebody."""
+        mine = self._mine().exclude(last_seq=0)
+        if not (self.user.is_authenticated or self.identified):
+            mine = mine.none()
+        if query:
+            mine = mine.filter(Exists(_said(query)))
+        rows = list(mine.order_by("-updated_at", "pk")[offset : offset + PAST + 1])
+        return {"items": [_row(row) for row in rows[:PAST]], "more": len(rows) > PAST}
 
     def _limit(self) -> None:
         who = self.visitor or f"user {self.user.pk}"
@@ -301,21 +421,24 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             raise Refused("conflict", str(conflict)) from conflict
 
 
-def _find(user: Any, visitor: str, wanted: Any) -> uuid.UUID:
-    """The conversation asked for; a new one's id when none is. Raises Refused for another's."""
-    try:
-        pk = uuid.UUID(wanted) if isinstance(wanted, str) else uuid.uuid4()
-    except ValueError:
-        pk = uuid.uuid4()
-    _refuse_anothers(user, visitor, pk)
-    return pk
+def _claim(conversation: Conversation, **whose: Any) -> None:
+    Conversation.objects.filter(pk=conversation.pk).update(**whose)
+    for name, value in whose.items():
+        setattr(conversation, name, value)
 
 
-def _refuse_anothers(user: Any, visitor: str, pk: uuid.UUID) -> None:
-    """Also checked when something is written or sent: a client may wait at an id it heard of."""
-    mine = visitors.conversations(user, visitor).filter(pk=pk).exists()
-    if not mine and Conversation.objects.filter(pk=pk).exists():
-        raise Refused("not_found", _("There is no such conversation."))
+def _said(query: str) -> QuerySet[Message]:
+    said = Message.objects.filter(conversation=OuterRef("pk"), public=True)
+    return said.filter(text__icontains=query)
+
+
+def _row(conversation: Conversation) -> dict[str, Any]:
+    return {
+        "conversation": str(conversation.pk),
+        "title": conversation.title,
+        "state": conversation.state,
+        "updated_at": conversation.updated_at.isoformat(),
+    }
 
 
 def _messages(conversation_id: uuid.UUID | None, after: int) -> list[dict[str, Any]]:
@@ -342,8 +465,10 @@ def _state(conversation_id: uuid.UUID | None) -> dict[str, Any]:
     return {"state": conversation.state, **asking.desk("standing")(conversation)}
 
 
-def _language(scope: dict[str, Any]) -> str:
-    """The page's: of its language cookie, else of what the browser asks for."""
+def _language(scope: dict[str, Any], asked: str) -> str:
+    """What the frame asks for; else the page's: of its cookie, or of what the browser wants."""
+    if asked in dict(settings.LANGUAGES):
+        return asked
     request = HttpRequest()
     request.COOKIES = scope.get("cookies", {})
     headers = dict(scope.get("headers", []))

@@ -14,6 +14,7 @@ from chat.formulas import formulas
 from chat.models import Citation, Figure, Message
 from chat.originals import originals
 from knowledge import pages
+from knowledge.models import Chunk
 
 TAGS = {
     "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre",
@@ -30,7 +31,6 @@ _MARK = re.compile(r"\[(\d{1,3})\](?![(\[:])")
 def _markdown() -> MarkdownIt:
     renderer = MarkdownIt("commonmark", {"html": False, "breaks": True})
     renderer.enable(["table", "strikethrough"]).disable("image")
-    formulas(renderer)
     renderer.use(formulas)
     renderer.core.ruler.push("citations", _cite)
     return renderer
@@ -130,6 +130,22 @@ def citation_json(citation: Citation) -> dict[str, Any]:
         "regions": citation.regions,
         "url": reverse("revision", args=[citation.revision_id]) if citation.revision_id else None,
     }
+
+
+def passages_json(chunks: list[int]) -> list[dict[str, Any]]:
+    """Passages that an answer in the making cites, by their ids, as its citations will be."""
+    found = Chunk.objects.select_related("document").in_bulk(chunks)
+    return [
+        citation_json(
+            Citation(
+                n=n, title=chunk.document.title, document_id=chunk.document_id,
+                external_id=chunk.document.external_id, revision_id=chunk.revision_id,
+                page=chunk.page, locator=chunk.locator, quote=chunk.text, regions=chunk.regions,
+            )
+        )
+        for n, pk in enumerate(chunks, 1)
+        if (chunk := found.get(pk))
+    ]  # fmt: skip
 
 
 def figure_json(figure: Figure) -> dict[str, Any]:

@@ -122,6 +122,9 @@ class MessageSerializer(serializers.Serializer[Any]):
     figures = AttachmentSerializer(many=True)
     uploads = UploadSerializer(many=True)
     exports = serializers.DictField(allow_null=True)
+    degraded = serializers.CharField(
+        help_text=gettext_lazy("What the answer had to be made without, as a sentence.")
+    )
     originals = OriginalSerializer(many=True)
     rating = RatingSerializer(allow_null=True)
     created_at = serializers.DateTimeField()

@@ -1,9 +1,12 @@
 from django.urls import URLPattern, URLResolver, path
 
-from chat import api, upload_views, views
+from chat import api, embedding, upload_views, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.page, name="chat"),
+    path("widget.js", embedding.script, name="widget"),
+    path("embed/<str:key>/", embedding.frame, name="embed"),
+    path("embed/<str:key>/identity/", embedding.identify, name="embed-identity"),
     path("api/v1/ask/", api.AskView.as_view(), name="api-ask"),
     path(
         "api/v1/conversations/<uuid:pk>/", api.ConversationView.as_view(), name="api-conversation"

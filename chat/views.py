@@ -2,19 +2,23 @@
 
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth.models import AnonymousUser
 from django.http import Http404, HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404, render
+from django.templatetags.static import static
+from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
 from chat import visitors
 from chat.asking import MESSAGE_LENGTH
 from chat.limits import allow
 from chat.models import Message, Rating
+from chat.uploads import A_MESSAGE, TEXT_LENGTH
 from knowledge import scope
 from knowledge.models import Chunk, KnowledgeBase
 from opsdesk.errors import BoundaryError
@@ -22,6 +26,7 @@ from opsdesk.errors import BoundaryError
 if TYPE_CHECKING:
     from chat.exports.answer import Answer
 
+KATEX = "0.19.1"  # its folder in static/vendor
 EXPORTS_A_MINUTE = 10  # of one person: setting a long table takes seconds
 EXAMPLES = 4
 EXAMPLE_LENGTH = 40  # characters: longer questions do not read well on a button
@@ -46,7 +51,15 @@ STRINGS = {
     "state.human": _("%(agent)s is with you."),
     "state.human.unnamed": _("A person is with you."),
     "state.resolved": _("Resolved. Ask again whenever you like."),
-    "offline": _("Connection lost. Reconnecting…"),
+    "offline": _("You are offline. What you write is sent when the network is back."),
+    "reconnecting": _("Connection lost. Reconnecting…"),
+    "refused.4401": _("Your browser keeps no cookie for this page. Allow it, then reload."),
+    "refused.4404": _("The chat is not offered here any more."),
+    "file.remove": _("Remove %(name)s"),
+    "file.failed": _("Could not be sent. Remove it and try again."),
+    "file.many": _("At most %(number)s files in one message."),
+    "file.sending": _("Sending files…"),
+    "file.pasted": _("pasted.txt"),
     "person": _("Person"),
     "picture.missing": _("The picture cannot be shown."),
     "original.missing": _("The original cannot be shown here any more. The quoted passage:"),
@@ -54,26 +67,44 @@ STRINGS = {
 
 
 @never_cache
-@ensure_csrf_cookie
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
     """The chat page. Makes a visitor of whoever asks."""
-    bases = list(KnowledgeBase.objects.readable_by(request.user))
-    response = render(
+    response = show(request, list(KnowledgeBase.objects.readable_by(request.user)))
+    visitors.remember(request, response)
+    return response
+
+
+def show(
+    request: HttpRequest, bases: list[KnowledgeBase], more: dict[str, Any] | None = None
+) -> HttpResponse:
+    """The page, asking `bases`; `more`: what a page in a frame differs in."""
+    context = {"embedded": None, "title": "", **(more or {})}
+    vendor = f"vendor/katex-{KATEX}/katex.min"
+    config = {
+        "strings": STRINGS,
+        "length": MESSAGE_LENGTH,
+        "csrf": get_token(request),
+        "katex": {"script": static(f"{vendor}.js"), "style": static(f"{vendor}.css")},
+        "embedded": context["embedded"],
+        "uploads": {"url": reverse("uploads"), "number": A_MESSAGE, "characters": TEXT_LENGTH},
+    }
+    knows = Chunk.objects.filter(
+        scope.answering("document__"), knowledge_base__in=bases, enabled=True
+    ).exists()
+    return render(
         request,
         "chat/page.html",
         {
             "bases": bases,
             "examples": examples(bases),
-            "knows": Chunk.objects.filter(
-                scope.answering("document__"), knowledge_base__in=bases, enabled=True
-            ).exists(),
+            "knows": knows,
             "reasons": Rating.Reason.choices,
-            "config": {"strings": STRINGS, "length": MESSAGE_LENGTH},
+            "config": config,
+            "person": request.user if not context["embedded"] else AnonymousUser(),
+            **context,
         },
     )
-    visitors.remember(request, response)
-    return response
 
 
 def examples(bases: list[KnowledgeBase]) -> list[str]:

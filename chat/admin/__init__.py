@@ -1,3 +1,4 @@
 from chat.admin.conversations import EXCERPT, ReadOnlyAdmin, transcript_html
+from chat.admin.sites import WidgetSiteAdmin
 
-__all__ = ["EXCERPT", "ReadOnlyAdmin", "transcript_html"]
+__all__ = ["EXCERPT", "ReadOnlyAdmin", "WidgetSiteAdmin", "transcript_html"]

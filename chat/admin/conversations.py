@@ -53,7 +53,7 @@ class ConversationAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("customer"))
     def who(self, conversation: Conversation) -> str:
-        return str(conversation.user or conversation.visitor[:8])
+        return str(conversation.user or conversation.identity or conversation.visitor[:8])
 
     @admin.display(description=_("transcript"))
     def transcript(self, conversation: Conversation) -> SafeString:

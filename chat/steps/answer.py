@@ -145,6 +145,7 @@ def _extract(
         turn.check("kind", "not_shown", kind=kind.name)
         return turn.call_person("no_answer")
     turn.mode, turn.sources = mode, extract.sources
+    turn.emit("citations", citations=extract.sources)
     turn.emit("delta", text=dangers.warned(extract.text))
     return _say(turn, extract.text)
 

@@ -1,4 +1,5 @@
 // The original behind a citation, with the cited place marked.
+import { drawFormulas } from "./formulas.js";
 import { place } from "./log.js";
 import { say } from "./strings.js";
 
@@ -90,8 +91,9 @@ export class Drawer {
     this.#show(frame);
   }
 
-  #show(frame) {
+  async #show(frame) {
     this.sheet.replaceChildren(frame);
+    await drawFormulas(frame); // before the place is looked for: they take room
     this.sheet.ariaBusy = false;
     const cited = frame.querySelector(".cited");
     if (cited) cited.scrollIntoView({ block: "center" });

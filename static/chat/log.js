@@ -1,4 +1,5 @@
 // The conversation as it stands: one element a message, in the order of `seq`, none twice.
+import { drawFormulas } from "./formulas.js";
 import { clone, say, time } from "./strings.js";
 
 const HEADINGS = "h1, h2, h3, h4, h5, h6";
@@ -54,8 +55,8 @@ export class Log {
   }
 
   // What the visitor just wrote, until the server has it.
-  sending(id, text) {
-    const element = draw({ role: "customer", text, created_at: new Date().toISOString() });
+  sending(id, message) {
+    const element = draw({ role: "customer", ...message });
     this.#pending.set(id, element);
     element.querySelector(".retry").addEventListener("click", () => this.onRetry(id));
     this.element.append(element);
@@ -112,11 +113,12 @@ function draw(message) {
   if (message.event) element.dataset.event = message.event;
   const prose = element.querySelector(".prose");
   if (message.role === "assistant" || message.role === "agent") {
-    prose.innerHTML = message.html; // cleaned by the server's allow-list
-    enrich(prose, message.citations ?? []);
+    fill(prose, message);
   } else {
     prose.textContent = message.text;
+    prose.hidden = !message.text;
   }
+  if (message.uploads?.length) element.append(uploaded(message.uploads));
   if (message.role === "agent") {
     const who = element.querySelector(".who");
     who.hidden = false;
@@ -126,12 +128,20 @@ function draw(message) {
   if (ALONE.includes(message.event)) element.append(clone("t-another"));
   const shown = message.figures?.map(figure).filter((one) => !repeats(one, prose));
   if (shown?.length) element.append(figures(shown));
+  if (message.degraded) element.append(degraded(message.degraded));
   if (message.citations?.length) element.append(sources(message.citations));
   if (message.options?.length) element.append(options(message.options));
   if (message.exports) element.append(actions(message));
   if (message.rating?.helpful === false) element.append(why(message.rating));
   element.message = message;
   return element;
+}
+
+// What is said, also while it is still being written.
+export function fill(prose, { html, citations }) {
+  prose.innerHTML = html; // cleaned by the server's allow-list
+  enrich(prose, citations ?? []);
+  drawFormulas(prose);
 }
 
 // Marks open their source, tables scroll inside themselves, code can be copied.
@@ -194,6 +204,29 @@ function options(labels) {
     line.append(button);
   }
   return line;
+}
+
+function degraded(sentence) {
+  const line = clone("t-degraded");
+  line.textContent = sentence;
+  return line;
+}
+
+function uploaded(uploads) {
+  const list = document.createElement("p");
+  list.className = "uploads";
+  list.append(...uploads.map((upload) => (upload.kind === "picture" ? shot(upload) : file(upload))));
+  return list;
+}
+
+function shot({ url, name, width, height }) {
+  return picture({ url, width, height }, name);
+}
+
+function file({ url, name }) {
+  const link = document.createElement("a");
+  Object.assign(link, { href: url, textContent: name, target: "_blank", rel: "noopener" });
+  return link;
 }
 
 export function place({ page, locator }) {

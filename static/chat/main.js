@@ -1,32 +1,50 @@
 // The chat page: joins the socket, the conversation, the composer and the drawer.
+import { Bridge } from "./bridge.js";
 import { Composer } from "./composer.js";
 import { Drawer } from "./drawer.js";
-import { Log } from "./log.js";
+import { History } from "./history.js";
+import { Log, fill } from "./log.js";
 import { Outbox } from "./outbox.js";
 import { Scroll } from "./scroll.js";
 import { Socket } from "./socket.js";
-import { say } from "./strings.js";
+import { lasting } from "./stored.js";
+import { config, say } from "./strings.js";
 import { themeButton } from "./themes.js";
 import { Zoom } from "./zoom.js";
 
-const CONVERSATION = "opsdesk.conversation";
+const CONVERSATION = "conversation";
 const RETRY = 2_000; // ms, while the database is away
 const ACK_WITHIN = 15_000; // ms; later the visitor may send again
 
 const at = (id) => document.getElementById(id);
-const socket = new Socket("/ws/chat/");
+const { embedded } = config; // in the frame of a site: which, and from where
+const bridge = embedded && new Bridge(embedded);
+const socket = new Socket(embedded ? `/ws/chat/?${address()}` : "/ws/chat/");
 const outbox = new Outbox();
 const log = new Log(at("log"), { onRetry: transmit });
 const scroll = new Scroll(at("main"), at("latest"), () => log.question());
 const drawer = new Drawer(at("drawer"));
 const zoom = new Zoom(at("zoom"));
-new Composer(at("composer"), { onSend: send });
+const composer = new Composer(at("composer"), { onSend: send });
+const history = new History(at("history"), at("past"), {
+  onAsk: (wanted) => socket.send({ type: "history", ...wanted }),
+  onOpen: (uuid) => start(uuid),
+});
 themeButton(at("theme"));
 
 const title = document.title;
 let unread = 0;
+let away = false; // the frame is shut
+let live = null; // {turn, html, citations} of the answer in the making
 let joined = false; // the server has told us the conversation as it stands
-let conversation = localStorage.getItem(CONVERSATION);
+let begun = false; // a new conversation was asked for
+let identifying = false;
+let conversation = lasting.get(CONVERSATION);
+
+function address() {
+  const { site, base } = embedded;
+  return new URLSearchParams({ site, base, language: document.documentElement.lang });
+}
 
 // --- what goes out -------------------------------------------------------------
 function hello() {
@@ -36,13 +54,14 @@ function hello() {
 // Another conversation, or with null a new one.
 function start(uuid) {
   conversation = uuid;
+  begun ||= uuid === null;
   log.clear();
   hello();
 }
 
-function send(text) {
-  const id = outbox.add(text);
-  log.sending(id, text);
+function send(message) {
+  const id = outbox.add(message);
+  log.sending(id, message);
   scroll.stick();
   transmit(id);
   showEmpty();
@@ -50,26 +69,32 @@ function send(text) {
 
 function transmit(id) {
   log.note(id, say("sending"));
-  if (joined) socket.send({ type: "message", id, text: outbox.text(id) });
-  setTimeout(() => outbox.text(id) && log.note(id, say("failed"), true), ACK_WITHIN);
+  const { text, uploads } = outbox.get(id);
+  if (joined) socket.send({ type: "message", id, text, uploads: uploads.map((one) => one.id) });
+  setTimeout(() => outbox.get(id) && log.note(id, say("failed"), true), ACK_WITHIN);
 }
 
 function again(id) {
-  if (outbox.text(id)) transmit(id);
+  if (outbox.get(id)) transmit(id);
 }
 
 // --- what comes in -------------------------------------------------------------
 const receive = {
-  welcome({ conversation: uuid, messages, ...state }) {
+  welcome({ conversation: uuid, messages, verified, ...state }) {
     if (uuid !== conversation) log.clear();
     conversation = uuid;
-    localStorage.setItem(CONVERSATION, uuid);
+    lasting.set(CONVERSATION, uuid);
+    composer.of(uuid, { begun });
+    begun = false;
     joined = true;
     banner("");
+    at("past").hidden = !verified;
+    at("log").ariaBusy = true; // what was said before is not announced
     messages.forEach(put);
+    at("log").ariaBusy = false;
     receive.state(state);
-    for (const [id, text] of outbox.all) {
-      if (!log.knows(id)) log.sending(id, text);
+    for (const [id, message] of outbox.all) {
+      if (!log.knows(id)) log.sending(id, message);
       transmit(id);
     }
     scroll.stick();
@@ -84,7 +109,7 @@ const receive = {
     if (message.seq > log.last + 1) return hello();
     const fresh = !log.has(message.seq);
     put(message);
-    if (fresh && document.hidden && message.role !== "customer") count(unread + 1);
+    if (fresh && (document.hidden || away) && message.role !== "customer") count(unread + 1);
     showEmpty();
     scroll.follow();
   },
@@ -93,10 +118,23 @@ const receive = {
     if (step !== "answer") hush();
     scroll.follow();
   },
-  delta({ text }) {
+  citations({ turn, citations }) {
+    live = { turn, html: "", citations };
+  },
+  delta({ turn, html }) {
+    if (live?.turn !== turn) live = { turn, citations: [] };
+    live.html = html;
+    at("live").message = live;
     at("live").hidden = false;
-    at("live").firstElementChild.append(text);
+    fill(at("live").firstElementChild, live);
     scroll.follow();
+  },
+  notice({ text }) {
+    at("step").textContent = text;
+    scroll.follow();
+  },
+  history(found) {
+    history.show(found);
   },
   state({ state, agent, waiting, staffed }) {
     const called = waiting > 0 ? "state.ahead" : "state.queued";
@@ -112,6 +150,7 @@ const receive = {
   },
   error({ code, id, text }) {
     if (code === "not_found") return start(null); // another person's by now
+    if (code === "identity_expired") return identifyAgain(text);
     if (code === "unavailable") setTimeout(() => (id ? again(id) : hello()), RETRY);
     else if (id) log.note(id, text, true);
     if (!id) banner(text);
@@ -128,15 +167,28 @@ function put(message) {
 }
 
 function hush() {
+  live = null;
   at("live").hidden = true;
   at("live").firstElementChild.textContent = "";
+}
+
+// The word of the site is good for minutes.
+async function identifyAgain(sentence) {
+  if (identifying) return;
+  identifying = true;
+  joined = false;
+  const known = await bridge.identify();
+  identifying = false;
+  if (known) socket.again();
+  else banner(sentence);
 }
 
 socket.addEventListener("open", hello);
 socket.addEventListener("close", () => {
   joined = false;
-  banner(say("offline"));
+  banner(say(navigator.onLine ? "reconnecting" : "offline"));
 });
+socket.addEventListener("refused", ({ detail }) => banner(say(`refused.${detail}`)));
 socket.addEventListener("message", ({ detail }) => receive[detail.type]?.(detail));
 
 // --- what is clicked -------------------------------------------------------------
@@ -150,7 +202,7 @@ const clicks = {
     const citation = cited(hit, hit.dataset.n);
     if (citation) drawer.open(citation);
   },
-  ".option:not(.reason), .example": (hit) => send(hit.textContent),
+  ".option:not(.reason), .example": (hit) => send({ text: hit.textContent, uploads: [] }),
   ".rate": (hit) => {
     const { rating } = hit.closest(".message").message;
     const helpful = hit.dataset.helpful === "true";
@@ -163,7 +215,7 @@ const clicks = {
   },
   ".why .person": () => socket.send({ type: "person" }),
   ".another button": restart,
-  ".figures .picture": (hit) => zoom.open(hit.querySelector("img")),
+  ":is(.figures, .uploads) .picture": (hit) => zoom.open(hit.querySelector("img")),
   ".copy": (hit) => copy(hit, hit.closest(".message").message.text),
   ".copy-code": (hit) => copy(hit, hit.previousElementSibling.textContent),
 };
@@ -193,6 +245,7 @@ at("new").addEventListener("click", restart);
 
 function restart() {
   outbox.clear();
+  begun = true;
   socket.send({ type: "new" });
 }
 
@@ -216,7 +269,28 @@ function showEmpty() {
 function count(n) {
   unread = n;
   document.title = n ? `(${n}) ${title}` : title;
+  bridge?.tell("unread", { count: n });
 }
 
-document.addEventListener("visibilitychange", () => document.hidden || count(0));
+document.addEventListener("visibilitychange", () => document.hidden || away || count(0));
+
+// --- in a frame ----------------------------------------------------------------------
+function frame() {
+  bridge.addEventListener("shown", () => {
+    away = false;
+    count(0);
+    at("text").focus();
+  });
+  bridge.addEventListener("hidden", () => (away = true));
+  bridge.addEventListener("identify", () => bridge.identify().then(() => socket.again()));
+  at("leave").addEventListener("click", () => bridge.tell("close"));
+  document.addEventListener("keydown", ({ key, isComposing }) => {
+    if (key !== "Escape" || isComposing || document.querySelector("dialog[open]")) return;
+    bridge.tell("close");
+  });
+  bridge.tell("ready");
+  return bridge.identify();
+}
+
+if (bridge) await frame();
 socket.open();

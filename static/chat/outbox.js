@@ -1,22 +1,24 @@
 // Messages written and not yet stored by the server. They survive a reload and go out again
 // after a reconnect; the server knows them by their id, so twice is once.
-const KEY = "opsdesk.outbox";
+import { ofTab } from "./stored.js";
+
+const KEY = "outbox";
 
 export class Outbox {
-  #messages = new Map(JSON.parse(sessionStorage.getItem(KEY) ?? "[]")); // id → text
+  #messages = new Map(ofTab.read(KEY) ?? []); // id → {text, uploads}
 
   get all() {
     return [...this.#messages];
   }
 
-  add(text) {
+  add(message) {
     const id = newId();
-    this.#messages.set(id, text);
+    this.#messages.set(id, message);
     this.#save();
     return id;
   }
 
-  text(id) {
+  get(id) {
     return this.#messages.get(id);
   }
 
@@ -31,7 +33,7 @@ export class Outbox {
   }
 
   #save() {
-    sessionStorage.setItem(KEY, JSON.stringify(this.all));
+    ofTab.write(KEY, this.all);
   }
 }
 

@@ -1,7 +1,9 @@
-// A WebSocket that comes back by itself. Events: "open", "close", "message" (detail: the object).
+// A WebSocket that comes back by itself. Events: "open", "close", "message" (detail: the object),
+// "refused" (detail: the code), after which it stays away.
 const FIRST_WAIT = 400; // ms, doubled after every failure, with jitter
 const LONGEST_WAIT = 10_000;
 const PING_EVERY = 20_000;
+const REFUSED = [4401, 4404]; // coming back changes nothing
 const SILENCE = 50_000; // without a word for this long the connection is dead
 
 export class Socket extends EventTarget {
@@ -9,6 +11,8 @@ export class Socket extends EventTarget {
   #wait = FIRST_WAIT;
   #timer = 0;
   #heard = 0;
+
+  #refused = false;
 
   constructor(path) {
     super();
@@ -21,7 +25,7 @@ export class Socket extends EventTarget {
   }
 
   open() {
-    if (this.#socket) return;
+    if (this.#socket || this.#refused) return;
     clearTimeout(this.#timer);
     const socket = new WebSocket(this.url);
     this.#socket = socket;
@@ -34,7 +38,16 @@ export class Socket extends EventTarget {
       this.#heard = Date.now();
       this.dispatchEvent(new CustomEvent("message", { detail: JSON.parse(data) }));
     };
-    socket.onclose = () => this.#lost(socket);
+    socket.onclose = ({ code }) => this.#lost(socket, code);
+  }
+
+  // With what the browser knows of who asks by now.
+  again() {
+    const socket = this.#socket;
+    if (!socket) return this.open();
+    this.#socket = null;
+    socket.close();
+    this.open();
   }
 
   // Whether it went out; what did not is the caller's to send again after "open".
@@ -44,9 +57,11 @@ export class Socket extends EventTarget {
     return true;
   }
 
-  #lost(socket) {
+  #lost(socket, code) {
     if (socket !== this.#socket) return;
     this.#socket = null;
+    this.#refused = REFUSED.includes(code);
+    if (this.#refused) return this.dispatchEvent(new CustomEvent("refused", { detail: code }));
     this.#timer = setTimeout(() => this.open(), this.#wait * (0.5 + Math.random()));
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
     this.dispatchEvent(new Event("close"));

@@ -1,11 +1,13 @@
 """What the four steps pass on: one turn in the making."""
 
+import datetime
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from chat.models import Turn
+from chat.models import Topic, Turn
+from chat.topics.collecting import Collecting
 from knowledge.models import KnowledgeBase
 from knowledge.retrieval import Passage, Retrieval
 from knowledge.scope import EVERYTHING, Scope
@@ -70,6 +72,13 @@ class TurnState:
     after: list[tuple[str, int]] = field(default_factory=list)
     options: list[str] = field(default_factory=list)  # ready replies to offer
     pending: dict[str, Any] = field(default_factory=dict)  # slots asked for now
+    # What was told of topics in this conversation, latest first, and of which this turn tells.
+    collected: list[Collecting] = field(default_factory=list)
+    collecting: Collecting | None = None
+    topics: list[Topic] | None = None  # that count here, once they were looked up
+    today: datetime.date | None = None  # by which "yesterday" is told; None: the server's day
+    topic: str = ""  # the name of the one the question is about
+    slots: dict[str, str] = field(default_factory=dict)  # told of it; "" is not known
     unseen: list[str] = field(default_factory=list)  # things named that no asked base knows
     confidence: float | None = None
     mode: str = ""  # "model", "extractive" or, after a model failed, "extractive-fallback"

@@ -11,10 +11,11 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from chat import kept, pasting, policy, transcript, uploads
+from chat import kept, pasting, policy, slots, tracing, transcript, uploads
 from chat.asking import call_human, wake_runner
 from chat.models import Citation, Conversation, Figure, Message, Turn
 from chat.state import Said, TurnState
+from chat.topics import collecting
 from knowledge import citing
 from knowledge.masking import masked, masked_within
 from knowledge.models import Attachment, KnowledgeBase
@@ -106,6 +107,7 @@ def load(turn: Turn) -> TurnState:
     )
     turn.conversation = conversation
     state.past = policy.past(turn)
+    state.collected = collecting.load(conversation)
     state.trace["attempt"] = turn.attempt
     return state
 
@@ -176,7 +178,8 @@ def finish(turn: Turn, state: TurnState) -> str:
     held.trace = {**turn.trace, **state.trace, "mode": state.mode}
     if state.degraded:
         held.trace["degraded"] = state.degraded
-    held.trace = masked_within(held.trace)  # what the steps and models said may repeat a secret
+    # What the steps and models said may repeat a secret.
+    held.trace = masked_within(tracing.bounded(held.trace))
     held.confidence, held.pending = state.confidence, state.pending
     if conversation.epoch != held.epoch:
         held.outcome = Turn.Outcome.DISCARDED
@@ -187,6 +190,8 @@ def finish(turn: Turn, state: TurnState) -> str:
         held.outcome = Turn.Outcome(state.outcome)
         held.reply = _reply(held, state)
         held.save()  # the summary of a handoff tells this turn too
+        slots.keep(held, state)
+        kept.keep(held, state)
         if state.reason:
             call_human(conversation, state.reason, held)
     for task, pk in state.after:
@@ -211,6 +216,7 @@ def _reply(turn: Turn, state: TurnState) -> Message | None:
         "mode": state.mode,
         "options": state.options,
         "degraded": state.degraded,
+        "kept": state.trace.get("kept", {}).get("turn"),
     }
     message = transcript.append(
         turn.conversation_id,

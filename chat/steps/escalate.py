@@ -3,7 +3,7 @@
 
 from django.utils.translation import gettext as _
 
-from chat import degrading, policy
+from chat import degrading, policy, slots
 from chat.models import Turn
 from chat.state import TurnState
 
@@ -12,6 +12,8 @@ def escalate(turn: TurnState) -> TurnState:
     """Say why a person is needed. That one is called is the desk's to say, once it is true."""
     assert turn.reason is not None  # noqa: S101
     if turn.reason == "no_answer":
+        if slots.unsure(turn):
+            return turn
         found = policy.verdict(turn, unsure=True)
         if found.action == "offer":
             turn.reason, turn.sources = None, []

@@ -13,7 +13,6 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from functools import cache
@@ -25,6 +24,7 @@ from django.db.models import Count, F, Max
 from django.utils import timezone
 from django.utils.translation import get_language
 
+from chat import tools
 from chat.models import (
     Citation,
     EscalationPolicy,
@@ -77,6 +77,7 @@ def key(turn: TurnState) -> str:
             (Topic, "updated_at"), (HttpTool, "updated_at"), (EscalationPolicy, "changed_at"),
             (EmbeddingIndex, "activated_at"),
         )],
+        [tool.name for tool in tools.offered(turn)],  # not everybody may use all
         [getattr(settings, name) for name in DECIDING],
         settings.BACKENDS,
         contents(),
@@ -92,6 +93,7 @@ def _by_itself(turn: TurnState) -> bool:
         or turn.attached
         or turn.unread
         or turn.summary
+        or turn.collected
         or turn.previous()
         or any(one.outcome != Turn.Outcome.CHAT for one in turn.past or ())
     )
@@ -187,13 +189,8 @@ def _will_hold(state: TurnState) -> bool:
         state.outcome == Turn.Outcome.ANSWERED
         and state.sources
         and not (state.degraded or state.pending or replicas.aliases())
-        and not any(_tells_of_more(state))
+        and not (state.topic or state.slots)
     )
-
-
-def _tells_of_more(state: TurnState) -> Iterator[Any]:
-    """What topics and tools had a part in it."""
-    yield from (getattr(state, name, None) for name in ("topic", "slots", "tool_results"))
 
 
 def forget(reply: Message) -> None:

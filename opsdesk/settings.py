@@ -138,7 +138,7 @@ Q_CLUSTER: dict[str, Any] = {
     "save_limit": -1,
     "label": _("Task queue"),
     # Short work must not wait behind parsing.
-    "ALT_CLUSTERS": {"short": {"workers": 1, "timeout": 60, "retry": 120, "max_attempts": 5}},
+    "ALT_CLUSTERS": {"short": {"workers": 2, "timeout": 60, "retry": 120, "max_attempts": 5}},
 }
 
 # --- Realtime -----------------------------------------------------------------
@@ -298,6 +298,17 @@ TURN_THREADS = env.integer("OPSDESK_TURN_THREADS", 4, 1, 32)  # answers made at 
 # Answers given again to who asks the same while nothing changed: so many, for so long; 0: none.
 KEPT_ANSWERS = env.integer("OPSDESK_KEPT_ANSWERS", 2000, 0, 1_000_000)
 KEPT_HOURS = env.integer("OPSDESK_KEPT_HOURS", 24, 1, 8760)
+# What can be done beside answering: each a subclass of chat.tools.base.Tool. Staff add HTTP tools
+# in the administration, which call only the hosts named here ("host" or "host:port").
+TOOLS = [
+    "chat.tools.builtin.ExportPdf",
+    "chat.tools.builtin.ExportDocx",
+    "chat.tools.builtin.CallHuman",
+    "chat.tools.builtin.SearchKnowledge",
+]
+TOOL_HOSTS = env.words("OPSDESK_TOOL_HOSTS")
+TOOL_WAIT = env.number("OPSDESK_TOOL_WAIT", 3.0, 0.1, 30.0)  # seconds; then it is delivered later
+TOOL_CALL_DAYS = env.integer("OPSDESK_TOOL_CALL_DAYS", 365, 0, 36_500)  # 0: kept for ever
 CHAT_DESK = "handoff.desk"  # where the chat finds `reopen`, `leave_contact` and `standing`
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 DATA_UPLOAD_MAX_NUMBER_FILES = 200

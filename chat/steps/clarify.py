@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from chat import ambiguity, followups, policy, reading, slots, understanding
+from chat import ambiguity, followups, policy, reading, slots, tools, understanding
 from chat.models import Turn
 from chat.state import TurnState
 from knowledge import scope
@@ -18,16 +18,16 @@ def clarify(turn: TurnState) -> TurnState:
     """Ends the turn with small talk or a question back, calls a person, or sets `query`."""
     if turn.asked.get("offer") and _replied_to_offer(turn):
         return turn
+    if tools.takes(turn):
+        return turn
     read = _read(turn)
     if turn.intent in (understanding.PERSON, understanding.UNHAPPY, understanding.ABUSE):
         return _displeased(turn)
     if turn.intent:
         return turn.end(Turn.Outcome.CHAT, _small_talk(turn.intent))
-    if slots.fill(turn, read):
-        return turn
-    if not turn.query:
+    if not slots.fill(turn, read) and not turn.query:
         _complete(turn, read.question if read else "")
-    if turn.outcome or turn.reason:
+    if turn.reason:
         return turn
     found = policy.verdict(turn)
     return turn.call_person(policy.reason(found)) if found.action == "call" else turn
@@ -37,6 +37,8 @@ def _read(turn: TurnState) -> reading.Reading | None:
     """Set intent and mood: by the rules, and by a model where they leave something open."""
     turn.intent = understanding.intent(turn.question, answered=turn.was_answered())
     turn.mood = understanding.mood(turn.question)
+    if turn.intent == understanding.UNHAPPY and slots.puts_right(turn):
+        turn.intent = ""
     read = None if turn.intent else reading.read(turn, slots.wanted(turn))
     if read:
         turn.intent, turn.mood = read.intent, turn.mood or read.mood

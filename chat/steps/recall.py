@@ -2,14 +2,22 @@
 
 from dataclasses import asdict
 
+from django.conf import settings
+
+from chat import tools
 from chat.state import TurnState
 from knowledge import retrieval
+from knowledge.retrieval import Retrieval
 
 TRACED = ("chunk_id", "title", "locator", "score", "scores", "hits")
 
 
 def recall(turn: TurnState) -> TurnState:
-    found = retrieval.search(turn.sought, turn.bases, scope=turn.scope, mend=not turn.attached)
+    """Ends the turn with what tools say, or calls a person; else finds passages."""
+    tools.act(turn)
+    if turn.outcome or turn.reason:
+        return turn
+    found = _found(turn)
     turn.retrieval, turn.confidence = found, found.confidence
     for name in found.failed:
         turn.degrade(name)
@@ -31,3 +39,16 @@ def recall(turn: TurnState) -> TurnState:
         {name: getattr(passage, name) for name in TRACED} for passage in found.passages
     ]
     return turn
+
+
+def _found(turn: TurnState) -> Retrieval:
+    """What is found for the question, and after it what other queries find."""
+    found = retrieval.search(turn.sought, turn.bases, scope=turn.scope, mend=not turn.attached)
+    for query in turn.searches:
+        more = retrieval.search(query, turn.bases, scope=turn.scope)
+        best, other = (more, found) if more.sure and not found.sure else (found, more)
+        there = {passage.chunk_id for passage in best.passages}
+        added = [passage for passage in other.passages if passage.chunk_id not in there]
+        best.passages = [*best.passages, *added][: settings.PASSAGES]
+        found = best
+    return found

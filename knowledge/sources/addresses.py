@@ -27,11 +27,14 @@ OWN = [
 
 
 class Transport(httpx.HTTPTransport):
-    """httpx's own, but it connects only where it may, and not for longer than until `deadline`."""
+    """httpx's own, but it connects only where it may, and not for longer than until `deadline`.
 
-    def __init__(self) -> None:
+    `private`: hosts and networks of the intranet, OPSDESK_FETCH_PRIVATE when None.
+    """
+
+    def __init__(self, private: list[str] | None = None) -> None:
         super().__init__()  # with SSL_CERT_FILE, for the certificates of an intranet
-        self.guard = Guard()
+        self.guard = Guard(private)
         # httpx has no parameter for it; the pool reads it when it opens a connection.
         self._pool._network_backend = self.guard  # type: ignore[attr-defined]
 
@@ -39,7 +42,8 @@ class Transport(httpx.HTTPTransport):
 class Guard(httpcore.NetworkBackend):
     """Opens connections to addresses that `permitted` lets through."""
 
-    def __init__(self) -> None:
+    def __init__(self, private: list[str] | None = None) -> None:
+        self.private = private
         self.deadline = float("inf")  # time.monotonic()
         self._backend = httpcore.SyncBackend()
 
@@ -47,7 +51,7 @@ class Guard(httpcore.NetworkBackend):
         self, host: str, port: int, timeout: float | None = None, *args: Any, **kwargs: Any
     ) -> httpcore.NetworkStream:
         last: httpcore.ConnectError | httpcore.ConnectTimeout | None = None
-        for address in resolve(host, port):
+        for address in resolve(host, port, self.private):
             try:
                 stream = self._backend.connect_tcp(
                     address, port, self.left(timeout), *args, **kwargs
@@ -93,7 +97,7 @@ class _Timed(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def resolve(host: str, port: int) -> list[str]:
+def resolve(host: str, port: int, private: list[str] | None = None) -> list[str]:
     """The addresses of `host`. Raises FetchError when one of them may not be connected to."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -102,7 +106,7 @@ def resolve(host: str, port: int) -> list[str]:
             _("There is no server called %(host)s.") % {"host": host}, permanent=False
         ) from error
     addresses = list(dict.fromkeys(str(row[4][0]) for row in found))
-    if not all(permitted(host, address) for address in addresses):
+    if not all(permitted(host, address, private) for address in addresses):
         raise FetchError(
             _(
                 "%(host)s is inside this network. An administrator can allow it with "
@@ -114,17 +118,17 @@ def resolve(host: str, port: int) -> list[str]:
     return addresses
 
 
-def permitted(host: str, address: str) -> bool:
+def permitted(host: str, address: str, private: list[str] | None = None) -> bool:
     """Whether `address`, to which `host` resolves, is of the public internet, or is allowed."""
     ips = _meant(ipaddress.ip_address(address.partition("%")[0]))
     if any(ip.is_link_local or ip.is_multicast or ip.is_unspecified for ip in ips):
         return False  # where clouds keep their credentials; never an intranet page
     public = all(ip.is_global and not any(ip in network for network in OWN) for ip in ips)
-    return public or _allowed(host, ips)
+    return public or _allowed(host, ips, private)
 
 
-def _allowed(host: str, ips: list[Address]) -> bool:
-    for entry in settings.FETCH_PRIVATE:
+def _allowed(host: str, ips: list[Address], private: list[str] | None) -> bool:
+    for entry in settings.FETCH_PRIVATE if private is None else private:
         try:
             network = ipaddress.ip_network(entry, strict=False)
         except ValueError:

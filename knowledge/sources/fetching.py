@@ -33,6 +33,7 @@ TRIES = 3
 PAUSES = 1, 30  # seconds before the next try: first; longest we wait for a server that asks us to
 CRAWL_DELAY = 30  # longest that a robots.txt may ask for
 ROBOTS_BYTES = 512 * 1024
+CALL_BYTES = 10 * 1024**2  # of an API's answer
 ROBOTS_SECONDS = 3600
 TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 
@@ -81,16 +82,21 @@ class Fetched:
 
 @dataclass
 class Fetcher:
-    """Fetches, one address after the other. `sleep` and `tries` are for tests and trials."""
+    """Fetches, one address after the other. `sleep` and `tries` are for tests and trials.
+
+    `private`: hosts and networks of the intranet that it may connect to, OPSDESK_FETCH_PRIVATE
+    when None.
+    """
 
     tries: int = TRIES
     seconds: float = SECONDS
     sleep: Callable[[float], None] = time.sleep
+    private: list[str] | None = None
     _next: dict[str, float] = field(default_factory=dict)  # when a host may be asked again
     _robots: dict[str, Protego | None] = field(default_factory=dict)
 
     def __enter__(self) -> "Fetcher":
-        self._transport = Transport()
+        self._transport = Transport(self.private)
         self._client = httpx.Client(
             transport=self._transport,
             trust_env=False,
@@ -125,12 +131,15 @@ class Fetcher:
         limit = limit or settings.UPLOAD_MAX_BYTES
         return self._retried(lambda: self._follow(url, asked, robots, limit))
 
-    def call(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """A call of an API, which may fail: the caller looks at its status. At most 10 MB."""
+    def call(
+        self, method: str, url: str, *, limit: int = CALL_BYTES, **options: Any
+    ) -> httpx.Response:
+        """A call of an API, which may fail: the caller looks at its status. Redirects are not
+        followed; of more than `limit` bytes comes a FetchError."""
         self._check(url)
         self._transport.guard.deadline = time.monotonic() + self.seconds
         with self._exchange(method, url, **options) as response:
-            content = b"".join(_unpacked(response, 10 * 1024**2))
+            content = b"".join(_unpacked(response, limit))
             headers = {k: v for k, v in response.headers.items() if k != "content-encoding"}
             return httpx.Response(response.status_code, headers=headers, content=content)
 

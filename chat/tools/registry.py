@@ -1,0 +1,32 @@
+"""Which tools there are, and for whom."""
+
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from chat.models import HttpTool
+from chat.tools.base import Context, Tool
+from chat.tools.http import HttpBackend
+
+
+def offered(asker: Context) -> list[Tool]:
+    """The tools that the one who asks may use, those that every installation has first."""
+    return [tool for tool in _all() if tool.allows(asker)]
+
+
+def tool(name: str, asker: Context) -> Tool | None:
+    """The one called `name`, while it is there for the one who asks."""
+    return next((one for one in offered(asker) if one.name == name), None)
+
+
+def names() -> set[str]:
+    """Of those that `settings.TOOLS` names."""
+    return {import_string(dotted).name for dotted in settings.TOOLS}
+
+
+def _all() -> Iterator[Tool]:
+    for dotted in settings.TOOLS:
+        yield import_string(dotted)()
+    rows = HttpTool.objects.filter(enabled=True).prefetch_related("groups", "bases")
+    yield from map(HttpBackend, rows)

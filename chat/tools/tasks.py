@@ -1,0 +1,99 @@
+"""What goes on after the reply: slow calls, and the end of old records."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+
+from chat import dangers, transcript, turns
+from chat.models import Message, ToolCall, Turn
+from chat.tools import calling, http, registry
+from chat.tools.acting import MODE
+from chat.tools.base import Context, Tool, ToolError
+from opsdesk.errors import Conflict
+from opsdesk.sealing import unseal
+
+Status = ToolCall.Status
+
+
+def finish(pk: int) -> None:
+    """Make a call that a turn had no time for, and say what it brought. A task: when its worker
+    was killed over it, it is made again where that does no harm, else its outcome is unknown."""
+    record = ToolCall.objects.select_related("conversation__user").filter(pk=pk).first()
+    if record is None or record.conversation is None:
+        return
+    conversation = record.conversation
+    if record.status not in (Status.QUEUED, Status.RUNNING):
+        return
+    with translation.override(conversation.language):
+        if conversation.epoch != record.epoch:  # a person sees to it now
+            calling.close(record, Status.CANCELLED, error="a person took over")
+            return
+        asker = calling.asker_of(conversation, turns.bases(conversation))
+        tool = registry.tool(record.tool, asker)
+        _finish(record, tool, asker)
+
+
+def _finish(record: ToolCall, tool: Tool | None, asker: Context) -> None:
+    arguments = unseal(record.sealed) or {}
+    if tool is None or not calling.same(tool, record, arguments, asker):
+        calling.close(record, Status.REFUSED, error=_("It was changed after it was proposed."))
+        changed = _("This was changed in the meantime and has not been done. Please ask again.")
+        _deliver(record, changed, [])
+    elif record.status == Status.RUNNING and not tool.repeatable:
+        calling.close(record, Status.UNKNOWN, error=_("Its process was stopped."))
+        _deliver_failure(record, tool)
+    else:
+        _make(record, tool, arguments, asker)
+
+
+def _make(record: ToolCall, tool: Tool, arguments: dict[str, Any], asker: Context) -> None:
+    record.status = Status.RUNNING
+    record.save(update_fields=["status"])
+    try:
+        result = calling.run(tool, record, arguments, asker, tool.timeout, patient=True)
+    except ToolError:
+        _deliver_failure(record, tool)
+    else:
+        if dangers.found(http.unescaped(result.text)):
+            sentence = _("The result can only be shown by a person.")
+            _deliver(record, sentence, [_("Talk to a person")])
+        else:
+            _deliver(record, result.text, [])
+
+
+def _deliver_failure(record: ToolCall, tool: Tool) -> None:
+    outcome = calling.failed(tool, record)
+    _deliver(record, outcome.text, outcome.options)
+
+
+def _deliver(record: ToolCall, text: str, options: list[str]) -> None:
+    """Say it once; where a person took over meanwhile it is a note for them."""
+    # No client can send an id with a space in it.
+    once = {"client_msg_id": f"tool {record.pk}"}
+    answered = record.status == Status.DONE
+    data = {
+        "outcome": Turn.Outcome.ANSWERED if answered else Turn.Outcome.CHAT,
+        "mode": MODE,
+        "options": options,
+    }
+    try:
+        transcript.append(
+            record.conversation_id, Message.Role.ASSISTANT, text, epoch=record.epoch, data=data,
+            **once,
+        )  # fmt: skip
+    except Conflict:
+        transcript.append(
+            record.conversation_id, Message.Role.ASSISTANT, text, data=data, public=False, **once
+        )
+
+
+def forget_old() -> int:
+    """Delete records older than OPSDESK_TOOL_CALL_DAYS; how many there were. A task, daily."""
+    if not settings.TOOL_CALL_DAYS:
+        return 0
+    limit = timezone.now() - timedelta(days=settings.TOOL_CALL_DAYS)
+    deleted, _by_model = ToolCall.objects.filter(created_at__lt=limit).delete()
+    return deleted

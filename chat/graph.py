@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 from django.conf import settings
 
-from chat import pasting, slots
+from chat import pasting, policy, slots
 from chat.state import Said, TurnState
 from chat.steps.answer import answer
 from chat.steps.clarify import clarify
@@ -41,7 +41,7 @@ class Answered:
 def run(turn: TurnState) -> TurnState:
     """Take a turn through the steps until one of them ends it."""
     done: _State = _graph().invoke({"turn": turn})
-    return slots.noted(done["turn"])
+    return policy.beside(slots.noted(done["turn"]))
 
 
 def answer_question(

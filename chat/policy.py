@@ -42,10 +42,10 @@ class Past:
     """What an earlier turn was, as far as it counts."""
 
     query: str  # folded
-    intent: str
-    outcome: str  # a value of Turn.Outcome
-    action: str = ""  # of the verdict then
-    told: int = 0  # values of slots that were known after it
+    intent: str  # of `chat.understanding`, "question" for one
+    outcome: str  # a value of Turn.Outcome; "" while it is made
+    offered: str = ""  # why a person was offered, "" when none was
+    told: int = 0  # fields of its topic that were known, or known not to be told
     disliked: bool = False  # rated 👎
 
 
@@ -66,7 +66,7 @@ def verdict(turn: TurnState, *, unsure: bool = False) -> Verdict:
     facts = _facts(turn, unsure)
     found = decide(EscalationPolicy.of(_base(turn)), facts)
     if turn.past is None and found.action == "offer":  # nobody is there to take an offer up
-        found = Verdict("call" if unsure else "go on", found.because)
+        found = Verdict("go on") if found.because == "mood" else Verdict("call", found.because)
     turn.trace["policy"] = {**asdict(found), "facts": asdict(facts)}
     return found
 
@@ -81,7 +81,7 @@ def decide(policy: EscalationPolicy, facts: Facts) -> Verdict:
     best = max(applies, key=lambda one: _STRENGTH[one.action], default=Verdict("go on"))
     if best.action == "go on":
         return Verdict("go on")
-    if policy.offer_first and best.because != "asked" and not facts.offers:
+    if policy.offer_first and best.because not in ("asked", "rounds") and not facts.offers:
         return Verdict("offer", best.because)
     return best
 
@@ -119,51 +119,65 @@ def _base(turn: TurnState) -> int | None:
 
 
 def _facts(turn: TurnState, unsure: bool) -> Facts:
-    past = turn.past or []
+    now = Past(fold(turn.query), turn.intent, turn.outcome, told=len(turn.slots))
+    return facts_of(now, turn.past or [], turn.mood, unsure)
+
+
+def facts_of(now: Past, past: Sequence[Past], mood: str, unsure: bool) -> Facts:
+    complained = [one.intent == understanding.UNHAPPY for one in (now, *past)]
     return Facts(
-        intent=turn.intent,
-        mood=turn.mood,
-        rounds=rounds(turn.intent, turn.query, past) + unsure,
-        complaints=sum(one.intent == understanding.UNHAPPY for one in past)
-        + (turn.intent == understanding.UNHAPPY),
-        offers=sum(one.action == "offer" for one in past),
+        intent=now.intent,
+        mood=mood,
+        rounds=_rounds(now, past, unsure),
+        complaints=sum(complained),
+        offers=sum(bool(one.offered) for one in past),
         unsure=unsure,
     )
 
 
-def rounds(intent: str, query: str, past: Sequence[Past]) -> int:
+def _rounds(now: Past, past: Sequence[Past], unsure: bool) -> int:
     """How many rounds in a row brought the customer no further; `past` is newest first.
 
     A round leads nowhere when the customer complains of it or rates it 👎, when they ask the
-    same again, when nothing was found, and when a question back got no new value.
+    same again, when nothing was found, and when a question back was not answered.
     """
-    count = int(_again(intent, query, past))
-    newer_complains, told = bool(count), -1
-    for one in past:
-        if one.intent == understanding.THANKS:
+    complains = _complains(now, past)
+    count, newer = int(complains or unsure), now
+    for place, one in enumerate(past):
+        if one.intent == understanding.THANKS or _went_on(one, newer, complains, unsure):
             break
-        if one.intent == understanding.UNHAPPY:
-            count, newer_complains = count + 1, True
-        elif one.disliked or one.action == "offer":
-            count, newer_complains = count + 1, False
-        elif one.outcome == Turn.Outcome.CLARIFYING:
-            if told > one.told:  # what was asked for was given
-                break
-            count += told >= 0  # the newest one is being replied to now
-        elif one.outcome == Turn.Outcome.ANSWERED and not newer_complains:
-            break
-        told = one.told
+        if one.outcome == Turn.Outcome.CHAT and one.intent != understanding.UNHAPPY:
+            continue
+        itself = _complains(one, past[place + 1 :])
+        count += itself or one.outcome != Turn.Outcome.ANSWERED or (one.disliked and not complains)
+        complains, newer = itself, one
     return count
 
 
-def _again(intent: str, query: str, past: Sequence[Past]) -> bool:
-    """Whether this message itself shows that the round before led nowhere."""
-    if intent == understanding.UNHAPPY:
+def _went_on(one: Past, newer: Past, complains: bool, unsure: bool) -> bool:
+    """Whether an earlier turn brought the customer further, seen by the `newer` one after it,
+    which `complains` of it or not."""
+    if one.outcome == Turn.Outcome.ANSWERED:
+        return not complains and not one.disliked
+    if one.outcome != Turn.Outcome.CLARIFYING or one.offered:
+        return False
+    being_made = not newer.outcome and not unsure  # what was replied is looked for now
+    return newer.told > one.told or being_made
+
+
+def _complains(now: Past, past: Sequence[Past]) -> bool:
+    """Whether a message itself shows that the round before led nowhere."""
+    if now.intent == understanding.UNHAPPY:
         return True
-    asked = fold(query)
-    return bool(asked) and any(
-        one.query == asked and one.outcome == Turn.Outcome.ANSWERED for one in past
+    return bool(now.query) and any(
+        one.query == now.query and one.outcome == Turn.Outcome.ANSWERED for one in past
     )
+
+
+_COLUMNS = (
+    "trace__query", "trace__intent", "outcome", "trace__policy__action", "trace__policy__because",
+    "trace__slots", "reply__rating__helpful",
+)  # fmt: skip
 
 
 def past(turn: Turn) -> list[Past]:
@@ -175,25 +189,35 @@ def past(turn: Turn) -> list[Past]:
         pk__lt=turn.pk,
         status=Turn.Status.DONE,
     ).order_by("-pk")
-    return [
-        Past(
-            query=fold(query or ""),
-            intent=intent or "",
-            outcome=outcome,
-            action=action or "",
-            told=len(slots) if isinstance(slots, dict) else 0,
-            disliked=helpful is False,
-        )
-        for query, intent, outcome, action, slots, helpful in rows.values_list(
-            "trace__query", "trace__intent", "outcome", "trace__policy__action", "trace__slots",
-            "reply__rating__helpful",
-        )[:LOOKED_AT]
-    ]  # fmt: skip
+    return [_past(*row) for row in rows.values_list(*_COLUMNS)[:LOOKED_AT]]
+
+
+def _past(
+    query: str | None,
+    intent: str | None,
+    outcome: str,
+    action: str | None,
+    because: str | None,
+    slots: dict[str, str] | None,
+    helpful: bool | None,
+) -> Past:
+    offered = because if action == "offer" and because != "mood" else ""
+    told = len(slots or {})
+    return Past(fold(query or ""), intent or "", outcome, offered or "", told, helpful is False)
 
 
 def nothing_found(turn: TurnState) -> str:
     nothing = _("I found no reliable answer to this in the knowledge base.")
     return unseen.told(turn.unseen) or nothing
+
+
+def beside(turn: TurnState) -> TurnState:
+    """The offer of a person beside an answer or a question back, where the verdict wants it."""
+    person = _("Talk to a person")
+    offers = turn.trace.get("policy", {}).get("action") == "offer"
+    if offers and turn.outcome in (Turn.Outcome.ANSWERED, Turn.Outcome.CLARIFYING):
+        turn.options = [*(one for one in turn.options if one != person), person]
+    return turn
 
 
 def offer(turn: TurnState, found: Verdict) -> TurnState:

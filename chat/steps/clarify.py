@@ -16,6 +16,7 @@ OPTIONS = 4
 
 def clarify(turn: TurnState) -> TurnState:
     """Ends the turn with small talk or a question back, calls a person, or sets `query`."""
+    turn.trace |= {"intent": reading.QUESTION, "intent_by": "rules", "mood": reading.CALM}
     if turn.asked.get("offer") and _replied_to_offer(turn):
         return turn
     if tools.takes(turn):

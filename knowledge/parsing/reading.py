@@ -8,6 +8,7 @@ from pathlib import Path
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from knowledge import addressed
 from knowledge.parsing import (
     detection,
     longtable,
@@ -70,6 +71,11 @@ WARNINGS = {
     "tier_missed": _("Read without MinerU: %(detail)s."),
     "attachments_unread": _("Attachments that were not read: %(detail)s."),
     "broken_pages": _("Pages that could not be read: %(detail)s."),
+    "addressed": _(
+        "%(detail)s sentences speak to an assistant instead of a reader. They are left out of "
+        "answers; take them out of the document if nobody wanted them."
+    ),
+    "hidden_text": _("Text that no reader sees was left out: %(detail)s."),
 }
 # Another try may succeed only where the cause lies outside the file.
 _PASSING: set[Reason] = {"stopped"}
@@ -96,6 +102,8 @@ def parse(
         parsed = _parse(path, name, password, job or Job(), read)
     except Unreadable as refusal:
         raise _explained(refusal) from refusal
+    if spoken := sum(len(addressed.found(block.text)) for block in parsed.blocks):
+        parsed.warnings.append(f"addressed:{spoken}")
     parsed.warnings = [_warning(warning) for warning in parsed.warnings]
     return parsed
 

@@ -72,8 +72,8 @@ _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]")
 # Without any of these no rule applies; most messages are spared the rules.
 _SUSPECT = re.compile(
-    r"\d{3}|@|-----BEGIN|eyJ|password|passwd|passphrase|_pass|_pw|pwd|secret|token|credential|key"
-    r"|ak\b|sk\b|authorization|bearer|mysql|mariadb|curl|sshpass|密码|口令|密钥|秘钥|令牌|授权码"
+    r"\d{3}|@|\$[156y2]|-----BEGIN|eyJ|password|passwd|passphrase|_pass|_pw|pwd|secret|token|credential|key"
+    r"|ak\b|sk\b|authorization|bearer|cookie|sess|mysql|mariadb|curl|sshpass|redis-cli|密码|口令|密钥|秘钥|令牌|授权码"
     r"|验证码|动态码|AKIA|ASIA|LTAI|AKID|gh[pousr]_|github_pat|glpat|xox|sk-|AIza|SG\.|hf_|npm_|pypi-",
     re.IGNORECASE,
 )
@@ -103,8 +103,8 @@ def _group(pattern: str, flags: int = 0) -> Callable[[str], Spans]:
 _VALUE = r"[^\s\"'`,，。;；、<>&【】《》（）()\u4e00-\u9fff]"
 _NAME_OF_ONE = (
     r"(?:(?:password|passwd|passphrase|pwd|secret|token|credentials?)"
-    r"|(?:api|access|secret|private|account|auth|encryption|signing)[_-]?key"
-    r"(?:[_-]?(?:id|secret))?|(?<![a-z])(?:ak|sk)|(?:_pass|_pw))"
+    r"|(?:api|access|secret|private|account|auth|encryption|signing|client)[_-]?key"
+    r"(?:[_-]?(?:id|secret|data))?|(?:j|php)?sess(?:ion)?[_-]?id|(?<![a-z])(?:ak|sk)|(?:_pass|_pw))"
 )
 # What stands where a secret would, and says something about it instead.
 _NO_SECRET = re.compile(
@@ -116,8 +116,8 @@ _NO_SECRET = re.compile(
 _NAMED = (
     # password: x, "token": "x", DB_PASSWORD=x, --secret=x, <password>x</password>
     re.compile(
-        rf"{_NAME_OF_ONE}[\"'`]?[ \t]*(?::=|[:：=]|=>|>)[ \t]*(?:[\"'`](?P<quoted>[^\"'`\n]{{3,}})"
-        rf"[\"'`]|(?P<it>{_VALUE}{{3,}}))",
+        rf"{_NAME_OF_ONE}\\?[\"'`]?[ \t]*(?::=|[:：=]|=>|>)[ \t]*"
+        rf"(?:\\?[\"'`](?P<quoted>[^\"'`\\\n]{{3,}})\\?[\"'`]|(?P<it>{_VALUE}{{3,}}))",
         re.IGNORECASE,
     ),
     # 密码：x, 密码是 x; a value without a sign between them has letters and digits
@@ -136,7 +136,12 @@ _NAMED = (
     re.compile(
         rf"\bcurl\b[^\n|;]{{0,200}}?\s(?:-u|--user)[ =]?[\"']?[^\s:\"']+:(?P<it>{_VALUE}{{3,}})"
     ),
-    re.compile(rf"\bsshpass\s+-p\s*[\"']?(?P<it>{_VALUE}{{3,}})"),
+    re.compile(
+        r"\b(?:sshpass\s+-p|redis-cli\b[^\n|;]{0,200}?\s-a)"
+        rf"\s*[\"']?(?P<it>{_VALUE}{{3,}})"
+    ),
+    # the key of a robot's address
+    re.compile(r"[?&](?:key|sign(?:ature)?|sig|x-amz-signature)=(?P<it>[\w%+/=-]{16,})", re.I),
 )
 
 
@@ -169,7 +174,8 @@ _KNOWN_TOKEN = _group(
     r"(?<![A-Za-z0-9])(?:(?:AKIA|ASIA)[0-9A-Z]{16}|LTAI[0-9A-Za-z]{12,28}|AKID[0-9A-Za-z]{13,40}"
     r"|gh[pousr]_[0-9A-Za-z]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeoprs]-[\w-]{10,}"
     r"|sk-[\w-]{20,}|AIza[\w-]{30,}|SG\.[\w-]{16,}\.[\w-]{16,}|hf_[0-9A-Za-z]{20,}"
-    r"|npm_[0-9A-Za-z]{20,}|pypi-[\w-]{30,})"
+    r"|npm_[0-9A-Za-z]{20,}|pypi-[\w-]{30,}"
+    r"|\$(?:1|5|6|y|2[aby]|apr1|argon2\w+)\$[\w./$=,+-]{16,})"
 )
 _IN_URL = _group(
     r"\b[a-z][a-z0-9+.-]{0,20}://[^\s/:@【】]*:(?P<it>[^\s/@【】]+)(?=@)", re.IGNORECASE
@@ -179,22 +185,33 @@ _IN_URL = _group(
 _AUTHORIZATION = re.compile(
     r"authorization[\"']?\s*[:=]\s*[\"']?(?:(?:basic|bearer|token|digest|apikey)\s+)?"
     r"(?P<it>(?!(?:basic|bearer|token|digest|apikey)\b)[^\s\"'`,，。；【】]{6,})"
-    r"|\bbearer\s+(?P<alone>(?=[\w.~+/=-]*\d)[\w.~+/=-]{16,})",
+    r"|\bbearer\s+(?P<alone>(?=[\w.~+/=-]*\d)[\w.~+/=-]{16,})"
+    r"|\b(?:set-)?cookie[\"']?\s*:\s*[\"']?(?P<cookie>\w[^\s\"'【】]*=[^\"'\n【】]{6,})",
     re.IGNORECASE,
 )
 
 
 def _authorizations(text: str) -> Spans:
     for match in _AUTHORIZATION.finditer(text):
-        yield match.span("it" if match["it"] else "alone")
+        yield match.span(str(match.lastgroup))
 
 
 # --- people -----------------------------------------------------------------------
 
-_EMAIL = _group(
+_MAIL = re.compile(
     r"(?<![\w.+-])(?!git@)[A-Za-z0-9_.+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}"
     r"(?![\w@-]|\.[A-Za-z]|:[\w/~])"
 )
+_LOGIN = re.compile(r"\b(?:ssh|sftp|scp|rsync|ssh-copy-id)\b[^\n|;]*\Z")
+
+
+def _emails(text: str) -> Spans:
+    """Not whom a machine is entered as."""
+    for match in _MAIL.finditer(text):
+        if not _LOGIN.search(text[max(0, match.start() - 80) : match.start()]):
+            yield match.span()
+
+
 # Of the first generation: without a checksum, so only where it is said to be one.
 _OLD_ID_CARD = re.compile(r"身份证[号码件]*[\s:：是为]*(?P<it>[1-9]\d{14})(?!\d)")
 _ID_CARD = re.compile(r"(?<![0-9A-Za-z])[1-9]\d{5}(?:18|19|20)\d{2}\d{7}[0-9Xx](?![0-9A-Za-z])")
@@ -263,7 +280,7 @@ _RULES: tuple[tuple[str, Callable[[str], Spans]], ...] = (
     ("token", _JWT),
     ("token", _KNOWN_TOKEN),
     ("secret", _named_secrets),
-    ("email", _EMAIL),
+    ("email", _emails),
     ("id_card", _id_cards),
     ("bank_card", _bank_cards),
     ("mobile", _mobiles),

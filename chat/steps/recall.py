@@ -1,13 +1,14 @@
 """Second step: find the passages that could answer."""
 
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 
 from django.conf import settings
 
 from chat import tools
 from chat.state import TurnState
-from knowledge import retrieval
-from knowledge.retrieval import Retrieval
+from knowledge import addressed, retrieval
+from knowledge.retrieval import Passage, Retrieval
 
 TRACED = ("chunk_id", "title", "locator", "score", "scores", "hits")
 
@@ -18,6 +19,7 @@ def recall(turn: TurnState) -> TurnState:
     if turn.outcome or turn.reason:
         return turn
     found = _found(turn)
+    found.passages = list(_for_readers(turn, found.passages))
     turn.retrieval, turn.confidence = found, found.confidence
     for name in found.failed:
         turn.degrade(name)
@@ -52,3 +54,14 @@ def _found(turn: TurnState) -> Retrieval:
         best.passages = [*best.passages, *added][: settings.PASSAGES]
         found = best
     return found
+
+
+def _for_readers(turn: TurnState, passages: Iterable[Passage]) -> Iterator[Passage]:
+    """The passages without what speaks to an assistant; no step behind this one sees that."""
+    for passage in passages:
+        about = " ".join([passage.title, *passage.heading_path, passage.question, turn.sought])
+        text = addressed.cleaned(passage.text, about)
+        if text != passage.text:
+            turn.check("addressed", "left_out", document=passage.document_id)
+        if text.strip():
+            yield replace(passage, text=text)

@@ -2,21 +2,36 @@
 
 from django.utils.translation import gettext as _
 
-from chat import unseen
-from chat.models import Conversation, Message, Turn
+from chat import slots, unseen
+from chat.models import Conversation, Message, Summary, Turn
 
-LINES = 6  # questions told
+LINES = 6  # questions told …
+MORE = 10  # … behind a summary, which may be a few messages old
 LENGTH = 160  # characters of each
 
 
 def summary(conversation: Conversation, reason: str) -> str:
-    """What was asked, what OpsDesk said to it and what it knows beside, a line each."""
+    """What was said long ago, what was told, and of late what was asked, what OpsDesk said to it
+    and what it knows beside, a line each."""
+    earlier = Summary.objects.filter(conversation=conversation).first()
     turns = Turn.objects.filter(conversation=conversation).select_related("message", "reply")
-    lines = [line for turn in list(turns.order_by("-pk")[:LINES])[::-1] for line in _told(turn)]
+    if earlier:
+        turns = turns.filter(message__seq__gt=earlier.upto)
+    late = list(turns.order_by("-pk")[: MORE if earlier else LINES])[::-1]
+    lines = [_("Earlier: %(text)s") % {"text": line} for line in _lines(earlier)]
+    known = "; ".join(f"{label}: {value}" for label, value in slots.collected(conversation))
+    if known:
+        lines.append(_("Told: %(facts)s") % {"facts": known})
+    lines += [line for turn in late for line in told(turn)]
     return "\n".join(lines) or _("Nothing was asked yet.")
 
 
-def _told(turn: Turn) -> list[str]:
+def _lines(earlier: Summary | None) -> list[str]:
+    return earlier.text.splitlines() if earlier else []
+
+
+def told(turn: Turn) -> list[str]:
+    """A turn in a line or two."""
     lines = [_("Asked: %(text)s") % {"text": _short(turn.message)}]
     if turn.reply and turn.outcome == Turn.Outcome.ANSWERED:
         cited = "; ".join(turn.reply.citations.values_list("title", flat=True))

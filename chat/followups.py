@@ -18,7 +18,8 @@ _END = "?？!！。. "
 _NOUNS = {"n", "nr", "nrt", "ns", "nt", "nz", "ng", "eng", "j", "l", "i", "vn", "an"}
 _INSIDE = {"a", "m", "zg", "uj", "ng"}  # of a name, between or after its nouns
 _STOP = ("。", "x")  # names nothing
-_CONTENT = _NOUNS | {"v", "vn", "m"}
+_NAMED = _NOUNS | {"m"}
+_CONTENT = _NAMED | {"v"}
 _TOKEN = re.compile(r"[a-z0-9_]+(?:[-./:@][a-z0-9_]+)*")  # of a folded text
 _TERSE = re.compile(r"[^A-Za-z]{1,8}[吗么嘛]")  # so short a yes or no leaves out what it is about
 
@@ -51,13 +52,22 @@ def query(question: str, before: str) -> str:
 def faithful(rewritten: str, question: str, earlier: Sequence[str]) -> bool:
     """Whether a rewritten question says nothing that was not said, and drops no name or number of
     the question itself."""
-    said = fold("\n".join([*earlier, question]))
-    if any(token not in fold(rewritten) for token in _TOKEN.findall(fold(question))):
-        return False
-    if any(token not in said for token in _TOKEN.findall(fold(rewritten))):
-        return False
-    words = (word for word, kind in rjieba.tag(rewritten) if kind in _CONTENT)
-    return all(fold(word) in said or word in content()["follow_up"]["bare"] for word in words)
+    tokens = _TOKEN.findall(fold(question))
+    return all(one in fold(rewritten) for one in tokens) and not unsaid(
+        rewritten, [*earlier, question]
+    )
+
+
+def unsaid(text: str, said: Sequence[str], *, told: bool = False) -> list[str]:
+    """The names, numbers and codes of `text` that nobody said, and what it says is done.
+
+    `told`: it tells of what was said, in words of its own: only its names and numbers count.
+    """
+    known = fold("\n".join(said))
+    kinds, free = (_NAMED, content()["follow_up"]["telling"]) if told else (_CONTENT, [])
+    words = [word for word, kind in rjieba.tag(text) if kind in kinds and word not in free]
+    words = [fold(word) for word in words if word not in content()["follow_up"]["bare"]]
+    return [one for one in [*_TOKEN.findall(fold(text)), *words] if one not in known]
 
 
 def _replaced(question: str, earlier: Sequence[str]) -> str | None:

@@ -16,7 +16,7 @@ from chat import degrading, followups, understanding
 from chat.llms import Usage
 from chat.prompting import digest, prompt
 from chat.state import TurnState
-from knowledge.masking import mask
+from knowledge.masking import masked_within
 from opsdesk.backends import backend
 from opsdesk.errors import ModelError
 
@@ -85,14 +85,16 @@ def _open(turn: TurnState) -> bool:
 def _messages(turn: TurnState, fields: dict[str, Any]) -> list[dict[str, str]]:
     """The prompt. What was said is data: a JSON string that closes nothing."""
     shown = {
-        "summary": mask(turn.summary).text,
-        "messages": [{"role": one.role, "text": mask(one.text).text} for one in turn.history],
-        "message": mask(turn.question).text,
+        "summary": turn.summary,
+        "known": {name: value for one in turn.collected for name, value in one.values.items()},
+        "messages": [{"role": one.role, "text": one.text} for one in turn.history],
+        "message": turn.question,
+        "attached": turn.attached,
         "fields": fields,
     }
     return [
         {"role": "system", "content": prompt(PROMPT).template},
-        {"role": "user", "content": json.dumps(shown, ensure_ascii=False)},
+        {"role": "user", "content": json.dumps(masked_within(shown), ensure_ascii=False)},
     ]
 
 
@@ -124,7 +126,7 @@ def _checked(turn: TurnState, said: dict[str, Any]) -> Reading:
     if intent in (understanding.CHAT, understanding.THANKS) and understanding.asks(turn.question):
         intent = ""  # what asks for something is looked for
     question = said["question"].strip()
-    spoken = [turn.summary, *(one.text for one in turn.history)]
+    spoken = [turn.summary, turn.attached, *(one.text for one in turn.history)]
     if len(question) > LONGEST or not followups.faithful(question, turn.question, spoken):
         question = ""
     values = {name: value for name, value in said["values"].items() if value not in (None, "")}

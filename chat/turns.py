@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from chat import kept, pasting, policy, slots, tracing, transcript, uploads
+from chat import kept, pasting, policy, remembering, slots, tracing, transcript, uploads
 from chat.asking import call_human, wake_runner
 from chat.models import Citation, Conversation, Figure, Message, Turn
 from chat.state import Said, TurnState
@@ -24,7 +24,6 @@ from opsdesk.realtime import notify
 
 LEASE = timedelta(seconds=30)
 ATTEMPTS = 3
-HISTORY = 12  # messages
 FIGURES = 6  # pictures and tables under an answer
 
 
@@ -90,7 +89,9 @@ def waiting() -> bool:
 
 def load(turn: Turn) -> TurnState:
     """The turn with what it may know: its history and the bases its customer may read."""
-    conversation = Conversation.objects.select_related("user").get(pk=turn.conversation_id)
+    conversation = Conversation.objects.select_related("user", "summary").get(
+        pk=turn.conversation_id
+    )
     pasted = pasting.read(turn.message.text)
     attached, unread = uploads.said(turn.message)
     told = list(dict.fromkeys([*pasting.telling(pasted.log), *attached]))
@@ -107,6 +108,10 @@ def load(turn: Turn) -> TurnState:
     )
     turn.conversation = conversation
     state.past = policy.past(turn)
+    summary = remembering.recalled(conversation)
+    state.summary = summary.text if summary else ""
+    if remembering.due(conversation, turn.message.seq):
+        state.after.append((remembering.TASK, turn.pk))
     state.collected = collecting.load(conversation)
     state.trace["attempt"] = turn.attempt
     return state
@@ -121,12 +126,10 @@ def bases(conversation: Conversation) -> list[KnowledgeBase]:
 
 def _history(turn: Turn) -> list[Said]:
     before = (
-        Message.objects.filter(
-            conversation=turn.conversation_id, seq__lt=turn.message.seq, public=True
-        )
-        .exclude(role=Message.Role.SYSTEM)
+        remembering.said(turn.conversation_id)
+        .filter(seq__lt=turn.message.seq)
         .select_related("turn", "replied_turn")
-        .order_by("-seq")[:HISTORY]
+        .order_by("-seq")[: remembering.WINDOW]
     )
     return [_said(message) for message in reversed(before)]
 

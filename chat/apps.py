@@ -19,6 +19,6 @@ def schedule(**kwargs: Any) -> None:
     """What the workers do by the clock."""
     from django_q.models import Schedule
 
-    for func in ("chat.kept.clean", "chat.tools.tasks.forget_old"):
+    for func in ("chat.kept.clean", "chat.tools.tasks.forget_old", "chat.uploads.clean"):
         when = {"schedule_type": Schedule.HOURLY, "repeats": -1}
         Schedule.objects.update_or_create(name=func, defaults={"func": func, **when})

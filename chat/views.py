@@ -140,7 +140,7 @@ def _answer(request: HttpRequest, pk: int) -> "Answer":
         raise Http404
     from chat.exports.answer import Answer  # with what it imports only when asked for
 
-    return Answer.of(message)
+    return Answer.of(message, request.build_absolute_uri("/").rstrip("/"))
 
 
 def _export(suffix: str, media_type: str) -> Any:

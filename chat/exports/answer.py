@@ -5,19 +5,21 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.text import get_valid_filename
 from django.utils.translation import gettext as _
 from PIL import Image, UnidentifiedImageError
 
-from chat.exports.blocks import Table, html_table, plain
+from chat.exports.blocks import Block, Span, Table, blocks, html_table, plain
 from chat.models import Citation, Message
+from chat.originals import original
 from knowledge.models import Attachment
 
 PICTURE_SIDE = 1600  # pixels: more does not show on paper
 NAME_LENGTH = 40
 CELLS = re.compile(r"![A-Z]+\d+:[A-Z]+\d+$")  # of a named sheet, whose number adds nothing
-HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
+QUOTE = 400  # characters: a longer passage is cut after the block that passes them
 
 
 @dataclass
@@ -37,6 +39,15 @@ class ShownFigure:
 
 
 @dataclass
+class Source:
+    n: int
+    label: str  # "[1] 巡检手册 · 第 2 页 · 磁盘"
+    quote: list[Block]  # the words cited
+    original: str = ""  # the finished file and its size, when it is handed out
+    url: str = ""  # where it is, when that is known
+
+
+@dataclass
 class Answer:
     """Everything an export prints, read once from the database and the files."""
 
@@ -45,12 +56,14 @@ class Answer:
     text: str  # Markdown with citation marks
     at: datetime  # in the current time zone
     figures: list[ShownFigure] = field(default_factory=list)  # in reading order
-    # By number: "[1] 巡检手册 · 第 2 页 · 磁盘", and the words cited.
-    sources: list[tuple[str, str]] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    language: str = "zh-hans"
 
     @classmethod
-    def of(cls, message: Message) -> "Answer":
+    def of(cls, message: Message, site: str = "") -> "Answer":
+        """`site` is the address of this OpsDesk, where originals are; empty: no links to them."""
         question = question_of(message)
+        citations = message.citations.select_related("revision__document__knowledge_base")
         figures = message.figures.select_related("attachment", "citation")  # type: ignore[attr-defined]
         return cls(
             title=" ".join(plain(message.conversation.title or question).split()) or _("Answer"),
@@ -58,8 +71,13 @@ class Answer:
             text=message.text,
             at=timezone.localtime(message.created_at),
             figures=[_shown(figure.attachment, figure.citation) for figure in figures],
-            sources=[(_source(source), _quote(source)) for source in message.citations.all()],
+            sources=[_source(found, site) for found in citations.defer("revision__parsed")],
+            language=message.conversation.language,
         )
+
+    @property
+    def cited(self) -> set[int]:
+        return {source.n for source in self.sources}
 
     @property
     def byline(self) -> str:
@@ -85,14 +103,29 @@ def page_label(page: int | None) -> str:
     return _("page %(page)s") % {"page": page} if page else ""
 
 
-def _source(citation: Citation) -> str:
+def _source(citation: Citation, site: str) -> Source:
     page = "" if CELLS.search(citation.locator) else page_label(citation.page)
     parts = (citation.title, page, citation.locator)
-    return plain(f"[{citation.n}] " + " · ".join(part for part in parts if part))
+    label = plain(f"[{citation.n}] " + " · ".join(part for part in parts if part))
+    source = Source(citation.n, label, _quote(citation.quote))
+    if given := original(citation):
+        source.original = f"{plain(given['name'])} ({filesizeformat(given['size'])})"
+        source.url = site + given["url"] if site else ""
+    return source
 
 
-def _quote(citation: Citation) -> str:
-    return HEADING.sub("", plain(citation.quote))
+def _quote(passage: str) -> list[Block]:
+    """The cited words, as far as they show what was cited."""
+    shown: list[Block] = []
+    length = 0
+    for block in blocks(passage):
+        if length > QUOTE:
+            return [*shown, Block("paragraph", [Span("…")])]
+        cells = block.table.cells if block.table else []
+        spans = [*block.spans, *(span for cell in cells for span in cell.spans)]
+        length += len(block.text) + sum(len(span.text) for span in spans)
+        shown.append(block)
+    return shown
 
 
 def _shown(attachment: Attachment, citation: Citation) -> ShownFigure:

@@ -1,7 +1,7 @@
 """Markdown and table HTML as plain blocks that a page can be set from."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -9,9 +9,12 @@ from lxml import html
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
-# No pictures: those of an answer are its figures.
+from chat.formulas import formulas
+
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-MARKDOWN.disable("image")
+formulas(MARKDOWN)
+MARK = re.compile(r"\[(\d{1,3})\](?![(\[:])")
+LINKS = ("http://", "https://", "mailto:")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # not allowed in XML
 COLUMNS = 40  # more do not fit on a page in any size
 ROWS = 300  # of a table: the rest is read in the original
@@ -25,6 +28,8 @@ class Span:
     code: bool = False
     strike: bool = False
     href: str = ""
+    formula: Literal["", "inline", "display"] = ""  # of which `text` is the TeX
+    cite: int = 0  # the number of the source that this mark points to
 
 
 @dataclass
@@ -53,13 +58,13 @@ class Table:
 
 @dataclass
 class Block:
-    kind: Literal["paragraph", "heading", "code", "table", "rule"]
+    kind: Literal["paragraph", "heading", "code", "table", "rule", "formula"]
     spans: list[Span] = field(default_factory=list)
     level: int = 0  # of a heading, 1 the highest
     indent: int = 0  # how many lists and quotations it stands in
     marker: str = ""  # "•" or "3." at the first line of a list item
     quote: bool = False
-    text: str = ""  # of code
+    text: str = ""  # of code; TeX of a formula
     table: Table | None = None
 
 
@@ -68,8 +73,33 @@ def plain(text: str) -> str:
     return CONTROL.sub("", text)
 
 
-def blocks(markdown: str) -> list[Block]:
-    return list(_walk(SyntaxTreeNode(MARKDOWN.parse(plain(markdown))).children, Block("paragraph")))
+def blocks(markdown: str, cited: Collection[int] = ()) -> list[Block]:
+    """`markdown`, in which the marks of the sources `cited` are spans of their own.
+
+    Of a picture its name stands there: those of an answer are its figures.
+    """
+    root = SyntaxTreeNode(MARKDOWN.parse(plain(markdown)))
+    found = list(_walk(root.children, Block("paragraph")))
+    for block in found:
+        block.spans = _cited(block.spans, cited)
+        for cell in block.table.cells if block.table else []:
+            cell.spans = _cited(cell.spans, cited)
+    return found
+
+
+def _cited(spans: list[Span], cited: Collection[int]) -> list[Span]:
+    """Marks in running text, never those in code, as spans of their own."""
+    pieces = []
+    for span in spans:
+        end = 0
+        marks = () if span.code or span.formula or span.href else MARK.finditer(span.text)
+        for mark in marks:
+            if int(mark[1]) in cited:
+                pieces.append(replace(span, text=span.text[end : mark.start()]))
+                pieces.append(replace(span, text=mark[0], cite=int(mark[1])))
+                end = mark.end()
+        pieces.append(replace(span, text=span.text[end:]))
+    return [piece for piece in pieces if piece.text]
 
 
 def _walk(nodes: Iterable[SyntaxTreeNode], at: Block) -> Iterator[Block]:
@@ -82,6 +112,8 @@ def _walk(nodes: Iterable[SyntaxTreeNode], at: Block) -> Iterator[Block]:
                 yield replace(at, kind=kind, level=level, spans=list(_spans(node.children[0])))
             case "fence" | "code_block":
                 yield replace(at, kind="code", text=node.content.rstrip("\n"))
+            case "formula_display":
+                yield replace(at, kind="formula", text=node.content)
             case "bullet_list" | "ordered_list":
                 yield from _list(node, at)
             case "blockquote":
@@ -105,8 +137,11 @@ def _list(node: SyntaxTreeNode, at: Block) -> Iterator[Block]:
 def _spans(node: SyntaxTreeNode, style: Span = Span("")) -> Iterator[Span]:
     for child in node.children:
         match child.type:
-            case "text":
+            case "text" | "image":
                 yield replace(style, text=child.content)
+            case "formula":
+                shown: Literal["inline", "display"] = "display" if child.info else "inline"
+                yield replace(style, text=child.content, formula=shown)
             case "softbreak" | "hardbreak":
                 yield replace(style, text="\n")
             case "code_inline":
@@ -118,7 +153,9 @@ def _spans(node: SyntaxTreeNode, style: Span = Span("")) -> Iterator[Span]:
             case "s":
                 yield from _spans(child, replace(style, strike=True))
             case "link":
-                yield from _spans(child, replace(style, href=str(child.attrs["href"])))
+                href = str(child.attrs["href"])
+                href = href if href.startswith(LINKS) else ""
+                yield from _spans(child, replace(style, href=href))
 
 
 def _markdown_table(node: SyntaxTreeNode) -> Table:

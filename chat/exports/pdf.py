@@ -1,34 +1,34 @@
-"""An answer as PDF: a page of HTML set by xhtml2pdf, its Chinese face embedded."""
+"""An answer as PDF, set by Typst after `answer.typ`, its faces embedded."""
 
-import base64
 import importlib.util
-import io
+import json
 import re
+import tempfile
+from dataclasses import asdict
 from functools import cache
-from html import escape
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from django.template.loader import render_to_string
+import typst
 from django.utils.translation import gettext as _
-from markdown_it import MarkdownIt
-from reportlab.platypus import paragraph
-from reportlab.platypus.doctemplate import LayoutError
-from xhtml2pdf import pisa, reportlab_paragraph
-from xhtml2pdf.config.resources import ResourceAccessPolicy
 
-from chat.exports.answer import Answer, Picture, ShownFigure
-from chat.exports.blocks import Table, plain
+from chat.exports.answer import Answer, ShownFigure
+from chat.exports.blocks import Block, Cell, Span, Table, blocks
+from chat.exports.formulas import drawing
 from opsdesk.errors import BoundaryError
 
-WIDTH, HEIGHT = 640, 700  # the room for a picture, in pixels of 1/96 inch
-_LATIN = re.compile(r"([\x20-\x7e\xa0]+)")
-_PIECE = re.compile(r".{1,800}", re.DOTALL)
-_SPACES = re.compile(r"^ +| {2,}")
-
-# xhtml2pdf carries an old copy of this function, which cuts Latin words in two and drops <br>.
-reportlab_paragraph.cjkFragSplit = paragraph.cjkFragSplit
+TEMPLATE = Path(__file__).with_name("answer.typ")
+FACES = ("manimgx_fonts", "manimgx_fonts_cjk")  # packages that carry Noto
+WIDTH, HEIGHT = 481.0, 430.0  # points: the room for a picture
+PIXEL = 0.75  # points
+INDENT = 8  # deeper lists and quotations stand no farther right
+WIDE = 9  # columns: a table with more lies across the page
+LETTER = 0.58  # of the size, on average
+LANDSCAPE, CELL = 728.0, 8.0  # points: a page across, and the margins in a cell
+WORD = 24  # letters: a longer one may be broken within a line of text
+CODE = 60  # and in a block of code
+_RUN = re.compile(r"[\x21-\x7e]+|[^\x21-\x7e]+")
+_JOINT = re.compile(r"(?<=[/\\,;:=&|?.@_+\-])(?=[^/\\,;:=&|?.@_+\-])|(?<=[a-z])(?=[A-Z])")
 
 
 class ExportError(BoundaryError):
@@ -37,99 +37,166 @@ class ExportError(BoundaryError):
 
 def export(answer: Answer) -> bytes:
     """The answer on A4 pages. Raises ExportError."""
-    try:
-        return _print(answer, grid=True)
-    except LayoutError:
-        # A merged cell higher than a page: the words of the tables without their grid.
-        return _print(answer, grid=False)
+    made: bytes = _compile(answer, "pdf")
+    return made
 
 
-def _print(answer: Answer, grid: bool) -> bytes:
-    html = render_to_string(
-        "chat/exports/answer.html",
-        {
-            "answer": answer,
-            "text": _markdown().render(plain(answer.text)),
-            "figures": [_figure(figure, grid) for figure in answer.figures],
-            "face": font(),
+def pages(answer: Answer, dots: float = 60) -> list[bytes]:
+    """The same pages as PNG, with `dots` an inch. Raises ExportError."""
+    made = _compile(answer, "png", dots)
+    return [made] if isinstance(made, bytes) else made
+
+
+def _compile(answer: Answer, kind: Any, dots: float | None = None) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for n, figure in enumerate(answer.figures):
+            if figure.picture:
+                (root / f"{n}.png").write_bytes(figure.picture.png)
+        (root / "answer.json").write_text(json.dumps(_data(answer)), "utf-8")
+        try:
+            made: Any = typst.compile(
+                TEMPLATE.read_bytes(),
+                root=str(root),
+                font_paths=_fonts(),
+                format=kind,
+                ppi=dots,
+                timestamp=int(answer.at.timestamp()),
+            )
+            return made
+        except typst.TypstError as error:
+            raise ExportError(_("The answer could not be set as PDF."), permanent=True) from error
+
+
+@cache
+def _fonts() -> typst.Fonts:
+    """Those of packages alone, so that pages look the same on every machine."""
+    folders = []
+    for name in FACES:
+        spec = importlib.util.find_spec(name)
+        if spec is None or not spec.submodule_search_locations:
+            raise ImportError(f"{name} is not installed")
+        folders.append(spec.submodule_search_locations[0])
+    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=True, font_paths=folders)
+
+
+# --- what the template reads ------------------------------------------------------
+def _data(answer: Answer) -> dict[str, Any]:
+    language, _sep, region = answer.language.partition("-")
+    return {
+        "title": answer.title,
+        "author": _("OpsDesk"),
+        "byline": answer.byline,
+        "lang": language or "zh",
+        "region": "cn" if language == "zh" else (region[:2] or None),
+        "question": _spans([Span(answer.question)] if answer.question else []),
+        "blocks": [_block(block) for block in blocks(answer.text, answer.cited)],
+        "figures": [_figure(figure, n) for n, figure in enumerate(answer.figures)],
+        "sources": [
+            asdict(source) | {"quote": [_block(block) for block in source.quote]}
+            for source in answer.sources
+        ],
+        "words": {
+            "answer": _("Answer"),
+            "figures": _("Figures and tables"),
+            "sources": _("Sources"),
+            "original": _("Original: "),
+            "cut": _("Further rows are in the original."),
+            "lost": _("The picture cannot be shown."),
         },
-    )
-    buffer = io.BytesIO()
-    policy = ResourceAccessPolicy(allow_remote=False, base_dir=font().parent)
-    made = pisa.CreatePDF(
-        html,
-        buffer,
-        encoding="utf-8",
-        resource_policy=policy,
-        context_meta={"title": answer.title},
-    )
-    if made.err:
-        raise ExportError(_("The answer could not be set as PDF."), permanent=True)
-    return buffer.getvalue()
-
-
-def _figure(figure: ShownFigure, grid: bool) -> dict[str, Any]:
-    """What the template shows of a figure: its rows, or its picture with a size, or neither."""
-    return {
-        "label": figure.label,
-        "rows": _rows(figure.table) if figure.table and grid else [],
-        "header_rows": figure.table.header_rows if figure.table else 0,
-        "pieces": _pieces(figure.table) if figure.table and not grid else [],
-        "cut": bool(figure.table and figure.table.cut),
-        "picture": _picture(figure.picture) if figure.picture else None,
-        "lost": not (figure.table or figure.picture),
     }
 
 
-def _rows(table: Table) -> list[list[Any]]:
-    rows = groupby(sorted(table.cells, key=lambda c: (c.row, c.column)), key=lambda c: c.row)
-    return [list(cells) for _row, cells in rows]
+def _block(block: Block) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "kind": block.kind,
+        "level": block.level,
+        "indent": min(block.indent, INDENT),
+        "marker": block.marker,
+        "quote": block.quote,
+        "spans": _spans(block.spans),
+    }
+    if block.kind == "code":
+        code = block.text.expandtabs(4).split("\n")
+        told["lines"] = [{"pieces": _pieces(line, CODE)} for line in code]
+    if block.kind == "formula":
+        told["formula"] = _span(Span(block.text, formula="display"), WORD)
+    if block.table:
+        told["table"] = _table(block.table)
+        told["kind"] = "table" if block.table.cells else "paragraph"
+    return told
 
 
-def _pieces(table: Table) -> list[str]:
-    """The words of the cells, each piece shorter than a page: a longer one is not split twice."""
-    texts = ("".join(span.text for span in cell.spans) for cell in table.cells)
-    return [piece for text in texts for piece in _PIECE.findall(text)]
+def _spans(spans: list[Span], word: int = WORD) -> list[dict[str, Any]]:
+    return [_span(span, word) for span in spans]
 
 
-def _picture(picture: Picture) -> dict[str, Any]:
-    scale = min(1, WIDTH / picture.width, HEIGHT / picture.height)
+def _span(span: Span, word: int) -> dict[str, Any]:
+    told = asdict(span) | {"display": span.formula == "display"}
+    if span.formula:
+        if drawn := drawing(span.text, span.formula == "inline"):
+            return told | asdict(drawn)
+        told["code"] = True
+    parts = span.text.split("\n")
+    told["pieces"] = _pieces(parts[0], word)
+    for part in parts[1:]:
+        told["pieces"] += ["\n", *_pieces(part, word)]
+    return told
+
+
+def _pieces(text: str, word: int) -> list[str]:
+    """`text` cut where a line may end beside the usual places: within words longer than `word`
+    letters, after their signs or, without any, anywhere."""
+    found = [""]
+    for run in _RUN.findall(text):
+        cut = [run]
+        if len(run) > word and run.isascii():
+            parts = _JOINT.split(run)
+            cut = [p for part in parts for p in ([part] if len(part) <= word else part)]
+        found[-1] += cut[0]
+        found += cut[1:]
+    return [piece for piece in found if piece]
+
+
+def _table(table: Table) -> dict[str, Any]:
+    wide = table.columns > WIDE
+    size = 9 if table.columns <= 6 else 8 if table.columns <= WIDE else 7 if wide else 8
+    room = (LANDSCAPE if wide else WIDTH) / max(table.columns, 1) - CELL
+    word = max(int(room / (size * LETTER)), 4)
     return {
-        "url": f"data:image/png;base64,{base64.b64encode(picture.png).decode()}",
-        "width": round(picture.width * scale),
-        "height": round(picture.height * scale),
+        "columns": table.columns,
+        "size": size,
+        "wide": wide,
+        "cut": table.cut,
+        "header": _header(table),
+        "cells": [_cell(cell, word) for cell in table.cells],
     }
 
 
-@cache
-def _markdown() -> MarkdownIt:
-    renderer = MarkdownIt("commonmark", {"html": False, "breaks": True})
-    renderer.enable(["table", "strikethrough"]).disable("image")
-    for kind in ("fence", "code_block"):
-        renderer.add_render_rule(kind, _code_block)
-    renderer.add_render_rule("code_inline", lambda _self, tokens, i, *_: _code(tokens[i].content))
-    return renderer
+def _header(table: Table) -> int:
+    """How many rows are repeated on every page: none when a cell hangs out of them."""
+    rows = table.header_rows
+    hang = any(cell.row < rows < cell.row + cell.rows for cell in table.cells)
+    return 0 if hang else rows
 
 
-def _code_block(_self: Any, tokens: Any, index: int, *_rest: Any) -> str:
-    lines = tokens[index].content.rstrip("\n").split("\n")
-    return f'<p class="code">{"<br/>".join(map(_code, lines))}</p>'
+def _cell(cell: Cell, word: int) -> dict[str, Any]:
+    return {
+        "x": cell.column,
+        "y": cell.row,
+        "columns": cell.columns,
+        "rows": cell.rows,
+        "header": cell.header,
+        "spans": _spans(cell.spans, word),
+    }
 
 
-def _code(line: str) -> str:
-    """Commands in Courier, whose columns stand under each other; the rest in our own face."""
-    kept = _SPACES.sub(lambda run: "\xa0" * len(run[0]), line.expandtabs(4))
-    runs = _LATIN.split(kept)
-    return "".join(
-        f'<font face="Courier">{escape(run)}</font>' if n % 2 else escape(run)
-        for n, run in enumerate(runs)
-    )
-
-
-@cache
-def font() -> Path:
-    """A TrueType face with Chinese, from the package that carries one."""
-    spec = importlib.util.find_spec("docvortex")
-    if spec is None or not spec.submodule_search_locations:
-        raise ImportError("docvortex is not installed")
-    return Path(spec.submodule_search_locations[0]) / "resources/fonts/DroidSansFallbackFull.ttf"
+def _figure(figure: ShownFigure, n: int) -> dict[str, Any]:
+    told: dict[str, Any] = {"label": figure.label}
+    if figure.table:
+        told["table"] = _table(figure.table)
+    elif figure.picture:
+        width, height = figure.picture.width * PIXEL, figure.picture.height * PIXEL
+        told["picture"] = f"{n}.png"
+        told["width"] = width * min(1, WIDTH / width, HEIGHT / height)
+    return told

@@ -12,7 +12,7 @@ from PIL import Image
 from chat import presenting, transcript
 from chat.exports import docx as word
 from chat.exports import pdf
-from chat.exports.answer import Answer, ShownFigure
+from chat.exports.answer import Answer, Picture, ShownFigure
 from chat.exports.blocks import ROWS, blocks, html_table
 from chat.models import Citation, Figure
 from knowledge.models import Attachment, Document, KnowledgeBase, Revision
@@ -87,8 +87,8 @@ def words(text):
 
 EXPECTED = [
     "磁盘空间不足怎么处理?", "/dev/sda1100%", "先确认磁盘占用,再清理日志[1]。", "执行df-h;",
-    "七天前的日志[2]:", "systemctlreloadnginx", "图1·告警截图·第3页·巡检手册", "五分钟",
-    "表1·分级·第4页·巡检手册", "图片无法显示。", "图2·坏图·巡检手册", "图3·丢失·巡检手册",
+    "七天前的日志[2]:", "systemctlreloadnginx", "图1·告警截图·第3页·巡检手册",
+    "表1·分级·第4页·巡检手册", "五分钟", "图片无法显示。", "图2·坏图·巡检手册", "图3·丢失·巡检手册",
     "[1]巡检手册·第3页·第3节›磁盘", "先清理<日志>。", "[2]日志规范",
 ]  # fmt: skip
 
@@ -120,38 +120,107 @@ def test_pdf_holds_everything_in_order(answer):
     assert [image.image.size for image in images] == [(1200, 500)]
 
 
-def test_pdf_embeds_its_chinese_face(answer):
-    fonts = [
-        font.get_object()["/DescendantFonts"][0].get_object()["/FontDescriptor"].get_object()
-        if "/DescendantFonts" in font.get_object()
-        else font.get_object().get("/FontDescriptor", {})
-        for page in pdf_of(answer).pages
-        for font in page["/Resources"]["/Font"].values()
-    ]
-    assert any("/FontFile2" in dict(descriptor) for descriptor in fonts)
+def test_pdf_embeds_its_faces(answer):
+    page = pdf_of(answer).pages[0]
+    fonts = [font.get_object() for font in page["/Resources"]["/Font"].values()]
+    assert fonts
+    for font in fonts:
+        [face] = font["/DescendantFonts"]
+        assert {"/FontFile2", "/FontFile3"} & set(face.get_object()["/FontDescriptor"].get_object())
 
 
 def test_pdf_lines_stay_on_the_page_and_words_whole():
-    text = "服务 kubernetes-apiserver 重启之后," * 30
-    answer = Answer("题", "问", text, at=_now())
-    rights, lines = [], []
+    text = "服务 kubernetes-apiserver 重启之后,执行 `systemctl restart kubelet`。" * 30
+    command = "curl https://ops.example.com/" + "very-long-path/" * 30
+    answer = Answer("题", "问", f"{text}\n\n```\n{command}\n```\n\n{'x' * 400}", at=_now())
+    rights = []
 
     def visit(text, _cm, matrix, _font, size):
         rights.append(matrix[4])
-        lines.append(text)
 
     for page in pdf_of(answer).pages:
         page.extract_text(visitor_text=visit)
     shown = "".join(page.extract_text() for page in pdf_of(answer).pages)
     assert max(rights) < 595 - 50
-    assert shown.count("kubernetes-apiserver") == 30
+    assert shown.count("apiserver") == 30
+    assert command in words(shown)  # a line that ends in it adds no letter
+    assert words(shown).count("x") > 400
 
 
 def test_pdf_keeps_the_lines_and_columns_of_code(answer):
     text = "".join(page.extract_text() for page in pdf_of(answer).pages)
-    lines = [line.replace("\xa0", " ") for line in text.splitlines()]
-    assert "if true; then" in map(str.strip, lines)
-    assert "    systemctl reload nginx" in lines
+    assert "if true; then" in map(str.strip, text.splitlines())
+    assert "    systemctl reload nginx" in text.splitlines()
+
+
+def test_marks_lead_to_their_sources(answer):
+    targets = [
+        annotation.get_object().get("/Dest")
+        for page in pdf_of(answer).pages
+        for annotation in page.get("/Annots", [])
+    ]
+    assert len([target for target in targets if target is not None]) == 2
+    body = word_of(answer).element.body
+    links = [link.get(qn("w:anchor")) for link in body.iter(qn("w:hyperlink"))]
+    marks = [mark.get(qn("w:name")) for mark in body.iter(qn("w:bookmarkStart"))]
+    assert links == marks == ["source_1", "source_2"]
+
+
+FORMULAS = r"""可用率$A=\frac{MTBF}{MTBF+MTTR}$是:
+
+$$
+A = \frac{\text{运行时间}}{\text{总时间}}
+$$
+
+写错的 $\badcommand{x}=1$,变量 $HOME/$USER。"""
+
+
+def test_formulas_are_set_and_what_cannot_be_stays_code():
+    answer = Answer("题", "问", FORMULAS, _now())
+    shown = words(pdf_of(answer).pages[0].extract_text())
+    assert "frac" not in shown
+    assert "运行时间" in shown  # Chinese in a formula
+    assert r"\badcommand{x}=1" in shown
+    assert "$HOME/$USER" in shown
+    document = word_of(answer)
+    math = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
+    assert len(list(document.element.body.iter(f"{math}oMath"))) == 2
+    assert len(list(document.element.body.iter(f"{math}f"))) == 2  # fractions that Word can edit
+    [code] = [run for p in document.paragraphs for run in p.runs if "badcommand" in run.text]
+    assert code.font.name == "Consolas"
+
+
+def test_emoji_and_rare_letters_have_a_face():
+    from chat.exports.pdf import _fonts
+
+    assert {"Noto Emoji", "Noto Sans CJK SC", "Noto Sans Thai"} <= set(_fonts().families())
+    shown = pdf_of(Answer("题", "问", "完成 ✅ 警告 ⚠️ 𠮷 →", _now())).pages[0].extract_text()
+    assert "✅" in shown
+    assert "𠮷" in shown
+
+
+def test_a_picture_stays_with_its_caption():
+    pictures = [Picture(png(600, height).read(), 600, height) for height in (500, 900, 1600, 40)]
+    figures = [ShownFigure(f"图{n}", picture=p) for n, p in enumerate(pictures, 1)]
+    reader = pdf_of(Answer("题", "问", "答", _now(), figures=figures))
+    for page in reader.pages[1:]:
+        assert len(page.images) == len(re.findall(r"图\d", page.extract_text()))
+    assert sum(len(page.images) for page in reader.pages) == 4
+
+
+def test_a_wide_table_lies_across_with_its_caption():
+    row = "".join(f"<td>node-{n}.example</td>" for n in range(12))
+    figures = [ShownFigure("宽表", table=html_table(f"<table><tr>{row}</tr></table>"))]
+    answer = Answer("题", "问", "答", _now(), figures=figures)
+    [across] = [p for p in pdf_of(answer).pages if p.mediabox.width > p.mediabox.height]
+    assert "宽表" in across.extract_text()
+    sections = [s.page_width > s.page_height for s in word_of(answer).sections]
+    assert sections == [False, True, False]
+
+
+def test_thirty_pages():
+    text = "\n\n".join(f"## 第 {n} 节\n\n" + "磁盘使用率超过阈值时先清理。" * 90 for n in range(30))
+    assert len(pdf_of(Answer("题", "问", text, _now())).pages) >= 25
 
 
 def test_a_cell_higher_than_a_page_does_not_lose_the_pdf():

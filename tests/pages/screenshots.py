@@ -4,8 +4,12 @@ import io
 from pathlib import Path
 
 import pytest
+from django.utils import translation
 from PIL import Image
 
+from chat.exports import pdf
+from chat.exports.answer import Answer
+from chat.models import Message
 from handoff import desk
 from knowledge.models import Document
 from tests.pages.conftest import sign_in
@@ -21,7 +25,10 @@ def shoot(page, name):
     """A picture of what the window shows, in at most 256 colours."""
     page.wait_for_load_state("networkidle")
     page.evaluate("document.activeElement.blur()")
-    shown = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
+    keep(Image.open(io.BytesIO(page.screenshot(animations="disabled"))), name)
+
+
+def keep(shown, name):
     TARGET.mkdir(parents=True, exist_ok=True)
     colours = shown.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     colours.save(TARGET / f"{name}.png", optimize=True)
@@ -43,6 +50,15 @@ def test_the_cited_page(page):
     answer.locator(".source").first.click()
     page.wait_for_selector("#drawer .cited")
     shoot(page, "chat-source")
+
+
+def test_an_exported_answer(page):
+    ask(page, QUESTIONS["数据库运维手册.pdf"][0])
+    answered = conversation_of(page).messages.filter(role=Message.Role.ASSISTANT).latest("seq")
+    with translation.override("zh-hans"):
+        pages = pdf.pages(Answer.of(answered))
+    for n, png in enumerate(pages[:2], 1):
+        keep(Image.open(io.BytesIO(png)), f"export-{n}")
 
 
 def test_the_documents(page, agent, site):

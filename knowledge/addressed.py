@@ -126,12 +126,13 @@ def _strange(parts: Sequence[_Sentence], at: int, gone: set[int], about: str, be
     plain = _plain(parts[at].text)
     if plain.startswith("http"):  # a link that closes an attack
         return at - 1 in gone
-    if not plain or "`" in plain or plain.startswith("|"):
+    if not plain or "`" in plain or plain.startswith(("|", "<")):
         return False
     words = _words(plain)
     others = [one.text for n, one in enumerate(parts) if n != at and n not in gone]
     chinese = [one for one in others if _HAN.search(one)]
-    foreign = bool(chinese) and not _HAN.search(plain)
+    mostly = bool(gone) or 2 * sum(map(len, chinese)) > sum(map(len, others))
+    foreign = bool(chinese) and mostly and not _HAN.search(plain)
     demands = bool(_pattern("demands").fullmatch(plain))
     if not demands and not beside and not (foreign and _is_sentence(plain)):
         return False

@@ -150,7 +150,8 @@ def _named_secrets(text: str) -> Spans:
     for pattern in _NAMED:
         for match in pattern.finditer(text):
             group = "quoted" if "quoted" in pattern.groupindex and match["quoted"] else "it"
-            if not _NO_SECRET.fullmatch(match[group]) and "【" not in match[group]:
+            said, then = match[group], text[match.end(group) : match.end(group) + 1]
+            if not _NO_SECRET.fullmatch(said) and "【" not in said and then != "(":
                 spans.add(match.span(group))
     yield from _apart(sorted(spans))
 
@@ -248,8 +249,9 @@ def _is_day(text: str) -> bool:
 def _bank_cards(text: str) -> Spans:
     for match in _CARD.finditer(text):
         digits = re.sub(r"\D", "", match[0])
-        issued = re.match(r"62|4|5[1-5]|2[2-7]|35|60", digits)
-        if issued and 16 <= len(digits) <= 19 and _luhn(digits) and not _is_a_number(text, match):
+        # Only China's own are longer than 16; clocks of databases have 18 digits.
+        issued = re.fullmatch(r"62\d{14,17}|(?:4\d|5[1-5]|2[2-7]|35|60)\d{14}", digits)
+        if issued and _luhn(digits) and not _is_a_number(text, match):
             yield match.span()
 
 

@@ -55,6 +55,8 @@ KEPT = [
     "错误码 0x80070005，返回码 40029",
     "订单号：13812345678 查不到",
     "trace_id=6222021234567894",
+    "commit_ts: 418288389081202688 和 433245573011767297",  # a clock, and it passes for a card
+    "token := c.GetHeader('x')",
     "时间戳 1715500000000 和 1715500000",
     "流水 20240513812345678901",
     "2024-05-01 10:00:00,123 ERROR [main] java.lang.NullPointerException",

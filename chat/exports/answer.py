@@ -2,7 +2,7 @@
 
 import io
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.template.defaultfilters import filesizeformat
@@ -123,6 +123,9 @@ def _quote(passage: str) -> list[Block]:
             return [*shown, Block("paragraph", [Span("…")])]
         cells = block.table.cells if block.table else []
         spans = [*block.spans, *(span for cell in cells for span in cell.spans)]
+        if block.kind == "heading":  # of the document, not of what is sent
+            bold = [replace(span, bold=True) for span in block.spans]
+            block = replace(block, kind="paragraph", spans=bold)
         length += len(block.text) + sum(len(span.text) for span in spans)
         shown.append(block)
     return shown

@@ -65,7 +65,7 @@ def export(answer: Answer) -> bytes:
 def _block(document: Document, block: Block, style: str = "Normal", indent: int = 0) -> None:
     left = INDENT * min(block.indent + indent, DEEPEST)
     match block.kind:
-        case "heading" if style == "Normal":
+        case "heading":
             _write(document.add_heading("", min(block.level + 2, 9)), block.spans)
         case "code":
             code = document.add_paragraph(block.text, "Code")

@@ -55,15 +55,8 @@ def _compile(answer: Answer, kind: Any, dots: float | None = None) -> Any:
                 (root / f"{n}.png").write_bytes(figure.picture.png)
         (root / "answer.json").write_text(json.dumps(_data(answer)), "utf-8")
         try:
-            made: Any = typst.compile(
-                TEMPLATE.read_bytes(),
-                root=str(root),
-                font_paths=_fonts(),
-                format=kind,
-                ppi=dots,
-                timestamp=int(answer.at.timestamp()),
-            )
-            return made
+            page = typst.Compiler(TEMPLATE.read_bytes(), root=root, font_paths=_fonts())
+            return page.compile(format=kind, ppi=dots, timestamp=int(answer.at.timestamp()))
         except typst.TypstError as error:
             raise ExportError(_("The answer could not be set as PDF."), permanent=True) from error
 

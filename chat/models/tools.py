@@ -135,7 +135,7 @@ class ToolCall(models.Model):
         FAILED = "failed", _("failed")
         UNKNOWN = "unknown", _("broken off, outcome unknown")
         CANCELLED = "cancelled", _("cancelled")
-        REFUSED = "refused", _("refused")
+        REFUSED = "refused", _("not allowed")
 
     tool = models.CharField(_("tool"), max_length=40, db_index=True)
     # A record outlives what it is about.

@@ -130,6 +130,7 @@ function draw(message) {
   if (shown?.length) element.append(figures(shown));
   if (message.degraded) element.append(degraded(message.degraded));
   if (message.citations?.length) element.append(sources(message.citations));
+  if (message.originals?.length) element.append(originals(message.originals));
   if (message.options?.length) element.append(options(message.options));
   if (message.exports) element.append(actions(message));
   if (message.rating?.helpful === false) element.append(why(message.rating));
@@ -210,6 +211,25 @@ function degraded(sentence) {
   const line = clone("t-degraded");
   line.textContent = sentence;
   return line;
+}
+
+// The finished files that the answer is from.
+function originals(files) {
+  const line = clone("t-originals");
+  for (const { title, kind, size, url } of files) {
+    const link = document.createElement("a");
+    Object.assign(link, { href: url, download: "", textContent: title });
+    const about = document.createElement("span");
+    about.textContent = `${kind.toUpperCase()} · ${bytes(size)}`;
+    line.append(link, about);
+  }
+  return line;
+}
+
+function bytes(size) {
+  const [number, unit] = size < 1e6 ? [size / 1e3, "kilobyte"] : [size / 1e6, "megabyte"];
+  const format = { style: "unit", unit, maximumFractionDigits: number < 10 ? 1 : 0 };
+  return number.toLocaleString(document.documentElement.lang, format);
 }
 
 function uploaded(uploads) {

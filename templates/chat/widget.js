@@ -32,7 +32,7 @@
   const ICON = "M4 5h16v11H9l-5 4z";
 
   let frame = null;
-  let identity = window.opsdeskIdentity; // a token, or a function that gives or promises one
+  let identity; // a token, or a function that gives or promises one
   const host = document.createElement("div");
   host.id = "opsdesk-widget";
   const root = host.attachShadow({ mode: "open" });
@@ -137,6 +137,7 @@
   }
 
   async function token() {
+    identity ??= window.opsdeskIdentity;
     try {
       return String((typeof identity === "function" ? await identity() : identity) ?? "");
     } catch (error) {

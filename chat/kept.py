@@ -51,15 +51,17 @@ TRACED = (
     "intent", "intent_by", "mood", "query", "mended", "retrieval", "sureness", "passages", "checks",
     "model",
 )  # fmt: skip
+_SPACE = re.compile(r" (?=[^\x00-\x7f])|(?<=[^\x00-\x7f]) ")  # beside Chinese
 _END = " \t?？!！。.~～…"
 # A word of letters alone: neither part of a path, a version nor an option.
-_WORD = re.compile(r"(?<![\w\-./=:\\$])[A-Za-z]{3,}(?![\w\-./=:\\$])")
+_WORD = re.compile(r"(?<![\w\-./=:\\$])[a-z]{3,}(?![\w\-./=:\\$])", re.ASCII | re.IGNORECASE)
 
 
 def normalised(question: str) -> str:
     """The question without what makes no difference: width, spaces, the mark at its end, and the
     case of plain words. That of paths, options and codes counts."""
     text = " ".join(unicodedata.normalize("NFKC", question).split()).rstrip(_END)
+    text = _SPACE.sub("", text)
     return _WORD.sub(lambda word: word[0].lower(), text)
 
 

@@ -91,3 +91,13 @@ def test_all_who_start_at_once_get_the_same_secret(tmp_path):
     path = tmp_path / "home" / "secret.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [file.name for file in path.parent.iterdir()] == ["secret.key"]
+
+
+def test_a_mail_server():
+    env = Environment({"A": "smtp://u:p%40@mail:587", "B": "smtps://mail", "C": "mail:25"})
+    assert env.mail("A") == {
+        "HOST": "mail", "PORT": 587, "USER": "u", "PASSWORD": "p@", "TLS": True, "SSL": False,
+    }  # fmt: skip
+    assert (env.mail("B")["PORT"], env.mail("B")["SSL"]) == (465, True)
+    assert env.mail("C")["HOST"] == "localhost"
+    assert [problem.name for problem in env.problems] == ["C"]

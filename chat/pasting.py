@@ -5,11 +5,12 @@ error's name, its code, its sentence, and in a stack trace by the last cause. Pu
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 LINES = 4  # that tell
 LINE = 160  # characters of each
+LOOKED_AT = 600  # characters of a line
 _TIME = (
     r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}[T ]+\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?"
     r"(?: ?(?:Z|UTC|CST|GMT|[+-]\d{2}:?\d{2}))?"
@@ -28,7 +29,9 @@ _FRAME = re.compile(
     r"\s+at [\w.$<>/]+\(|\s*File \"[^\"]+\", line \d+|\s*\.\.\. \d+ (?:more|common)"
     r"|goroutine \d+ \[|\s+/?\S+\.(?:go|py|js|ts|rb|php):\d+|\s*#\d+\s+0x|Traceback \(most"
 )
-_THROWN = re.compile(r"(?:Caused by: )?(?:[a-z_]\w*\.)*[A-Z]\w*(?:Exception|Error|Failure)\b")
+_THROWN = re.compile(
+    r"(?<![\w.])(?:Caused by: )?(?:[a-z_]\w*\.)*[A-Z]\w*(?:Exception|Error|Failure)\b"
+)
 _CAUSE = re.compile(r"\s*Caused by:\s*")
 _CODE = re.compile(
     r"\b(?:[A-Z]{2,8}-\d{3,6}|0x[0-9A-Fa-f]{4,8}|E[A-Z]{4,}|[Ee]rrno \d+"
@@ -36,6 +39,16 @@ _CODE = re.compile(
     r"|ERROR \d{4}|(?:HTTP|status)[ /:=]*[45]\d\d|[A-Z][a-z]+(?:[A-Z][a-z]+)+(?:Error|Exception)"
     r"|CrashLoopBackOff|ImagePullBackOff|OOMKilled|SIG[A-Z]{3,4})\b"
 )
+# Of these, what names one error and no other.
+_NAMED = re.compile(
+    r"\b(?:[A-Z]{2,8}-\d{3,6}|0x[0-9A-Fa-f]{8}|ERROR \d{4}|[A-Z][a-z]+(?:[A-Z]+[a-z]+)+(?:Error"
+    r"|Exception)|CrashLoopBackOff|ImagePullBackOff|OOMKilled|SQLSTATE\[\w+\])"
+)
+_LATIN = re.compile(r"[a-z]{2,}")
+_COMMON = frozenset(
+    ["failed", "connect", "connection", "connecting", "cannot", "unable", "server",
+     "client", "request", "response", "invalid", "unknown", "exception", "error", "errors"]
+)  # fmt: skip
 _GRAVE = re.compile(r"\b(?:FATAL|CRITICAL|CRIT|ERROR|ERR|SEVERE|PANIC|EMERG|ALERT)\b|\b[EF]\d{4} ")
 _FAILED = re.compile(
     r"(?i)\b(?:fail\w*|denied|refused|time(?:d )?-?out|cannot|can't|unable|not found|no such|panic"
@@ -100,15 +113,37 @@ def shortened(text: str, length: int) -> str:
     pasted = read(text)
     if not pasted.log:
         return f"{text[: length - 1]}…"
-    lines = [line[: 2 * LINE] for line in _chosen(pasted.log.splitlines())]
+    lines = [
+        line[: 2 * LINE] for line in _chosen([one[:LOOKED_AT] for one in pasted.log.splitlines()])
+    ]
     short = "\n".join(filter(None, [pasted.words[: length // 2], *lines]))
     return f"{short[: length - 2]}\n…"
 
 
 def telling(text: str) -> list[str]:
     """What the lines that tell say, at most LINES of them, in their order, each once."""
-    said = [bare(line)[:LINE].strip() for line in _chosen(text.splitlines())]
+    lines = [line[:LOOKED_AT] for line in text.splitlines()]
+    said = [bare(line)[:LINE].strip() for line in _chosen(lines)]
     return list(dict.fromkeys(filter(None, said)))
+
+
+def names(passage: str, attached: str) -> bool:
+    """Whether a passage names the error of a log: its code, or some words of it in their order."""
+    said = " ".join(_LATIN.findall(passage.lower()))
+    return any(f" {phrase} " in f" {said} " for phrase in _phrases(attached)) or any(
+        code.lower() in passage.lower() for code in _NAMED.findall(attached)
+    )
+
+
+def _phrases(text: str) -> Iterator[str]:
+    """Three words that tell something, or four of which one does."""
+    for line in text.lower().splitlines():
+        words = _LATIN.findall(line)
+        for size, least in ((3, 2), (4, 1)):
+            for start in range(len(words) - size + 1):
+                some = words[start : start + size]
+                if sum(len(word) > 5 and word not in _COMMON for word in some) >= least:
+                    yield " ".join(some)
 
 
 def bare(line: str) -> str:
@@ -123,6 +158,7 @@ def bare(line: str) -> str:
 
 
 def _is_log(line: str) -> bool:
+    line = line[:LOOKED_AT]
     return bool(_STAMPED.match(line) or _LEVELLED.match(line) or _marked(line))
 
 

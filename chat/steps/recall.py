@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 from django.conf import settings
 
-from chat import tools
+from chat import pasting, tools
 from chat.state import TurnState
 from knowledge import addressed, retrieval
 from knowledge.retrieval import Passage, Retrieval
@@ -31,7 +31,7 @@ def recall(turn: TurnState) -> TurnState:
     if turn.scope:
         turn.trace["scope"] = asdict(turn.scope)
     turn.trace["retrieval"] = {"mode": found.mode, "timings": found.timings}
-    if found.passages:
+    if found.passages and not turn.attached:  # nothing to calibrate by: most of a log is never said
         turn.trace["sureness"] = {
             "features": found.features,
             "threshold": found.threshold,
@@ -45,7 +45,7 @@ def recall(turn: TurnState) -> TurnState:
 
 def _found(turn: TurnState) -> Retrieval:
     """What is found for the question, and after it what other queries find."""
-    found = retrieval.search(turn.sought, turn.bases, scope=turn.scope, mend=not turn.attached)
+    found = _with_pasted(turn) if turn.attached else _searched(turn, turn.query)
     for query in turn.searches:
         more = retrieval.search(query, turn.bases, scope=turn.scope)
         best, other = (more, found) if more.sure and not found.sure else (found, more)
@@ -53,6 +53,25 @@ def _found(turn: TurnState) -> Retrieval:
         added = [passage for passage in other.passages if passage.chunk_id not in there]
         best.passages = [*best.passages, *added][: settings.PASSAGES]
         found = best
+    return found
+
+
+def _searched(turn: TurnState, query: str) -> Retrieval:
+    return retrieval.search(query, turn.bases, scope=turn.scope, mend=not turn.attached)
+
+
+def _with_pasted(turn: TurnState) -> Retrieval:
+    """Passages that name the error of a log come first, and may answer: how many of its other
+    words they share says little. Without one the customer's words may be enough."""
+    found = _searched(turn, turn.sought)
+    named = [one for one in found.passages if pasting.names(one.text, turn.attached)]
+    found.passages = named + [one for one in found.passages if one not in named]
+    if named:
+        found.confidence = max(found.confidence, found.threshold)
+        turn.check("pasted", "held", document=named[0].document_id)
+    elif not found.sure:
+        alone = _searched(turn, turn.query)
+        return alone if alone.sure else found
     return found
 
 

@@ -343,9 +343,14 @@ def _escaped(text: str) -> str:
 
 
 def _query(topic: Topic, held: Collecting) -> str:
-    """The question with what was told and does not stand in it."""
-    parts = [held.question]
-    for one in fields(topic.schema):
+    """The question with what was told and does not stand in it, without what says nothing to
+    look for."""
+    every = fields(topic.schema)
+    asked = replies.plain(held.question)
+    beside = finding.find([one for one in every if not one.search], asked)
+    without = " ".join(finding.rest(asked, beside).split())
+    parts = [without if beside and _words(without) else held.question]
+    for one in every:
         value = held.values.get(one.name, "")
         if one.search and value and fold(value) not in fold(" ".join(parts)):
             parts.append(value)

@@ -1,4 +1,16 @@
 from chat.admin.conversations import EXCERPT, ReadOnlyAdmin, transcript_html
+from chat.admin.policies import EscalationPolicyAdmin
 from chat.admin.sites import WidgetSiteAdmin
+from chat.admin.tools import HttpToolAdmin, ToolCallAdmin
+from chat.admin.topics import TopicAdmin
 
-__all__ = ["EXCERPT", "ReadOnlyAdmin", "WidgetSiteAdmin", "transcript_html"]
+__all__ = [
+    "EXCERPT",
+    "EscalationPolicyAdmin",
+    "HttpToolAdmin",
+    "ReadOnlyAdmin",
+    "ToolCallAdmin",
+    "TopicAdmin",
+    "WidgetSiteAdmin",
+    "transcript_html",
+]

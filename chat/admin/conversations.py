@@ -16,6 +16,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from chat import presenting
+from chat.admin.topics import collected_html
 from chat.models import Conversation, Turn
 from chat.turns import bases
 
@@ -41,12 +42,12 @@ class ConversationAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     fields = [
         "title", "state", "owner", "channel", "who", "knowledge_base", "language", "created_at",
-        "updated_at", "transcript",
+        "updated_at", "told", "transcript",
     ]  # fmt: skip
-    readonly_fields = ["who", "transcript"]
+    readonly_fields = ["who", "told", "transcript"]
 
     class Media:
-        css = {"all": ["chat/admin.css"]}
+        css = {"all": ["chat/admin.css", "chat/topics.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         return super().get_queryset(request).select_related("owner", "user")
@@ -54,6 +55,10 @@ class ConversationAdmin(ReadOnlyAdmin):
     @admin.display(description=_("customer"))
     def who(self, conversation: Conversation) -> str:
         return str(conversation.user or conversation.identity or conversation.visitor[:8])
+
+    @admin.display(description=_("told"))
+    def told(self, conversation: Conversation) -> SafeString:
+        return collected_html(conversation)
 
     @admin.display(description=_("transcript"))
     def transcript(self, conversation: Conversation) -> SafeString:

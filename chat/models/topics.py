@@ -47,7 +47,7 @@ class Topic(models.Model):
         _("ask for what is missing"), max_length=10, choices=When, default=When.ALWAYS
     )
     triggers = ArrayField(
-        models.CharField(max_length=100), verbose_name=_("words"), default=list, blank=True
+        models.CharField(max_length=100), verbose_name=_("trigger words"), default=list, blank=True
     )
     examples = ArrayField(
         models.CharField(max_length=200),
@@ -85,7 +85,7 @@ class Collected(models.Model):
     declined = ArrayField(  # fields that the customer does not know or want to tell
         models.CharField(max_length=100), verbose_name=_("not told"), default=list
     )
-    open = models.BooleanField(_("open"), default=True)  # its question waits for what is missing
+    open = models.BooleanField(_("still being asked"), default=True)  # its question waits for what is missing
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
 
     class Meta:

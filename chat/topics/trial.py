@@ -28,6 +28,7 @@ class Step:
     asked: bool = False  # whether that asks for a field
     options: list[str] = field(default_factory=list)
     query: str = ""  # what is looked for, when nothing (more) is asked
+    scope: str = ""  # and only there
     person: bool = False  # is called
 
 
@@ -84,5 +85,8 @@ def _step(said: str, turn: TurnState) -> Step:
         asked=turn.outcome == Turn.Outcome.CLARIFYING and bool(turn.topic),
         options=turn.options,
         query="" if turn.outcome or turn.reason else turn.query,
+        scope=" ".join(
+            filter(None, (turn.scope.product, turn.scope.version, turn.scope.environment))
+        ),
         person=turn.reason is not None,
     )

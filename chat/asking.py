@@ -22,7 +22,7 @@ WAKE_CHANNEL = "opsdesk_turns"
 
 
 def desk(action: str) -> Any:
-    """What the desk of `settings.CHAT_DESK` does: "reopen", "leave_contact" or "standing"."""
+    """What the desk of `settings.CHAT_DESK` does: "reopen", "heard", "leave_contact", "standing"."""
     return import_string(f"{settings.CHAT_DESK}.{action}")
 
 
@@ -61,6 +61,7 @@ def ask(
     if locked.state == Conversation.State.RESOLVED:
         locked = desk("reopen")(locked)
     if locked.state != Conversation.State.BOT:
+        desk("heard")(locked)
         return message, None
     turn = Turn.objects.create(conversation=locked, message=message, epoch=locked.epoch)
     wake_runner()

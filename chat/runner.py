@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection, connections
 from django.utils import translation
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from structlog.contextvars import bound_contextvars
 
@@ -143,7 +144,8 @@ class Runner:
         while not self._stopping.is_set():
             now = time.monotonic()
             if now - swept >= POLL:
-                turns.sweep()
+                for sweep in settings.SWEEPS:
+                    import_string(sweep)()
                 swept = now
             if now - renewed >= RENEW:
                 turns.renew(list(self._making.values()))

@@ -44,6 +44,7 @@ def append(
     message = Message.objects.create(
         conversation=conversation,
         seq=conversation.last_seq,
+        epoch=conversation.epoch,
         role=role,
         text=text,
         author=author,

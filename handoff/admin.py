@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Case, QuerySet, Value, When
 from django.http import HttpRequest
 from django.urls import URLPattern, path, reverse
@@ -11,19 +11,87 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from chat.admin import ReadOnlyAdmin
-from handoff import views
-from handoff.models import Agent, Handoff, OwnershipChange
+from handoff import hours, views
+from handoff.models import (
+    Agent,
+    Calendar,
+    Handoff,
+    Hours,
+    Membership,
+    OwnershipChange,
+    SpecialDay,
+    Team,
+)
 
-ORDER = {Handoff.Status.WAITING: 0, Handoff.Status.TAKEN: 1}
+ORDER = {Handoff.Status.WAITING: 0, Handoff.Status.OFFERED: 0, Handoff.Status.TAKEN: 1}
+WAITING = [Handoff.Status.WAITING, Handoff.Status.OFFERED]
 
 
 @admin.register(Agent)
 class AgentAdmin(admin.ModelAdmin):
-    list_display = ["__str__", "user", "on_duty", "seen_at"]
-    list_filter = ["on_duty"]
+    list_display = ["__str__", "user", "on_duty", "seen_at", "load", "capacity"]
+    list_filter = ["on_duty", "teams"]
     autocomplete_fields = ["user"]
+    search_fields = ["user__username", "user__first_name", "user__last_name"]
+
+
+class MembershipInline(admin.TabularInline):
+    model = Membership
+    extra = 1
+    autocomplete_fields = ["agent"]
+
+
+@admin.register(Team)
+class TeamAdmin(admin.ModelAdmin):
+    list_display = ["name", "calendar", "first_minutes", "next_minutes", "resolve_minutes"]
+    filter_horizontal = ["bases"]
+    inlines = [MembershipInline]
+
+
+class HoursInline(admin.TabularInline):
+    model = Hours
+    extra = 1
+
+
+class SpecialDayInline(admin.TabularInline):
+    model = SpecialDay
+    extra = 1
+
+
+@admin.register(Calendar)
+class CalendarAdmin(admin.ModelAdmin):
+    """Staff change any day; the holidays of this year and the next come by themselves, nightly."""
+
+    inlines = [HoursInline, SpecialDayInline]
+    actions = ["bring_in"]
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """A day that staff changed is theirs: the nightly list leaves it alone."""
+        days = formset.save(commit=False)
+        for day in days:
+            if isinstance(day, SpecialDay):
+                day.imported = False
+            day.save()
+        for day in formset.deleted_objects:
+            day.delete()
+        formset.save_m2m()
+
+    @admin.action(description=_("Bring in the holidays of this year"), permissions=["change"])
+    def bring_in(self, request: HttpRequest, queryset: QuerySet[Calendar]) -> None:
+        for calendar in queryset:
+            try:
+                days = hours.bring_in(calendar, timezone.localdate().year)
+            except NotImplementedError:
+                problem = _("The holidays of this country are not known: %(country)s")
+                self.message_user(
+                    request, problem % {"country": calendar.country}, messages.WARNING
+                )
+                continue
+            message = ngettext("%(n)d day brought in.", "%(n)d days brought in.", days)
+            self.message_user(request, message % {"n": days}, messages.SUCCESS)
 
 
 @admin.register(Handoff)
@@ -49,7 +117,7 @@ class HandoffAdmin(ReadOnlyAdmin):
             *(When(status=status, then=Value(place)) for status, place in ORDER.items()),
             default=Value(len(ORDER)),
         )
-        return [rank, Case(When(status=Handoff.Status.WAITING, then="pk")), "-pk"]
+        return [rank, Case(When(status__in=WAITING, then="pk")), "-pk"]
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_view_permission(request, obj) or views.may_serve(request.user)

@@ -1,71 +1,94 @@
-"""The ownership machine: who answers a conversation, OpsDesk or a person, and how that changes.
+"""What people do with conversations: call for somebody, offer, take, hand on, give back, resolve.
 
-Every change raises the conversation's epoch by one and writes a system message and an
-OwnershipChange in the same transaction, so an answer made under an older epoch cannot be sent.
+Each is one transaction; `handoff.ownership` says what a change of hands brings with it. Actions
+raise Conflict, with a sentence for who tried, when somebody else was first or may not.
 """
 
 import logging
-from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone, translation
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from chat import transcript
 from chat.models import Conversation, Message, Turn
-from handoff.models import Agent, Handoff, OwnershipChange
+from handoff import hours, teams
+from handoff.models import Agent, Handoff, Team
+from handoff.ownership import (
+    QUEUE_GROUP,
+    State,
+    agent_group,
+    change,
+    look_for_somebody,
+    say,
+    speaking,
+)
 from opsdesk.errors import Conflict
 from opsdesk.realtime import notify
 
 logger = logging.getLogger(__name__)
 
-State = Conversation.State
 WAITING = (State.QUEUED, State.OFFERED)
+WITH_PEOPLE = (State.HUMAN, *WAITING)
 FOLLOW_UP = timedelta(hours=24)  # after a person's last word, who writes again gets a person
+TRANSFER_SECONDS = 60.0  # for a colleague to take it, where nothing is offered otherwise
 CONTACT_LENGTH = 300
-QUEUE_GROUP = "handoff.queue"  # realtime: those who watch the queue
+Status = Handoff.Status
 
 
-def _change(
-    conversation: Conversation,
-    expected: Iterable[str],
-    to: str,
-    *,
-    action: str,
-    actor: Any = None,
-    owner: Any = None,
-) -> Conversation:
-    """Move a conversation on, one epoch up. Raises Conflict when its state is not as expected.
+# --- calling for somebody -------------------------------------------------------------
+@transaction.atomic
+def request(
+    conversation: Conversation, reason: str, summary: str, turn: Turn | None = None
+) -> Handoff:
+    """Call a person: the conversation waits in the queue, and is told the truth about it."""
+    team = teams.of(conversation)
+    with speaking(conversation):
+        conversation = change(
+            conversation,
+            (State.BOT, State.RESOLVED),
+            State.QUEUED,
+            action="request",
+            says=_called(team),
+        )
+    handoff = _begin(conversation, reason, summary, team, turn)
+    look_for_somebody()
+    logger.info("Handoff %s requested: %s (%s)", handoff.pk, reason, conversation.pk)
+    return handoff
 
-    The conditional UPDATE lets exactly one of several that try at once win.
-    """
-    before = Conversation.objects.filter(pk=conversation.pk).values("state", "epoch").get()
-    moved = Conversation.objects.filter(
-        pk=conversation.pk, state__in=list(expected), epoch=before["epoch"]
-    ).update(state=to, owner=owner, epoch=F("epoch") + 1, updated_at=timezone.now())
-    if not moved:
-        raise Conflict(_("Somebody else was first."))
-    conversation.refresh_from_db()
-    OwnershipChange.objects.create(
+
+def _called(team: Team | None) -> tuple[str, str]:
+    """What the customer is told: that somebody comes, or that nobody is there and until when."""
+    now = timezone.now()
+    opening = hours.opening(team.calendar, now) if team else now
+    if opening == now and teams.agents(team).available().exists():
+        return "handoff_requested", _("A person has been called and will join shortly.")
+    text = _("Nobody is on duty right now. Please leave a way to reach you.")
+    if opening and opening != now:
+        local = timezone.localtime(opening)
+        when = f"{date_format(local, 'DATE_FORMAT')} {local:%H:%M}"
+        text = f"{text} {_('People are back on %(when)s.') % {'when': when}}"
+    return "nobody_on_duty", text
+
+
+def _begin(
+    conversation: Conversation, reason: str, summary: str, team: Team | None, turn: Turn | None
+) -> Handoff:
+    now = timezone.now()
+    promised = teams.promises(team, now)
+    return Handoff.objects.create(
         conversation=conversation,
-        epoch=conversation.epoch,
-        from_state=before["state"],
-        to_state=to,
-        actor=actor,
-        action=action,
-    )
-    notify(transcript.group(conversation.pk), {"type": "conversation.state"})
-    notify(QUEUE_GROUP, {"type": "queue.changed"})
-    return conversation
-
-
-def _say(conversation: Conversation, event: str, text: str) -> Message:
-    return transcript.append(
-        conversation.pk, Message.Role.SYSTEM, text, epoch=conversation.epoch, data={"event": event}
+        turn=turn,
+        reason=reason,
+        summary=summary,
+        last_seq=conversation.last_seq,
+        team=team,
+        skills=teams.skills(conversation, turn),
+        **promised,
     )
 
 
@@ -77,103 +100,332 @@ def _open_handoff(conversation: Conversation) -> Handoff:
     return handoff
 
 
+def _set(handoff: Handoff, **values: Any) -> None:
+    """`values` on it; it is on offer to nobody any more unless they say so."""
+    values = {"offered_to": None, "offered_until": None} | values
+    for name, value in values.items():
+        setattr(handoff, name, value)
+    handoff.save(update_fields=list(values))
+
+
+# --- offers ---------------------------------------------------------------------------
 @transaction.atomic
-def request(
-    conversation: Conversation, reason: str, summary: str, turn: Turn | None = None
-) -> Handoff:
-    """Call a person: the conversation waits in the queue, and is told the truth about it."""
-    conversation = _change(
-        conversation, (State.BOT, State.RESOLVED), State.QUEUED, action="request"
+def offer(conversation: Conversation, agent: Any, ttl: float, actor: Any = None) -> Handoff:
+    """Hold a waiting conversation for `agent`, `ttl` seconds long."""
+    _offer(conversation, [State.QUEUED], agent, ttl, actor, "offer")
+    return _open_handoff(conversation)
+
+
+def _offer(
+    conversation: Conversation, expected: Any, agent: Any, ttl: float, actor: Any, action: str
+) -> None:
+    until = timezone.now() + timedelta(seconds=ttl)
+    change(
+        conversation,
+        expected,
+        State.OFFERED,
+        action=action,
+        actor=actor,
+        offered_to=agent,
+        says=("offered", _("Offered to %(agent)s.") % {"agent": _name(agent)}),
+        public=False,
     )
-    handoff = Handoff.objects.create(
-        conversation=conversation,
-        turn=turn,
-        reason=reason,
-        summary=summary,
-        last_seq=conversation.last_seq,
+    _set(
+        _open_handoff(conversation),
+        status=Status.OFFERED,
+        offered_to=agent,
+        offered_until=until,
+        taken_by=None,
     )
-    with translation.override(conversation.language):
-        if Agent.objects.available().exists():
-            text, event = _("A person has been called and will join shortly."), "handoff_requested"
-        else:
-            text = _("Nobody is on duty right now. Please leave a way to reach you.")
-            event = "nobody_on_duty"
-        _say(conversation, event, text)
-    logger.info("Handoff %s requested: %s (%s)", handoff.pk, reason, conversation.pk)
+    Agent.objects.filter(user=agent).update(offered_at=timezone.now())
+    offered = {"type": "handoff.offer", "conversation": str(conversation.pk)}
+    notify(agent_group(agent.pk), offered)
+
+
+def _offered_to(conversation: Conversation, agent: Any) -> Handoff:
+    """The offer, with its conversation locked. Raises Conflict when it is not `agent`'s now."""
+    Conversation.objects.select_for_update().get(pk=conversation.pk)
+    handoff = _open_handoff(conversation)
+    if handoff.status != Status.OFFERED or handoff.offered_to_id != agent.pk:
+        raise Conflict(_("This conversation is not on offer to you any more."))
     return handoff
 
 
 @transaction.atomic
+def accept(conversation: Conversation, agent: Any) -> Handoff:
+    """Take what is on offer. Raises Conflict when the time for it is over."""
+    handoff = _offered_to(conversation, agent)
+    if handoff.offered_until is not None and handoff.offered_until <= timezone.now():
+        raise Conflict(_("This conversation is not on offer to you any more."))
+    return _take(conversation, [State.OFFERED], agent, "accept", actor=agent)
+
+
+@transaction.atomic
+def decline(conversation: Conversation, agent: Any) -> None:
+    """Let others have what is on offer."""
+    _pass(_offered_to(conversation, agent), conversation, "decline", agent)
+
+
+@transaction.atomic
+def expire(conversation: Conversation) -> None:
+    """The time of an offer is over. Raises Conflict when it is not, or was answered."""
+    Conversation.objects.select_for_update().get(pk=conversation.pk)
+    handoff = _open_handoff(conversation)
+    if handoff.offered_until is None or handoff.offered_until > timezone.now():
+        raise Conflict(_("Somebody else was first."))
+    _pass(handoff, conversation, "expire", None)
+
+
+def _pass(handoff: Handoff, conversation: Conversation, action: str, actor: Any) -> None:
+    passed = [*handoff.passed, handoff.offered_to_id] if handoff.offered_to_id else handoff.passed
+    _queue(conversation, [State.OFFERED], handoff, action, actor, ("offer_passed", _("Not taken.")))
+    _set(handoff, status=Status.WAITING, passed=passed)
+
+
+def _queue(
+    conversation: Conversation,
+    expected: Any,
+    handoff: Handoff,
+    action: str,
+    actor: Any,
+    says: tuple[str, str],
+    public: bool = False,
+    **values: Any,
+) -> None:
+    """Back to those who wait, at the place that its age gives it."""
+    change(
+        conversation, expected, State.QUEUED, action=action, actor=actor, says=says, public=public
+    )
+    _set(handoff, status=Status.WAITING, taken_by=None, taken_at=None, **values)
+    look_for_somebody()
+
+
+# --- taking ---------------------------------------------------------------------------
+@transaction.atomic
 def claim(conversation: Conversation, agent: Any) -> Handoff:
     """Take a waiting conversation over. One of all who try wins, the others get Conflict."""
-    conversation = _change(
-        conversation, WAITING, State.HUMAN, action="claim", actor=agent, owner=agent
-    )
+    return _take(conversation, WAITING, agent, "claim", actor=agent)
+
+
+@transaction.atomic
+def assign(conversation: Conversation, agent: Any, by: Any) -> Handoff:
+    """Give a conversation to `agent`, whoever has it. Raises Conflict unless `by` supervises."""
+    if not teams.supervises(by, conversation):
+        raise Conflict(_("Only a supervisor can assign conversations."))
+    if conversation.state in (State.BOT, State.RESOLVED):
+        return _step_in(conversation, agent, "assign", by)
+    return _take(conversation, WITH_PEOPLE, agent, "assign", actor=by)
+
+
+@transaction.atomic
+def take_over(conversation: Conversation, agent: Any) -> Handoff:
+    """Step in where OpsDesk answers. What it is about to say is not said any more."""
+    return _step_in(conversation, agent, "take_over", agent)
+
+
+def _step_in(conversation: Conversation, agent: Any, action: str, actor: Any) -> Handoff:
+    _change_to(conversation, [State.BOT, State.RESOLVED], agent, action, actor)
+    handoff = _begin(conversation, Handoff.Reason.TAKEN_OVER, "", teams.of(conversation), turn=None)
+    _set(handoff, status=Status.TAKEN, taken_by=agent, taken_at=timezone.now())
+    return handoff
+
+
+def _take(
+    conversation: Conversation, expected: Any, agent: Any, action: str, actor: Any
+) -> Handoff:
+    _change_to(conversation, expected, agent, action, actor)
     handoff = _open_handoff(conversation)
-    handoff.status, handoff.taken_by = Handoff.Status.TAKEN, agent
-    handoff.taken_at = timezone.now()
-    handoff.save(update_fields=["status", "taken_by", "taken_at"])
-    with translation.override(conversation.language):
-        _say(conversation, "handoff_taken", _("A person has taken over!"))
+    _set(handoff, status=Status.TAKEN, taken_by=agent, taken_at=timezone.now())
     with translation.override(settings.LANGUAGE_CODE):
         logger.info("%s (%s, %s)", _("A person has taken over!"), conversation.pk, agent)
     return handoff
 
 
+def _change_to(
+    conversation: Conversation, expected: Any, agent: Any, action: str, actor: Any
+) -> None:
+    with speaking(conversation):
+        change(
+            conversation,
+            expected,
+            State.HUMAN,
+            action=action,
+            actor=actor,
+            owner=agent,
+            says=("handoff_taken", _("A person has taken over!")),
+        )
+
+
+# --- while a person has it ------------------------------------------------------------
+@transaction.atomic
 def reply(conversation: Conversation, agent: Any, text: str, client_msg_id: str = "") -> Message:
     """Say something to the customer. Raises Conflict unless `agent` owns the conversation."""
-    with transaction.atomic():
-        locked = Conversation.objects.select_for_update().get(pk=conversation.pk)
-        if locked.owner_id != agent.pk:
-            raise Conflict(_("Only who has taken the conversation can answer in it."))
-        return transcript.append(
-            locked.pk,
-            Message.Role.AGENT,
-            text,
-            epoch=locked.epoch,
-            author=agent,
-            client_msg_id=client_msg_id,
-        )
+    locked = _owned(conversation, agent, _("Only who has taken the conversation can answer in it."))
+    said = transcript.append(
+        locked.pk,
+        Message.Role.AGENT,
+        text,
+        epoch=locked.epoch,
+        author=agent,
+        client_msg_id=client_msg_id,
+    )
+    handoff = _open_handoff(locked)
+    handoff.next_due, handoff.snoozed_until = None, None
+    handoff.replied_at = handoff.replied_at or timezone.now()
+    handoff.save(update_fields=["next_due", "snoozed_until", "replied_at"])
+    return said
+
+
+@transaction.atomic
+def note(conversation: Conversation, agent: Any, text: str, client_msg_id: str = "") -> Message:
+    """Write something that staff alone read; anybody on the staff may."""
+    return transcript.append(
+        conversation.pk,
+        Message.Role.AGENT,
+        text,
+        author=agent,
+        client_msg_id=client_msg_id,
+        public=False,
+    )
+
+
+@transaction.atomic
+def heard(conversation: Conversation) -> None:
+    """The customer wrote while people have the conversation: it sleeps no longer, and an answer
+    is due from now on. Call it with the conversation's row locked."""
+    handoff = Handoff.objects.unfinished().filter(conversation=conversation).first()
+    if handoff is None:
+        return
+    handoff.snoozed_until = None
+    if handoff.replied_at and handoff.next_due is None:
+        handoff.next_due = teams.promises(handoff.team, timezone.now())["next_due"]
+    handoff.save(update_fields=["snoozed_until", "next_due"])
+    notify(QUEUE_GROUP, {"type": "queue.changed"})
+
+
+@transaction.atomic
+def snooze(conversation: Conversation, agent: Any, until: datetime | None) -> None:
+    """Put it aside until then, or until its customer writes; None takes it up again."""
+    locked = _owned(conversation, agent, _("Only who has taken the conversation can do this."))
+    if until is not None and until <= timezone.now():
+        raise Conflict(_("Give a time that is still to come."))
+    Handoff.objects.unfinished().filter(conversation=locked).update(snoozed_until=until)
+    notify(QUEUE_GROUP, {"type": "queue.changed"})
+
+
+@transaction.atomic
+def prioritise(conversation: Conversation, priority: int) -> None:
+    """Let it wait in front of those with a lower priority."""
+    Conversation.objects.select_for_update().get(pk=conversation.pk)
+    handoff = _open_handoff(conversation)
+    handoff.priority = Handoff.Priority(priority)
+    handoff.save(update_fields=["priority"])
+    notify(QUEUE_GROUP, {"type": "queue.changed"})
+
+
+@transaction.atomic
+def transfer(
+    conversation: Conversation, by: Any, *, to: Any = None, team: Team | None = None, text: str = ""
+) -> None:
+    """Hand it on: to a colleague, who gets it on offer; to a team; or, without either, back to the
+    queue of its team. `text` is a note for whoever comes."""
+    _allowed(conversation, by)
+    if to is not None and to.pk == by.pk:
+        raise Conflict(_("Choose somebody else."))
+    if text.strip():
+        note(conversation, by, text)
+    ttl = settings.HANDOFF_OFFER_SECONDS or TRANSFER_SECONDS
+    if to is not None:
+        _offer(conversation, [State.HUMAN], to, ttl, by, "transfer")
+        return
+    handoff = _open_handoff(conversation)
+    moved = {"team": team, "passed": []} if team else {"passed": [by.pk]}
+    with speaking(conversation):
+        says = ("handoff_transferred", _("Your question is handed on to a colleague."))
+        _queue(conversation, [State.HUMAN], handoff, "transfer", by, says, public=True, **moved)
 
 
 @transaction.atomic
 def return_to_bot(conversation: Conversation, agent: Any) -> None:
     """Let OpsDesk answer again."""
     _allowed(conversation, agent)
-    conversation = _change(
-        conversation, (State.HUMAN, *WAITING), State.BOT, action="return_to_bot", actor=agent
-    )
-    _close(conversation, Handoff.Status.RETURNED)
-    with translation.override(conversation.language):
-        _say(conversation, "handoff_returned", _("OpsDesk answers again."))
+    with speaking(conversation):
+        says = ("handoff_returned", _("OpsDesk answers again."))
+        change(conversation, WITH_PEOPLE, State.BOT, action="return_to_bot", actor=agent, says=says)
+    _close(conversation, Status.RETURNED)
 
 
 @transaction.atomic
 def resolve(conversation: Conversation, agent: Any) -> None:
     """The matter is settled. What the customer writes next reopens it."""
     _allowed(conversation, agent)
-    conversation = _change(
-        conversation, (State.HUMAN, *WAITING), State.RESOLVED, action="resolve", actor=agent
-    )
-    _close(conversation, Handoff.Status.RESOLVED)
-    with translation.override(conversation.language):
-        _say(conversation, "handoff_resolved", _("This conversation is marked as resolved."))
+    with speaking(conversation):
+        says = ("handoff_resolved", _("This conversation is marked as resolved."))
+        change(
+            conversation,
+            (State.BOT, *WITH_PEOPLE),
+            State.RESOLVED,
+            action="resolve",
+            actor=agent,
+            says=says,
+        )
+    _close(conversation, Status.RESOLVED)
+
+
+@transaction.atomic
+def left(conversation: Conversation) -> None:
+    """Its agent is gone: somebody else shall come. Raises Conflict when it changed hands since
+    `conversation` was read."""
+    if Conversation.objects.select_for_update().get(pk=conversation.pk).epoch != conversation.epoch:
+        raise Conflict(_("Somebody else was first."))
+    handoff = _open_handoff(conversation)
+    passed = [handoff.taken_by_id] if handoff.taken_by_id else []
+    with speaking(conversation):
+        says = ("agent_gone", _("Your question is handed on to a colleague."))
+        _queue(
+            conversation,
+            [State.HUMAN],
+            handoff,
+            "agent_gone",
+            None,
+            says,
+            public=True,
+            passed=passed,
+        )
+
+
+def _owned(conversation: Conversation, agent: Any, sentence: str) -> Conversation:
+    """The conversation, locked. Raises Conflict with `sentence` unless it is `agent`'s."""
+    locked = Conversation.objects.select_for_update().get(pk=conversation.pk)
+    if locked.owner_id != agent.pk:
+        raise Conflict(sentence)
+    return locked
 
 
 def _allowed(conversation: Conversation, agent: Any) -> None:
-    """A conversation that a person has is that person's to give away; or an administrator's,
-    when that person is gone."""
-    owner = Conversation.objects.values_list("owner", flat=True).get(pk=conversation.pk)
-    if owner not in (None, agent.pk) and not agent.is_superuser:
+    """A conversation that a person has is that person's to give away; or a supervisor's, when that
+    person is gone. Locks it, so that it stays so."""
+    locked = Conversation.objects.select_for_update().get(pk=conversation.pk)
+    if locked.owner_id not in (None, agent.pk) and not teams.supervises(agent, locked):
         raise Conflict(_("Only who has taken the conversation can do this."))
 
 
 def _close(conversation: Conversation, status: str) -> None:
     Handoff.objects.unfinished().filter(conversation=conversation).update(
-        status=status, closed_at=timezone.now()
+        status=status,
+        closed_at=timezone.now(),
+        offered_to=None,
+        offered_until=None,
+        snoozed_until=None,
+        next_due=None,
     )
 
 
+def _name(user: Any) -> str:
+    return str(getattr(user, "agent", user))
+
+
+# --- what the chat asks ---------------------------------------------------------------
 @transaction.atomic
 def reopen(conversation: Conversation) -> Conversation:
     """Whose a resolved conversation is when its customer writes again.
@@ -188,10 +440,9 @@ def reopen(conversation: Conversation) -> Conversation:
         request(conversation, Handoff.Reason.FOLLOW_UP, _last_summary(conversation))
         conversation.refresh_from_db()
         return conversation
-    conversation = _change(conversation, [State.RESOLVED], State.BOT, action="reopen")
-    with translation.override(conversation.language):
-        _say(conversation, "handoff_returned", _("OpsDesk answers again."))
-    return conversation
+    with speaking(conversation):
+        says = ("handoff_returned", _("OpsDesk answers again."))
+        return change(conversation, [State.RESOLVED], State.BOT, action="reopen", says=says)
 
 
 def _last_summary(conversation: Conversation) -> str:
@@ -206,18 +457,24 @@ def leave_contact(conversation: Conversation, text: str) -> None:
     handoff = _open_handoff(locked)
     handoff.contact = text[:CONTACT_LENGTH]
     handoff.save(update_fields=["contact"])
-    with translation.override(locked.language):
-        _say(locked, "contact_saved", _("Noted: %(contact)s") % {"contact": handoff.contact})
+    with speaking(locked):
+        say(locked, "contact_saved", _("Noted: %(contact)s") % {"contact": handoff.contact})
     notify(QUEUE_GROUP, {"type": "queue.changed"})
 
 
 def standing(conversation: Conversation) -> dict[str, Any]:
     """What the customer is told about it: {"agent": name or None, "waiting": handoffs ahead,
     "staffed": whether somebody is on duty}."""
-    told = {"agent": None, "waiting": 0, "staffed": Agent.objects.available().exists()}
     handoff = Handoff.objects.unfinished().filter(conversation=conversation).first()
+    team = handoff.team if handoff else None
+    staffed = hours.is_open(team.calendar if team else None, timezone.now())
+    told = {
+        "agent": None,
+        "waiting": 0,
+        "staffed": staffed and teams.agents(team).available().exists(),
+    }
     if handoff is None:
         return told
     if handoff.taken_by:
-        return told | {"agent": str(getattr(handoff.taken_by, "agent", handoff.taken_by))}
-    return told | {"waiting": Handoff.objects.waiting().filter(pk__lt=handoff.pk).count()}
+        return told | {"agent": _name(handoff.taken_by)}
+    return told | {"waiting": teams.ahead(handoff)}

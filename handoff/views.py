@@ -53,7 +53,7 @@ def pulse_now() -> str:
     """Changes whenever the queue does."""
     unfinished = Handoff.objects.unfinished()
     last = Handoff.objects.aggregate(last=Max("pk"))["last"]
-    return f"{last}-{unfinished.filter(status=Handoff.Status.WAITING).count()}-{unfinished.count()}"
+    return f"{last}-{Handoff.objects.waiting().count()}-{unfinished.count()}"
 
 
 @require_GET

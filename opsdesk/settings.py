@@ -309,7 +309,12 @@ TOOLS = [
 TOOL_HOSTS = env.words("OPSDESK_TOOL_HOSTS")
 TOOL_WAIT = env.number("OPSDESK_TOOL_WAIT", 3.0, 0.1, 30.0)  # seconds; then it is delivered later
 TOOL_CALL_DAYS = env.integer("OPSDESK_TOOL_CALL_DAYS", 365, 0, 36_500)  # 0: kept for ever
-CHAT_DESK = "handoff.desk"  # where the chat finds `reopen`, `leave_contact` and `standing`
+# Where the chat finds `reopen`, `heard`, `leave_contact` and `standing`.
+CHAT_DESK = "handoff.desk"
+# How long a conversation is held for the agent it is offered to; 0: agents take from the queue.
+HANDOFF_OFFER_SECONDS = env.number("OPSDESK_OFFER_SECONDS", 45.0, 0.0, 3600.0)
+# After how long without a sign of life an agent's conversations go back to the queue; 0: never.
+HANDOFF_GONE_MINUTES = env.integer("OPSDESK_AGENT_GONE_MINUTES", 10, 0, 24 * 60)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 DATA_UPLOAD_MAX_NUMBER_FILES = 200
 
@@ -409,6 +414,9 @@ PROCESSES = {
     "turns": {"COMMAND": ["run_turns"], "CONNECTIONS": TURN_THREADS + 2},
     "watch": {"COMMAND": ["watch"], "CONNECTIONS": 1},
 }
+# What is looked after every few seconds beside the turns: each quick, `() -> object`, and run by
+# several processes at once.
+SWEEPS = ["chat.turns.sweep", "handoff.routing.sweep"]
 # On the page of a knowledge base: each `(request, base) -> opsdesk.site.Panel | None`.
 BASE_PANELS = ["chat.panels.asked_of"]
 # On the page of a turn, for staff: each `(request, turn) -> HTML, "" for nothing`.

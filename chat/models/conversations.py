@@ -104,6 +104,7 @@ class Message(models.Model):
     )
     text = models.TextField(_("text"))  # Markdown of assistant and agent, plain of the rest
     client_msg_id = models.CharField(max_length=64, blank=True)
+    epoch = models.PositiveIntegerField(default=0)  # the conversation's when it was said
     # What a page needs beside the text: {"event": "handoff_requested"} of a system message,
     # {"outcome": "answered", "confidence": .93, "mode": "model", "options": [...]} of an answer;
     # of a question {"scope": …}, what it was limited to: the fields of knowledge.scope.Scope.

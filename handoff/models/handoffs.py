@@ -1,73 +1,72 @@
 """Who asked for a person, why, who came, and every change of ownership."""
 
-from datetime import timedelta
-
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from chat.models import Conversation, Turn
-
-SEEN = timedelta(minutes=5)  # an open console says so every minute
-
-
-class AgentQuerySet(models.QuerySet["Agent"]):
-    def available(self) -> "AgentQuerySet":
-        """On duty, and at their desk until lately."""
-        return self.filter(on_duty=True, user__is_active=True, seen_at__gte=timezone.now() - SEEN)
-
-
-class Agent(models.Model):
-    """A member of staff who can take conversations over."""
-
-    user = models.OneToOneField(
-        settings.AUTH_USER_MODEL, models.CASCADE, related_name="agent", verbose_name=_("user")
-    )
-    on_duty = models.BooleanField(_("on duty"), default=False)
-    seen_at = models.DateTimeField(_("last seen"), null=True, editable=False)
-
-    objects = AgentQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("agent")
-        verbose_name_plural = _("agents")
-
-    def __str__(self) -> str:
-        return self.user.get_full_name() or self.user.get_username()
+from chat.models import Conversation, Message, Turn
+from handoff.models.agents import Team
 
 
 class HandoffQuerySet(models.QuerySet["Handoff"]):
     def waiting(self) -> "HandoffQuerySet":
-        return self.filter(status=Handoff.Status.WAITING)
+        """With nobody yet; some are on offer to somebody."""
+        return self.filter(status__in=[Handoff.Status.WAITING, Handoff.Status.OFFERED])
 
     def unfinished(self) -> "HandoffQuerySet":
-        return self.filter(status__in=[Handoff.Status.WAITING, Handoff.Status.TAKEN])
+        return self.exclude(status__in=[Handoff.Status.RESOLVED, Handoff.Status.RETURNED])
+
+    def longest_first(self) -> "HandoffQuerySet":
+        return self.order_by("-priority", "requested_at", "pk")
+
+    def snoozed(self) -> "HandoffQuerySet":
+        return self.filter(snoozed_until__gt=timezone.now())
 
 
 class Handoff(models.Model):
     class Reason(models.TextChoices):
         ASKED = "asked", _("asked for a person")
         UNHAPPY = "unhappy", _("was unhappy")
-        STUCK = "stuck", _("several rounds without progress")
         NO_ANSWER = "no_answer", _("the knowledge has no answer")
         FAILED = "failed", _("answering failed")
         FOLLOW_UP = "follow_up", _("wrote again after a person's answer")
+        TAKEN_OVER = "taken_over", _("a person stepped in")
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
+        OFFERED = "offered", _("on offer")
         TAKEN = "taken", _("taken")
         RESOLVED = "resolved", _("resolved")
         RETURNED = "returned", _("returned to OpsDesk")
+
+    class Priority(models.IntegerChoices):
+        LOW = 0, _("low")
+        NORMAL = 1, _("normal")
+        HIGH = 2, _("high")
+        URGENT = 3, _("urgent")
 
     conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="handoffs")
     turn = models.ForeignKey(Turn, models.SET_NULL, null=True, related_name="+")
     reason = models.CharField(_("reason"), max_length=20, choices=Reason)
     status = models.CharField(_("status"), max_length=20, choices=Status, default=Status.WAITING)
+    priority = models.PositiveSmallIntegerField(
+        _("priority"), choices=Priority, default=Priority.NORMAL
+    )
     summary = models.TextField(_("summary"), blank=True)
     last_seq = models.PositiveIntegerField()  # the history it was asked with: messages 1 … last_seq
     contact = models.CharField(_("how to reach the customer"), max_length=300, blank=True)
+    team = models.ForeignKey(Team, models.SET_NULL, null=True, verbose_name=_("team"))
+    skills = ArrayField(models.CharField(max_length=100), default=list)  # wanted of who takes it
     requested_at = models.DateTimeField(_("requested"), auto_now_add=True)
+    offered_to = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+    offered_until = models.DateTimeField(null=True)
+    # Users who declined it or let it pass: it is not offered to them again.
+    passed = ArrayField(models.IntegerField(), default=list)
     taken_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
@@ -76,6 +75,12 @@ class Handoff(models.Model):
         verbose_name=_("taken by"),
     )
     taken_at = models.DateTimeField(_("taken"), null=True)
+    snoozed_until = models.DateTimeField(_("snoozed until"), null=True)
+    # Promised by the team, in its business hours; `next_due` while the customer waits for a word.
+    first_due = models.DateTimeField(_("first answer due"), null=True)
+    next_due = models.DateTimeField(_("next answer due"), null=True)
+    resolve_due = models.DateTimeField(_("resolution due"), null=True)
+    replied_at = models.DateTimeField(_("first answered"), null=True)
     closed_at = models.DateTimeField(_("closed"), null=True)
 
     objects = HandoffQuerySet.as_manager()
@@ -87,8 +92,23 @@ class Handoff(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["conversation"],
-                condition=models.Q(status__in=["waiting", "taken"]),
+                condition=Q(status__in=["waiting", "offered", "taken"]),
                 name="handoff_one_open",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="offered", offered_until__isnull=False)
+                | Q(~Q(status="offered"), offered_to=None, offered_until=None),
+                name="handoff_offered_while_on_offer",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["-priority", "requested_at"],
+                condition=Q(status="waiting"),
+                name="handoff_waiting",
+            ),
+            models.Index(
+                fields=["offered_until"], condition=Q(status="offered"), name="handoff_on_offer"
             ),
         ]
 
@@ -97,7 +117,7 @@ class Handoff(models.Model):
 
 
 class OwnershipChange(models.Model):
-    """The audit trail: one row for each epoch of a conversation."""
+    """The audit trail: one row for each epoch of a conversation, and what the chat said of it."""
 
     conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="ownership_changes")
     epoch = models.PositiveIntegerField()
@@ -106,7 +126,12 @@ class OwnershipChange(models.Model):
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
     )
+    # Whose it is since, or to whom it is on offer.
+    holder = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
     action = models.CharField(max_length=30)
+    message = models.OneToOneField(Message, models.CASCADE, related_name="ownership_change")
     at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -1,0 +1,70 @@
+"""Which team answers for a conversation, who of it may, and what it promises."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+
+from chat.models import Citation, Conversation, Turn
+from handoff import hours
+from handoff.models import Agent, AgentQuerySet, Handoff, Membership, Team
+
+
+def of(conversation: Conversation) -> Team | None:
+    """The team of the base it asks, or that its last answer cites; else one that is for all."""
+    base = conversation.knowledge_base_id or _cited_base(conversation)
+    named = Team.objects.filter(bases=base).first() if base else None
+    return named or Team.objects.filter(bases=None).first()
+
+
+def _cited_base(conversation: Conversation) -> int | None:
+    cited = Citation.objects.filter(message__conversation=conversation, document__isnull=False)
+    found = cited.order_by("-message__seq", "n").values_list("document__knowledge_base", flat=True)
+    return found.first()
+
+
+def agents(team: Team | None) -> AgentQuerySet:
+    """Those of `team`; everybody where no team is set, or where it has nobody."""
+    if team is None or not team.memberships.exists():
+        return Agent.objects.all()
+    return Agent.objects.filter(memberships__team=team)
+
+
+def skills(conversation: Conversation, turn: Turn | None) -> list[str]:
+    """The product that was asked about and the language, as far as some agent has them as skills:
+    what nobody has cannot be waited for."""
+    scope = turn.trace.get("scope") or {} if turn else {}
+    wanted = {value for value in (scope.get("product"), conversation.language) if value}
+    had = {skill for row in Agent.objects.values_list("skills", flat=True) for skill in row}
+    return sorted(wanted & had)
+
+
+def promises(team: Team | None, at: datetime) -> dict[str, datetime | None]:
+    """When answers and a resolution are due that `team` promises at that time."""
+    if team is None:
+        return {"first_due": None, "next_due": None, "resolve_due": None}
+    return {
+        "first_due": hours.due(team.calendar, at, team.first_minutes),
+        "next_due": hours.due(team.calendar, at, team.next_minutes),
+        "resolve_due": hours.due(team.calendar, at, team.resolve_minutes),
+    }
+
+
+def supervises(user: Any, conversation: Conversation) -> bool:
+    """Whether `user` leads the team that the conversation is with, or administers everything."""
+    if user.is_superuser:
+        return True
+    handoff = Handoff.objects.unfinished().filter(conversation=conversation).first()
+    team = handoff.team_id if handoff else getattr(of(conversation), "pk", None)
+    return Membership.objects.filter(
+        team=team, agent__user=user, agent__user__is_active=True, leads=True
+    ).exists()
+
+
+def ahead(handoff: Handoff) -> int:
+    """How many of the same team wait in front of it."""
+    before = Q(priority__gt=handoff.priority) | Q(priority=handoff.priority) & (
+        Q(requested_at__lt=handoff.requested_at)
+        | Q(requested_at=handoff.requested_at, pk__lt=handoff.pk)
+    )
+    return Handoff.objects.waiting().filter(before, team=handoff.team_id).count()

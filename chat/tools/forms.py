@@ -44,6 +44,7 @@ class ArgumentForm(forms.Form):
             (CHOICE, gettext_lazy("one of several")),
             (NUMBER, gettext_lazy("number")),
         ],
+        initial=TEXT,
     )
     detail = forms.CharField(
         label=gettext_lazy("pattern, or the choices"),
@@ -105,7 +106,7 @@ class _Arguments(forms.BaseFormSet):
     def told(self) -> list[ArgumentForm]:
         """Those that are filled in and not to be deleted."""
         gone = self.deleted_forms
-        return [one for one in self.forms if one.has_changed() and one not in gone]
+        return [one for one in self.forms if one.cleaned_data.get("name") and one not in gone]
 
     def schema(self) -> dict[str, Any]:
         told = self.told()

@@ -63,11 +63,11 @@ class Facts:
 
 def verdict(turn: TurnState, *, unsure: bool = False) -> Verdict:
     """What to do with `turn`; `unsure`: no reliable answer to it was found. Noted in its trace."""
-    facts = _facts(turn, unsure)
-    found = decide(EscalationPolicy.of(_base(turn)), facts)
+    facts, base = _facts(turn, unsure), _base(turn)
+    found = decide(EscalationPolicy.of(base), facts)
     if turn.past is None and found.action == "offer":  # nobody is there to take an offer up
         found = Verdict("go on") if found.because == "mood" else Verdict("call", found.because)
-    turn.trace["policy"] = {**asdict(found), "facts": asdict(facts)}
+    turn.trace["policy"] = {**asdict(found), "base": base, "facts": asdict(facts)}
     return found
 
 
@@ -215,8 +215,9 @@ def beside(turn: TurnState) -> TurnState:
     """The offer of a person beside an answer or a question back, where the verdict wants it."""
     person = _("Talk to a person")
     offers = turn.trace.get("policy", {}).get("action") == "offer"
-    if offers and turn.outcome in (Turn.Outcome.ANSWERED, Turn.Outcome.CLARIFYING):
-        turn.options = [*(one for one in turn.options if one != person), person]
+    ended = turn.outcome in (Turn.Outcome.ANSWERED, Turn.Outcome.CLARIFYING)
+    if offers and ended and person not in turn.options:
+        turn.options = [*turn.options, person]
     return turn
 
 

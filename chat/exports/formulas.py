@@ -18,6 +18,8 @@ SIZE = 100
 # The face of formulas has no Chinese: it draws a square as wide, where the letter goes then.
 SQUARE, WIDE, ABOVE = "⬜", 1.024, 0.6155  # its width in ems, the share of it above the line
 _HAN = re.compile(r"[⺀-鿿　-〿豈-﫿！-｠]")
+HAN = "Han"  # the name of the face that whoever draws has for Chinese
+_PLACE = ("x", "y", "width", "height")
 _MATH = "http://schemas.openxmlformats.org/officeDocument/2006/math"
 # What TeX that is not right makes of the libraries that read and draw it.
 _ERRORS = (
@@ -28,24 +30,13 @@ _ERRORS = (
 
 
 @dataclass
-class Letter:
-    """One that the face of formulas has not, to be set where its square was."""
-
-    letter: str
-    x: float  # from the left of the drawing
-    y: float  # of its line, from the top
-    size: float
-
-
-@dataclass
 class Drawing:
     """All lengths in the size of the letters around it."""
 
-    svg: str
+    svg: str  # of paths, and of letters in the face HAN
     width: float
     height: float
     depth: float  # of it below the line
-    letters: list[Letter]
 
 
 @cache
@@ -61,25 +52,39 @@ def drawing(tex: str, inline: bool) -> Drawing | None:
             return None
         svg, (width, height) = formula.svgxml(), formula.getsize()
         depth = max(-formula.getyofst(), 0)
-        letters = _letters(svg, _HAN.findall(tex))
+        _letters(svg, _HAN.findall(tex))
+        _paths(svg)
     except _ERRORS:
         return None
     text = ET.tostring(svg, encoding="unicode")
-    return Drawing(text, width / SIZE, height / SIZE, depth / SIZE, letters)
+    return Drawing(text, width / SIZE, height / SIZE, depth / SIZE)
 
 
-def _letters(svg: ET.Element, han: list[str]) -> list[Letter]:
-    """Take the squares out of `svg`: they were drawn in the order of the letters they stand for."""
-    left, top, _width, _height = map(float, svg.attrib["viewBox"].split())
+def _letters(svg: ET.Element, han: list[str]) -> None:
+    """Put letters where their squares are: these were drawn in the same order."""
     square = _square()
     places = [use for use in svg.iter("use") if use.get("href") == square]
-    found = []
     for use, letter in zip(places, han, strict=True):
-        x, y, width, height = (float(use.attrib[name]) for name in ("x", "y", "width", "height"))
-        line = y + height * ABOVE
-        found.append(Letter(letter, (x - left) / SIZE, (line - top) / SIZE, width / WIDE / SIZE))
+        x, y, width, height = (float(use.attrib[name]) for name in _PLACE)
+        line = {"x": f"{x}", "y": f"{y + height * ABOVE}", "font-size": f"{width / WIDE}"}
+        ET.SubElement(svg, "text", line | {"font-family": HAN}).text = letter
         svg.remove(use)
-    return found
+
+
+def _paths(svg: ET.Element) -> None:
+    """Each use of a symbol as what it draws: svglib does not fit symbols into their places."""
+    symbols = {f"#{one.get('id')}": one for one in svg.findall("symbol")}
+    for use in svg.findall("use"):
+        x, y, width, _height = (float(use.attrib[name]) for name in _PLACE)
+        symbol = symbols[use.attrib["href"]]
+        left, top, wide, _high = map(float, symbol.attrib["viewBox"].split())
+        scale = width / wide
+        moved = f"translate({x} {y}) scale({scale}) translate({-left} {-top})"
+        group = ET.SubElement(svg, "g", {"transform": moved})
+        group.extend(symbol)
+        svg.remove(use)
+    for symbol in symbols.values():
+        svg.remove(symbol)
 
 
 @cache

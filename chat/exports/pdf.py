@@ -1,34 +1,45 @@
-"""An answer as PDF, set by Typst after `answer.typ`, its faces embedded."""
+"""An answer as PDF: a page of HTML set by xhtml2pdf, its faces embedded."""
 
+import base64
 import importlib.util
-import json
+import io
+import os
 import re
-import tempfile
-from dataclasses import asdict
+from collections.abc import Iterable
 from functools import cache
+from html import escape
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import typst
+import pypdfium2
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
+from reportlab.pdfbase.ttfonts import TTFontFace
+from reportlab.platypus import paragraph
+from reportlab.platypus.doctemplate import LayoutError
+from svglib.fonts import register_font
+from xhtml2pdf import pisa, reportlab_paragraph
+from xhtml2pdf.config.resources import ResourceAccessPolicy
 
 from chat.exports.answer import Answer, ShownFigure
 from chat.exports.blocks import Block, Cell, Span, Table, blocks
-from chat.exports.formulas import drawing
+from chat.exports.formulas import HAN, Drawing, drawing
 from opsdesk.errors import BoundaryError
 
-TEMPLATE = Path(__file__).with_name("answer.typ")
-FACES = ("manimgx_fonts", "manimgx_fonts_cjk")  # packages that carry Noto
-WIDTH, HEIGHT = 481.0, 430.0  # points: the room for a picture
-PIXEL = 0.75  # points
-INDENT = 8  # deeper lists and quotations stand no farther right
+WIDTH, HEIGHT = 640, 560  # the room for a picture, in pixels of 1/96 inch
+SIZE = 14.0  # pixels, of the letters of text
+INDENT, HANGING = 14.0, 6  # points a level; levels deeper stand no farther right
 WIDE = 9  # columns: a table with more lies across the page
-LETTER = 0.58  # of the size, on average
-LANDSCAPE, CELL = 728.0, 8.0  # points: a page across, and the margins in a cell
-WORD = 24  # letters: a longer one may be broken within a line of text
-CODE = 60  # and in a block of code
-_RUN = re.compile(r"[\x21-\x7e]+|[^\x21-\x7e]+")
-_JOINT = re.compile(r"(?<=[/\\,;:=&|?.@_+\-])(?=[^/\\,;:=&|?.@_+\-])|(?<=[a-z])(?=[A-Z])")
+FORMULA = 600.0  # pixels: a wider one is made smaller
+MISSING = "□"  # of a letter that no face has
+_LATIN = re.compile(r"([\x20-\x7e\xa0]+)")
+_PIECE = re.compile(r".{1,800}", re.DOTALL)
+_SPACES = re.compile(r"^ +| {2,}")
+
+# xhtml2pdf carries an old copy of this function, which cuts Latin words in two and drops <br>.
+reportlab_paragraph.cjkFragSplit = paragraph.cjkFragSplit
 
 
 class ExportError(BoundaryError):
@@ -37,159 +48,211 @@ class ExportError(BoundaryError):
 
 def export(answer: Answer) -> bytes:
     """The answer on A4 pages. Raises ExportError."""
-    made: bytes = _compile(answer, "pdf")
-    return made
+    try:
+        return _print(answer, grid=True)
+    except LayoutError:
+        # A merged cell higher than a page: the words of the tables without their grid.
+        return _print(answer, grid=False)
 
 
 def pages(answer: Answer, dots: float = 60) -> list[bytes]:
     """The same pages as PNG, with `dots` an inch. Raises ExportError."""
-    made = _compile(answer, "png", dots)
-    return [made] if isinstance(made, bytes) else made
+    shown = []
+    with pypdfium2.PdfDocument(export(answer)) as document:
+        for page in document:
+            buffer = io.BytesIO()
+            page.render(scale=dots / 72).to_pil().save(buffer, "PNG")
+            shown.append(buffer.getvalue())
+    return shown
 
 
-def _compile(answer: Answer, kind: Any, dots: float | None = None) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        for n, figure in enumerate(answer.figures):
-            if figure.picture:
-                (root / f"{n}.png").write_bytes(figure.picture.png)
-        (root / "answer.json").write_text(json.dumps(_data(answer)), "utf-8")
-        try:
-            page = typst.Compiler(TEMPLATE.read_bytes(), root=root, font_paths=_fonts())
-            return page.compile(format=kind, ppi=dots, timestamp=int(answer.at.timestamp()))
-        except typst.TypstError as error:
-            raise ExportError(_("The answer could not be set as PDF."), permanent=True) from error
+def _print(answer: Answer, grid: bool) -> bytes:
+    html = render_to_string(
+        "chat/exports/answer.html",
+        {
+            "answer": answer,
+            "title": _text(answer.title),
+            "question": _text(answer.question),
+            "text": _blocks(blocks(answer.text, answer.cited), grid),
+            "figures": [_figure(figure, grid) for figure in answer.figures],
+            "sources": [
+                {
+                    "n": source.n, "label": _text(source.label), "url": source.url,
+                    "original": source.original, "quote": _blocks(source.quote, grid),
+                }
+                for source in answer.sources
+            ],
+            "faces": {"han": han(), "signs": signs()},
+        },
+    )  # fmt: skip
+    buffer = io.BytesIO()
+    root = os.path.commonpath([han(), signs()])  # all else is in the page itself
+    policy = ResourceAccessPolicy(allow_remote=False, base_dir=root)
+    made = pisa.CreatePDF(
+        html,
+        buffer,
+        encoding="utf-8",
+        resource_policy=policy,
+        context_meta={"title": answer.title},
+    )
+    if made.err:
+        raise ExportError(_("The answer could not be set as PDF."), permanent=True)
+    return buffer.getvalue()
+
+
+# --- blocks as HTML -----------------------------------------------------------------
+
+
+def _blocks(found: Iterable[Block], grid: bool) -> SafeString:
+    return mark_safe("\n".join(_block(block, grid) for block in found))  # noqa: S308 - escaped
+
+
+def _block(block: Block, grid: bool) -> str:
+    left = INDENT * min(block.indent, HANGING)
+    match block.kind:
+        case "heading":
+            level = min(block.level + 2, 6)
+            return f"<h{level}>{_spans(block.spans)}</h{level}>"
+        case "code":
+            lines = "<br/>".join(map(_code, block.text.split("\n")))
+            return f'<p class="code" style="margin-left: {left}pt">{lines}</p>'
+        case "formula":
+            shown = _spans([Span(block.text, formula="display")])
+            return f'<p class="formula">{shown}</p>'
+        case "table":
+            return _table(block.table, grid) if block.table and block.table.cells else ""
+        case "rule":
+            return "<hr/>"
+    kind = ' class="quoted"' if block.quote else ""
+    style = f"margin-left: {left}pt"
+    if block.marker:
+        style += f"; text-indent: -{INDENT}pt"
+    marker = f"{escape(block.marker)}\xa0" if block.marker else ""
+    return f'<p{kind} style="{style}">{marker}{_spans(block.spans)}</p>'
+
+
+def _spans(spans: Iterable[Span]) -> str:
+    return "".join(map(_span, spans))
+
+
+def _span(span: Span) -> str:
+    if span.formula:
+        drawn = drawing(span.text, span.formula == "inline")
+        return _drawn(drawn, span.text) if drawn else _code(span.text)
+    if span.code:
+        return _code(span.text)
+    shown: str = _text(span.text)
+    for wanted, tag in ((span.bold, "strong"), (span.italic, "em"), (span.strike, "del")):
+        if wanted:
+            shown = f"<{tag}>{shown}</{tag}>"
+    href = f"#source-{span.cite}" if span.cite else span.href
+    return f'<a href="{escape(href)}">{shown}</a>' if href else shown
+
+
+def _drawn(formula: Drawing, tex: str) -> str:
+    register_font(HAN, str(han()))
+    scale = SIZE * min(1, FORMULA / (formula.width * SIZE))
+    source = base64.b64encode(formula.svg.encode()).decode()
+    return (
+        f'<img src="data:image/svg+xml;base64,{source}" alt="{escape(tex)}"'
+        f' width="{formula.width * scale:.1f}" height="{formula.height * scale:.1f}"'
+        ' align="middle"/>'
+    )
+
+
+def _text(text: str) -> SafeString:
+    """In the face that has each letter: Chinese first, then that of signs; else a square."""
+    shown = []
+    for face, run in groupby(text, key=_face):
+        letters = escape("".join(run))
+        if face == "Signs":
+            letters = f'<font face="Signs">{letters}</font>'
+        shown.append(letters if face else f'<font face="Signs">{MISSING * len(letters)}</font>')
+    return mark_safe("".join(shown).replace("\n", "<br/>"))  # noqa: S308 - escaped
+
+
+def _face(letter: str) -> str:
+    if ord(letter) < 127 or ord(letter) in _letters(han()):
+        return "Han"
+    return "Signs" if ord(letter) in _letters(signs()) else ""
+
+
+def _code(line: str) -> str:
+    """Commands in Courier, whose columns stand under each other; the rest in our own face."""
+    kept = _SPACES.sub(lambda run: "\xa0" * len(run[0]), line.expandtabs(4))
+    runs = _LATIN.split(kept)
+    return "".join(
+        f'<font face="Courier">{escape(run)}</font>' if n % 2 else str(_text(run))
+        for n, run in enumerate(runs)
+    )
+
+
+def _table(table: Table, grid: bool) -> str:
+    cut = _("Further rows are in the original.")
+    note = f'<p class="quiet">{escape(cut)}</p>' if table.cut else ""
+    if not grid:
+        return "".join(f'<p class="quiet">{_text(piece)}</p>' for piece in _pieces(table)) + note
+    size = 9 if table.columns <= 6 else 8 if table.columns <= WIDE else 7
+    cells = sorted(table.cells, key=lambda cell: (cell.row, cell.column))
+    rows = "".join(
+        f"<tr>{''.join(_cell(cell, size) for cell in row)}</tr>"
+        for _row, row in groupby(cells, key=lambda cell: cell.row)
+    )
+    return f'<table repeat="{table.header_rows}">{rows}</table>{note}'
+
+
+def _cell(cell: Cell, size: int) -> str:
+    tag = "th" if cell.header else "td"
+    return (
+        f'<{tag} colspan="{cell.columns}" rowspan="{cell.rows}" style="font-size: {size}pt">'
+        f"{_spans(cell.spans)}</{tag}>"
+    )
+
+
+def _pieces(table: Table) -> list[str]:
+    """The words of the cells, each piece shorter than a page: a longer one is not split twice."""
+    texts = ("".join(span.text for span in cell.spans) for cell in table.cells)
+    return [piece for text in texts for piece in _PIECE.findall(text)]
+
+
+def _figure(figure: ShownFigure, grid: bool) -> dict[str, Any]:
+    """What the template shows of a figure: its rows, or its picture with a size, or neither."""
+    shown: dict[str, Any] = {"label": _text(figure.label)}
+    if figure.table:
+        shown["table"] = mark_safe(_table(figure.table, grid))  # noqa: S308 - escaped
+        shown["across"] = grid and figure.table.columns > WIDE
+    elif picture := figure.picture:
+        scale = min(1, WIDTH / picture.width, HEIGHT / picture.height)
+        shown["picture"] = {
+            "url": f"data:image/png;base64,{base64.b64encode(picture.png).decode()}",
+            "width": round(picture.width * scale),
+            "height": round(picture.height * scale),
+        }
+    return shown
+
+
+# --- faces --------------------------------------------------------------------------
 
 
 @cache
-def _fonts() -> typst.Fonts:
-    """Those of packages alone, so that pages look the same on every machine."""
-    folders = []
-    for name in FACES:
-        spec = importlib.util.find_spec(name)
-        if spec is None or not spec.submodule_search_locations:
-            raise ImportError(f"{name} is not installed")
-        folders.append(spec.submodule_search_locations[0])
-    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=True, font_paths=folders)
+def han() -> Path:
+    """A TrueType face with Chinese, from the package that carries one."""
+    return _packaged("docvortex", "resources/fonts/DroidSansFallbackFull.ttf")
 
 
-# --- what the template reads ------------------------------------------------------
-def _data(answer: Answer) -> dict[str, Any]:
-    language, _sep, region = answer.language.partition("-")
-    return {
-        "title": answer.title,
-        "author": _("OpsDesk"),
-        "byline": answer.byline,
-        "lang": language or "zh",
-        "region": "cn" if language == "zh" else (region[:2] or None),
-        "question": _spans([Span(answer.question)] if answer.question else []),
-        "blocks": [_block(block) for block in blocks(answer.text, answer.cited)],
-        "figures": [_figure(figure, n) for n, figure in enumerate(answer.figures)],
-        "sources": [
-            asdict(source) | {"quote": [_block(block) for block in source.quote]}
-            for source in answer.sources
-        ],
-        "words": {
-            "answer": _("Answer"),
-            "figures": _("Figures and tables"),
-            "sources": _("Sources"),
-            "original": _("Original: "),
-            "cut": _("Further rows are in the original."),
-            "lost": _("The picture cannot be shown."),
-        },
-    }
+@cache
+def signs() -> Path:
+    """One with arrows, marks and letters of other scripts."""
+    return _packaged("ziafont", "fonts/DejaVuSans.ttf")
 
 
-def _block(block: Block) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "kind": block.kind,
-        "level": block.level,
-        "indent": min(block.indent, INDENT),
-        "marker": block.marker,
-        "quote": block.quote,
-        "spans": _spans(block.spans),
-    }
-    if block.kind == "code":
-        code = block.text.expandtabs(4).split("\n")
-        told["lines"] = [{"pieces": _pieces(line, CODE)} for line in code]
-    if block.kind == "formula":
-        told["formula"] = _span(Span(block.text, formula="display"), WORD)
-    if block.table:
-        told["table"] = _table(block.table)
-        told["kind"] = "table" if block.table.cells else "paragraph"
-    return told
+def _packaged(package: str, path: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError(f"{package} is not installed")
+    return Path(spec.submodule_search_locations[0]) / path
 
 
-def _spans(spans: list[Span], word: int = WORD) -> list[dict[str, Any]]:
-    return [_span(span, word) for span in spans]
-
-
-def _span(span: Span, word: int) -> dict[str, Any]:
-    told = asdict(span) | {"display": span.formula == "display"}
-    if span.formula:
-        if drawn := drawing(span.text, span.formula == "inline"):
-            return told | asdict(drawn)
-        told["code"] = True
-    parts = span.text.split("\n")
-    told["pieces"] = _pieces(parts[0], word)
-    for part in parts[1:]:
-        told["pieces"] += ["\n", *_pieces(part, word)]
-    return told
-
-
-def _pieces(text: str, word: int) -> list[str]:
-    """`text` cut where a line may end beside the usual places: within words longer than `word`
-    letters, after their signs or, without any, anywhere."""
-    found = [""]
-    for run in _RUN.findall(text):
-        cut = [run]
-        if len(run) > word and run.isascii():
-            parts = _JOINT.split(run)
-            cut = [p for part in parts for p in ([part] if len(part) <= word else part)]
-        found[-1] += cut[0]
-        found += cut[1:]
-    return [piece for piece in found if piece]
-
-
-def _table(table: Table) -> dict[str, Any]:
-    wide = table.columns > WIDE
-    size = 9 if table.columns <= 6 else 8 if table.columns <= WIDE else 7 if wide else 8
-    room = (LANDSCAPE if wide else WIDTH) / max(table.columns, 1) - CELL
-    word = max(int(room / (size * LETTER)), 4)
-    return {
-        "columns": table.columns,
-        "size": size,
-        "wide": wide,
-        "cut": table.cut,
-        "header": _header(table),
-        "cells": [_cell(cell, word) for cell in table.cells],
-    }
-
-
-def _header(table: Table) -> int:
-    """How many rows are repeated on every page: none when a cell hangs out of them."""
-    rows = table.header_rows
-    hang = any(cell.row < rows < cell.row + cell.rows for cell in table.cells)
-    return 0 if hang else rows
-
-
-def _cell(cell: Cell, word: int) -> dict[str, Any]:
-    return {
-        "x": cell.column,
-        "y": cell.row,
-        "columns": cell.columns,
-        "rows": cell.rows,
-        "header": cell.header,
-        "spans": _spans(cell.spans, word),
-    }
-
-
-def _figure(figure: ShownFigure, n: int) -> dict[str, Any]:
-    told: dict[str, Any] = {"label": figure.label}
-    if figure.table:
-        told["table"] = _table(figure.table)
-    elif figure.picture:
-        width, height = figure.picture.width * PIXEL, figure.picture.height * PIXEL
-        told["picture"] = f"{n}.png"
-        told["width"] = width * min(1, WIDTH / width, HEIGHT / height)
-    return told
+@cache
+def _letters(face: Path) -> frozenset[int]:
+    return frozenset(TTFontFace(str(face)).charToGlyph)

@@ -68,6 +68,8 @@ def test_the_rules_can_be_broken():
 def test_templates_have_nothing_inline(kind):
     for template in (ROOT / "templates").rglob("*.html"):
         text = template.read_text()
+        if "exports" in template.parts:
+            continue  # a document that is printed, not a page
         assert f"<{kind}>" not in text, template
         assert ' style="' not in text, template
         assert " onclick=" not in text, template

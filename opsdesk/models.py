@@ -93,6 +93,7 @@ class Outage(models.Model):
         "embedder": _("the embedding model"),
         "reranker": _("the reranker"),
         "vision": _("the vision model"),
+        "tool": _("the tool"),
     }
 
     service = models.CharField(_("service"), max_length=100)

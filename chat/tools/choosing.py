@@ -217,8 +217,7 @@ def _schema(offered: Sequence[Tool]) -> dict[str, Any]:
 
 def _known(turn: TurnState) -> dict[str, str]:
     """What was told when it was asked for: the values of slots."""
-    slots = getattr(turn, "slots", None) or {}
-    return {name: str(value) for name, value in slots.items()}
+    return {name: str(value) for name, value in turn.slots.items() if value}
 
 
 def _own_words(turn: TurnState) -> list[str]:

@@ -91,7 +91,12 @@ def _deliver(record: ToolCall, text: str, options: list[str]) -> None:
 
 
 def forget_old() -> int:
-    """Delete records older than OPSDESK_TOOL_CALL_DAYS; how many there were. A task, daily."""
+    """Delete records older than OPSDESK_TOOL_CALL_DAYS; how many there were. A task, hourly: what
+    nobody confirmed is void by then."""
+    unanswered = ToolCall.objects.filter(
+        status=Status.ASKED, created_at__lt=timezone.now() - calling.CONFIRM
+    )
+    unanswered.update(status=Status.CANCELLED, sealed="", finished_at=timezone.now())
     if not settings.TOOL_CALL_DAYS:
         return 0
     limit = timezone.now() - timedelta(days=settings.TOOL_CALL_DAYS)

@@ -99,7 +99,8 @@ def read(text: str) -> Pasted:
     """Tell a log, two lines of it or a long one, from the words around it."""
     lines = text.splitlines()
     found = [at for at, line in enumerate(lines) if _is_log(line)]
-    enough = len(found) > 1 or (found and len(lines[found[0]]) >= LINE // 2)
+    alone = lines[found[0]] if len(found) == 1 else ""
+    enough = len(found) > 1 or len(alone) >= LINE // 2 or _worth(alone) > 1
     if not enough or not any(_STAMPED.match(lines[at]) or _marked(lines[at]) for at in found):
         return Pasted(text, "")
     first, end = found[0], found[-1] + 1
@@ -117,7 +118,7 @@ def shortened(text: str, length: int) -> str:
         line[: 2 * LINE] for line in _chosen([one[:LOOKED_AT] for one in pasted.log.splitlines()])
     ]
     short = "\n".join(filter(None, [pasted.words[: length // 2], *lines]))
-    return f"{short[: length - 2]}\n…"
+    return f"{short[: length - 2]} …"
 
 
 def telling(text: str) -> list[str]:
@@ -183,6 +184,7 @@ def _chosen(lines: Sequence[str]) -> list[str]:
 
 
 def _worth(line: str) -> int:
+    line = line[:LOOKED_AT]
     if _FRAME.match(line):
         return 0
     thrown = bool(_THROWN.search(line)) or bool(_CODE.search(line))

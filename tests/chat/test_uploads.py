@@ -263,13 +263,13 @@ def test_a_screenshot_is_really_read(db, conversation):
 
 def test_a_log_that_is_too_long_for_a_message_is_kept_beside_it(base, conversation):
     tick = "2024-05-01 10:00:00 INFO [main] c.e.App - tick\n" * 100
-    log = f"磁盘使用率告警，怎么办？\n{tick}2024-05-01 10:00:01 ERROR No space left on device\n"
+    log = f"磁盘使用率超过 90% 怎么办？\n{tick}2024-05-01 10:00:01 ERROR No space left on device\n"
     turn = ask(conversation, log)
     assert len(turn.message.text) <= asking.MESSAGE_LENGTH
     (kept,) = turn.message.uploads.all()
     assert (kept.kind, kept.text) == ("text", log)
-    assert "No space left on device" in turn.trace["attached"]
-    assert (turn.outcome, "df -h" in turn.reply.text) == ("answered", True)
+    assert "No space left on device" in turn.trace["attached"], turn.trace
+    assert (turn.outcome, "df -h" in turn.reply.text) == ("answered", True), turn.trace
 
 
 # --- cleaning

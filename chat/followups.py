@@ -66,6 +66,7 @@ def unsaid(text: str, said: Sequence[str], *, told: bool = False) -> list[str]:
     known = fold("\n".join(said))
     kinds, free = (_NAMED, content()["follow_up"]["telling"]) if told else (_CONTENT, [])
     words = [word for word, kind in rjieba.tag(text) if kind in kinds and word not in free]
+    words = [word for word in words if len(word) > told]  # "问" and "答" name nothing
     words = [fold(word) for word in words if word not in content()["follow_up"]["bare"]]
     return [one for one in [*_TOKEN.findall(fold(text)), *words] if one not in known]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 
-from chat import degrading, followups, understanding
+from chat import ambiguity, degrading, followups, understanding
 from chat.llms import Usage
 from chat.prompting import digest, prompt
 from chat.state import TurnState
@@ -31,6 +31,7 @@ INTENTS = [
     understanding.PERSON,
     understanding.ABUSE,
 ]
+SMALL = (understanding.CHAT, understanding.THANKS)
 CALM = "calm"
 MOODS = [CALM, understanding.URGENT, understanding.UPSET]
 PROMPT = "understand.system"
@@ -78,7 +79,9 @@ def _note(turn: TurnState, used: Usage) -> None:
 
 def _open(turn: TurnState) -> bool:
     """Whether the rules alone may not see what is meant: something was asked before, or the
-    message neither asks nor names anything."""
+    message neither asks nor names anything. A choice that was offered is plain."""
+    if ambiguity.chosen(turn.asked, turn.question):
+        return False
     return bool(turn.previous_question()) or not understanding.asks(turn.question)
 
 
@@ -123,8 +126,10 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 def _checked(turn: TurnState, said: dict[str, Any]) -> Reading:
     intent = "" if said["intent"] == QUESTION else said["intent"]
     mood = "" if said["mood"] == CALM else said["mood"]
-    if intent in (understanding.CHAT, understanding.THANKS) and understanding.asks(turn.question):
-        intent = ""  # what asks for something is looked for
+    if intent not in ("", understanding.PERSON) and understanding.asks(turn.question):
+        # What asks for something is looked for, in whatever tone.
+        mood = mood if intent in SMALL else understanding.UPSET
+        intent = ""
     question = said["question"].strip()
     spoken = [turn.summary, turn.attached, *(one.text for one in turn.history)]
     if len(question) > LONGEST or not followups.faithful(question, turn.question, spoken):

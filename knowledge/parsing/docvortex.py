@@ -17,7 +17,16 @@ from docvortex.schema import BlockType
 from loguru import logger
 from PIL import Image, UnidentifiedImageError
 
-from knowledge.parsing import captions, embedded, formulas, office, opendocument, tables, webpage
+from knowledge.parsing import (
+    captions,
+    concealed,
+    embedded,
+    formulas,
+    office,
+    opendocument,
+    tables,
+    webpage,
+)
 from knowledge.parsing.document import Asset, Block, ParsedDocument
 from knowledge.parsing.joining import join_lines, unify
 from knowledge.parsing.unreadable import Unreadable
@@ -56,10 +65,16 @@ def parse(data: bytes, suffix: str, page_range: str = "") -> ParsedDocument:
 
 def _entire(data: bytes, suffix: str, page_range: str = "") -> ParsedDocument:
     """With what DocVortex leaves out."""
-    blank = 0
+    blank = hidden = 0
     if suffix == "xlsx":
         data, blank = formulas.shown(data)
+    elif suffix == "docx":
+        data, hidden = concealed.word(data)
+    elif suffix == "html":
+        data, hidden = concealed.page(data)
     parsed = _read(data, suffix, page_range)
+    if hidden:
+        parsed.warnings.append(f"hidden_text:{hidden}")
     if blank:
         parsed.warnings.append(f"formulas_without_value:{blank}")
     if suffix in webpage.SUFFIXES:

@@ -14,7 +14,7 @@ from docvortex.document.pdf import PDFDocument
 from docvortex.document.pdf.pdfium import safe_rewrite_pdf_bytes_with_pdfium_result
 from pypdfium2 import raw
 
-from knowledge.parsing import docvortex, layout, legibility, ocr, ruled
+from knowledge.parsing import concealed, docvortex, layout, legibility, ocr, ruled
 from knowledge.parsing.document import Block, ParsedDocument
 from knowledge.parsing.parts import PLAN, Part, named, numbers, words
 from knowledge.parsing.unreadable import Unreadable
@@ -84,7 +84,10 @@ def _page(document: pypdfium2.PdfDocument, data: bytes, number: int) -> ParsedDo
 
 def _text_pages(document: pypdfium2.PdfDocument, data: bytes, pages: list[int]) -> ParsedDocument:
     chosen = "" if len(pages) == len(document) else named("", pages)[1:]
+    data, hidden = concealed.pdf(document, data, pages)
     parsed = docvortex.parse(data, "pdf", chosen)
+    if hidden:
+        parsed.warnings.append(f"hidden_text:{hidden}")
     _read_in_pictures(document, parsed)
     _find_tables(document, parsed)
     for _number, blocks in groupby(parsed.blocks, key=lambda block: block.page):

@@ -74,7 +74,8 @@ def read(turn: TurnState, fields: dict[str, Any]) -> Reading | None:
 
 
 def _note(turn: TurnState, used: Usage) -> None:
-    turn.used(PROMPT, digest(PROMPT), used.model, used.tokens_in, used.tokens_out, used.ms)
+    tokens = used.tokens_in, used.tokens_out
+    turn.used(PROMPT, digest(PROMPT), used.model, *tokens, used.ms, used.way)
 
 
 def _open(turn: TurnState) -> bool:

@@ -116,9 +116,11 @@ class TurnState:
         tokens_in: int | None,
         tokens_out: int | None,
         ms: float,
+        way: str = "",
     ) -> None:
         """Note a request to a model: the prompt with the digest of its file, the tokens as the
-        server counted them (None when it did not say), and how long it took."""
+        server counted them (None when it did not say), how long it took, and by which way of
+        `chat.llms` it was asked."""
         self.trace.setdefault("prompts", []).append(
             {
                 "prompt": prompt_name,
@@ -127,6 +129,7 @@ class TurnState:
                 "tokens_in": tokens_in,
                 "tokens_out": tokens_out,
                 "ms": round(ms, 1),
+                "way": way,
             }
         )
 

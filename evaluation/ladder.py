@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -23,6 +24,7 @@ from evaluation.metrics import distinct, hit_at, mean, percentile
 from evaluation.question_sets import Question, Reply, judge
 from knowledge import embedding
 from knowledge.models import Chunk, EmbeddingIndex, KnowledgeBase
+from opsdesk import outages
 
 MODEL, EMBEDDER, RERANKER = "llm", "embedder", "reranker"
 # Name, and what does not answer.
@@ -137,7 +139,8 @@ def everything(base: KnowledgeBase) -> Iterator[None]:
             changed["EMBEDDER"] = "stand-in"
             changed["EMBEDDERS"] = {**settings.EMBEDDERS, "stand-in": backends[EMBEDDER]}
         changed["UNDERSTAND_SECONDS"] = 0.0  # single questions: there is nothing to read in them
-        with override_settings(**changed):
+        nothing = {"begin": lambda *told: None, "end": lambda *told: None}  # nobody is alarmed
+        with override_settings(**changed), patch.multiple(outages, **nothing):
             index = embedding.create(base=base)
             before = base.index
             try:

@@ -92,10 +92,11 @@ class TurnAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     fields = [
         "conversation_link", "question", "answer", "rated", "outcome", "sureness", "status",
-        "attempt", "pending", "created_at", "started_at", "finished_at", "seconds", "missed", "how",
+        "attempt", "wanted", "created_at", "seconds", "missed", "how",
     ]  # fmt: skip
     readonly_fields = [
-        "conversation_link", "question", "answer", "rated", "sureness", "seconds", "missed", "how",
+        "conversation_link", "question", "answer", "rated", "sureness", "wanted", "seconds",
+        "missed", "how",
     ]  # fmt: skip
 
     class Media:
@@ -133,6 +134,10 @@ class TurnAdmin(ReadOnlyAdmin):
     def rated(self, turn: Turn) -> str:
         rating = getattr(turn.reply, "rating", None)
         return " · ".join(filter(None, [str(rating), rating.comment])) if rating else ""
+
+    @admin.display(description=_("asked back for"))
+    def wanted(self, turn: Turn) -> str:
+        return ", ".join(map(str, turn.pending.get("missing", []))) if turn.pending else ""
 
     @admin.display(description=_("conversation"))
     def conversation_link(self, turn: Turn) -> SafeString:

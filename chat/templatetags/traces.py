@@ -73,5 +73,12 @@ def share(milliseconds: float, times: dict[str, float]) -> int:
 
 
 @register.filter
+def in_order(times: dict[str, float]) -> list[tuple[str, float]]:
+    """Steps as they were taken: JSON in the database keeps no order."""
+    order = list(STEPS)
+    return sorted(times.items(), key=lambda one: order.index(one[0]) if one[0] in order else 99)
+
+
+@register.filter
 def as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1, default=str)

@@ -164,7 +164,8 @@ def by_model(
 
 
 def _note(turn: TurnState, used: Usage) -> None:
-    turn.used(PROMPT, digest(PROMPT), used.model, used.tokens_in, used.tokens_out, used.ms)
+    tokens = used.tokens_in, used.tokens_out
+    turn.used(PROMPT, digest(PROMPT), used.model, *tokens, used.ms, used.way)
 
 
 def _messages(

@@ -210,9 +210,10 @@ def claim(conversation: Conversation, agent: Any) -> Handoff:
 @transaction.atomic
 def assign(conversation: Conversation, agent: Any, by: Any) -> Handoff:
     """Give a conversation to `agent`, whoever has it. Raises Conflict unless `by` supervises."""
-    if not teams.supervises(by, conversation):
+    locked = Conversation.objects.select_for_update().get(pk=conversation.pk)
+    if not teams.supervises(by, locked):
         raise Conflict(_("Only a supervisor can assign conversations."))
-    if conversation.state in (State.BOT, State.RESOLVED):
+    if locked.state in (State.BOT, State.RESOLVED):
         return _step_in(conversation, agent, "assign", by)
     return _take(conversation, WITH_PEOPLE, agent, "assign", actor=by)
 

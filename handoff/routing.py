@@ -45,15 +45,14 @@ def _offer_next(looked_at: set[int]) -> Handoff | None:
     )
     if handoff is None or handoff.conversation.state != Conversation.State.QUEUED:
         return handoff
-    agent = _best(handoff)
-    if agent is None:
-        return handoff
-    try:
-        with transaction.atomic(), translation.override(settings.LANGUAGE_CODE):
-            desk.offer(handoff.conversation, agent.user, settings.HANDOFF_OFFER_SECONDS)
-    except Conflict:  # somebody gave the agent another one meanwhile: next time
-        return handoff
-    handoff.refresh_from_db()
+    while agent := _best(handoff):
+        try:
+            with transaction.atomic(), translation.override(settings.LANGUAGE_CODE):
+                desk.offer(handoff.conversation, agent.user, settings.HANDOFF_OFFER_SECONDS)
+        except Conflict:  # somebody gave this agent another one meanwhile
+            continue
+        handoff.refresh_from_db()
+        break
     return handoff
 
 

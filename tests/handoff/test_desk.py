@@ -1,17 +1,16 @@
-import threading
 from datetime import timedelta
 
 import pytest
 from django.core.checks import run_checks
-from django.db import connection
 from django.utils import timezone
 
 from chat import asking, transcript
 from chat.models import Conversation, Message, Turn
 from chat.signals import handoff_requested
 from handoff import desk
-from handoff.models import Agent, Handoff, OwnershipChange
+from handoff.models import Agent, Handoff
 from opsdesk.errors import Conflict
+from tests.handoff.conftest import check_invariants
 
 
 @pytest.fixture
@@ -39,18 +38,6 @@ def said(conversation):
 
 def events(conversation):
     return [m.data["event"] for m in conversation.messages.filter(role="system").order_by("seq")]
-
-
-def check_invariants(conversation):
-    conversation.refresh_from_db()
-    changes = list(conversation.ownership_changes.order_by("epoch"))
-    assert [change.epoch for change in changes] == list(range(1, conversation.epoch + 1))
-    assert (conversation.owner is not None) == (conversation.state == "human")
-    assert len(events(conversation)) >= conversation.epoch
-    seqs = [m.seq for m in conversation.messages.order_by("seq")]
-    assert seqs == list(range(1, conversation.last_seq + 1))
-    unfinished = Handoff.objects.unfinished().filter(conversation=conversation).count()
-    assert unfinished == (conversation.state in ("queued", "human"))
 
 
 def test_calling_a_person_tells_that_one_was_called(conversation, ana, caplog):
@@ -102,36 +89,6 @@ def test_calling_twice_calls_once(conversation):
     asking.call_human(conversation, "asked")
     asking.call_human(conversation, "unhappy")
     assert Handoff.objects.count() == 1
-    check_invariants(conversation)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_twenty_who_claim_at_once_one_wins(django_user_model):
-    conversation = Conversation.objects.create(visitor="v" * 32)
-    asking.call_human(conversation, "asked")
-    users = [django_user_model.objects.create_user(f"agent{n}") for n in range(20)]
-    barrier = threading.Barrier(20)
-    won, lost = [], []
-
-    def claim(user):
-        barrier.wait()
-        try:
-            desk.claim(conversation, user)
-            won.append(user)
-        except Conflict:
-            lost.append(user)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=claim, args=[user]) for user in users]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (len(won), len(lost)) == (1, 19)
-    conversation.refresh_from_db()
-    assert conversation.owner == won[0]
-    assert OwnershipChange.objects.filter(action="claim").count() == 1
     check_invariants(conversation)
 
 

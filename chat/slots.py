@@ -367,7 +367,8 @@ def _narrow(turn: TurnState, topic: Topic, held: Collecting) -> None:
         if not getattr(turn.scope, name) and (known := _known(turn, name, value))
     }
     if found:
-        turn.scope = replace(turn.scope, **found)
+        given: dict[str, Any] = found
+        turn.scope = replace(turn.scope, **given)
 
 
 def _known(turn: TurnState, name: str, value: str) -> str:

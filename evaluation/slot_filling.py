@@ -92,3 +92,23 @@ def _day(value: str) -> str:
     if value in DAYS:
         return str(TODAY - datetime.timedelta(days=DAYS[value]))
     return f"{TODAY.year}-{value}" if len(value) == 5 and value[2] == "-" else value
+
+
+def issues(file: Path) -> list[str]:
+    """The titles of `{"title": …}` a line. Raises OSError, ValueError, KeyError."""
+    return [str(row["title"]) for row in read(file)]
+
+
+def asked_back(messages: list[str], known: list[Topic]) -> dict[str, Any]:
+    """What becomes of each of `messages` when a conversation begins with it: how many are asked
+    back because of a topic, or because they say too little; and what each was asked."""
+    counts: Counter[str] = Counter()
+    replies = []
+    for message in messages:
+        [step] = trial.play(known, [message], today=TODAY)
+        kind = "topic" if step.asked else "vague" if step.reply else "searched"
+        counts[kind] += 1
+        counts["of a topic"] += bool(step.topic)
+        counts["values"] += sum(bool(value) for value in step.values.values())
+        replies.append((message, kind, step.values))
+    return {"counts": counts, "replies": replies}

@@ -62,7 +62,7 @@ class SchemaField(forms.CharField):
 
     def to_python(self, value: Any) -> Any:
         try:
-            made = schema.parse(super().to_python(value))
+            made = schema.parse(super().to_python(value) or "")
         except ValueError as error:
             raise ValidationError(str(error)) from error
         problems = schema.problems(made)

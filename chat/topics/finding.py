@@ -29,6 +29,7 @@ from chat.topics.schema import (
 
 LONGEST = 200  # characters of a value
 _LATIN = "A-Za-z0-9"
+_LATIN_CASE = re.IGNORECASE | re.ASCII  # Han letters stand right beside Latin words
 _QUOTED = re.compile(r"'[^'\n]*'|`[^`\n]*`")
 
 
@@ -169,19 +170,22 @@ _AFTER = (
 )
 _DOTTED = re.compile(
     rf"(?<![\d.])(?<!\d[:/-])(?:v|ver|version)?\s?(?P<v>\d{{1,4}}(?:\.(?:\d{{1,5}}|[xX])){{1,3}}{_SUFFIX}){_AFTER}",
-    re.IGNORECASE,
+    _LATIN_CASE,
 )
 _CALLED = re.compile(
-    r"(?:版本号?|version|ver\.?|\bv)\s*(?:号|是|为|用的?|应该|大概|[:=])*\s*v?"
+    r"(?:版本号?|version|ver\.?)\s*(?:号|是|为|用的?|应该|大概|[:=])*\s*v?"
     rf"(?P<v>\d{{1,4}}(?:\.\d{{1,5}}){{0,3}}{_SUFFIX}){_AFTER}",
-    re.IGNORECASE,
+    _LATIN_CASE,
 )
-_BARE = re.compile(rf"(?<![\w.])v?(?P<v>\d{{1,4}}(?:\.\d{{1,5}}){{0,3}}{_SUFFIX})(?!\w)", re.I)
+_BARE = re.compile(
+    rf"(?<![\w.])v?(?P<v>\d{{1,4}}(?:\.\d{{1,5}}){{0,3}}{_SUFFIX})(?!\w)", _LATIN_CASE
+)
 _DATED = re.compile(r"(?:19|20)\d\d\.\d{1,2}(?:\.\d{1,2})?")
 
 
 def _versions(field: Field, message: _Message, pending: bool) -> Iterator[Found]:
-    text, spans = message.text, set()
+    text = message.text
+    spans: set[tuple[int, int]] = set()
     ways = [_CALLED, _after_name(tuple(_names(message.fields))), _DOTTED, *[_BARE] * pending]
     for way in filter(None, ways):
         for match in way.finditer(text):
@@ -210,7 +214,7 @@ def _after_name(names: tuple[str, ...]) -> re.Pattern[str] | None:
         rf"(?<![A-Za-z])(?:{any_name})\s*(?:数据库|server|database|db|版本?|的|是|[-_ ])*\s*"
         rf"(?:v|r)?(?P<v>(?:\d{{1,2}}|20[012]\d)(?:\.\d{{1,5}}){{0,3}}{_SUFFIX})(?![\w.]*\w){_AFTER}"
     )
-    return re.compile(made, re.IGNORECASE)
+    return re.compile(made, _LATIN_CASE)
 
 
 def _is_address(text: str, match: re.Match[str]) -> bool:
@@ -235,7 +239,7 @@ _CODE = re.compile(
     r"|SQLSTATE\W*\w+|HTTP(?:/\d(?:\.\d)?)?\s*[45]\d\d|[45]\d\d(?=\s*(?:错误|报错|error))"
     r"|(?:[a-z_]\w*\.)*[A-Z]\w*(?:Exception|Error|Failure|Refused|Timeout)\b"
     r"|E[A-Z]{5,}\b|0x[0-9A-Fa-f]{6,8}\b|\b(?:OOMKilled|CrashLoopBackOff|ImagePullBackOff)\b)",
-    re.IGNORECASE,
+    _LATIN_CASE,
 )
 # In any case only where no capital tells: a class that ends in Exception is one in any case.
 _LEAD = re.compile(
@@ -243,9 +247,11 @@ _LEAD = re.compile(
     r"\s*[:「“\"]?\s*(?P<said>[^\s「“\"，。；,;\n][^」”\"，。；;\n]*)"
 )
 _LEVEL = re.compile(
-    r"\b(?:FATAL|ERROR|PANIC|CRITICAL|WARN(?:ING)?)\b\s*:?\s*(?P<said>\S[^，。；\n]*)"
+    r"\b(?:FATAL|ERROR|PANIC|CRITICAL|WARN(?:ING)?)\b\s*:?\s*(?P<said>\S[^，。；\n]*)", re.ASCII
 )
-_PROSE = re.compile(r"(?<![\w])[A-Za-z][\w.,:;'()/@-]*(?: +[A-Za-z0-9(\"'][\w.,:;'()/@-]*){2,}")
+_PROSE = re.compile(
+    r"(?<![\w])[A-Za-z][\w.,:;'()/@-]*(?: +[A-Za-z0-9(\"'][\w.,:;'()/@-]*){2,}", re.ASCII
+)
 _ERRONEOUS = re.compile(
     r"(?i)denied|refused|fail|error|unable|can(?:no|')t|could not|timed? ?out|timeout|unknown"
     r"|invalid|not (?:found|allow|permit|exist|connect)|exceed|too many|lost|reset"
@@ -263,9 +269,9 @@ _EMPTY = re.compile(r"(?:了|怎么|如何|咋|是什么|什么|信息|错|没�
 def _errors(field: Field, message: _Message, pending: bool) -> Iterator[Found]:
     """The message itself rather than its code alone: from the first sign on to its end."""
     text = message.text
-    found = next(_error_begins(text), None)
-    if found:
-        yield _trimmed(text, *found)
+    begins = list(_error_begins(text)) or list(_told_after_lead(text))
+    if begins:
+        yield _trimmed(text, *min(begins))
     elif pending:
         yield from _whole(text)
 
@@ -279,6 +285,9 @@ def _error_begins(text: str) -> Iterator[tuple[int, int]]:
     for match in _PROSE.finditer(text):
         if _ERRONEOUS.search(match[0]):
             yield match.start(), match.end()
+
+
+def _told_after_lead(text: str) -> Iterator[tuple[int, int]]:
     for match in _LEAD.finditer(text):
         said = _CUT.sub("", match["said"])
         if len(said) > 1 and not _EMPTY.match(said) and _TELLS.search(said):
@@ -374,7 +383,7 @@ def _numbers(field: Field, message: _Message, pending: bool) -> Iterator[Found]:
     ways += [_NUMBER + rf"\s*[个名位]?\s*{unit}"] * field.label.endswith("数")
     ways += [_NUMBER] * pending
     for way in ways:
-        for match in re.finditer(way, message.text):
+        for match in re.finditer(way, message.text, re.ASCII):
             written = match["n"]
             value = written if written[0].isdigit() else f"{_numeral(written):g}"
             yield Found(value, *match.span("n"))

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from chat.models import Topic, Turn
 from chat.state import Said, TurnState
 from chat.steps.clarify import clarify
+from chat.topics.collecting import Collecting
 from chat.topics.schema import fields
 from knowledge.masking import masked
 from knowledge.models import KnowledgeBase
@@ -63,7 +64,7 @@ def _turn(
     turn = TurnState(masked(said), bases, today=today, topics=list(topics), deadline=until)
     turn.history = [Said("customer", one.question, one.outcome) for one in before]
     turn.asked = before[-1].pending if before else {}
-    latest = {}
+    latest: dict[int | None, Collecting] = {}
     for one in reversed(before):
         if one.collecting is not None:
             latest.setdefault(one.collecting.topic, one.collecting)

@@ -7,8 +7,11 @@ from django.utils import translation
 
 from chat import asking, runner, slots, turns
 from chat.models import Collected, Message, Topic, Turn
-from chat.topics import finding, schema
-from knowledge.models import Document
+from chat.topics import demo as topics_demo
+from chat.topics import detecting, finding, schema
+from chat.topics.replies import plain
+from knowledge import demo
+from knowledge.models import Document, KnowledgeBase
 from tests.chat.fake_model import FakeModel
 
 FIELDS = {
@@ -245,6 +248,11 @@ def field(**made):
         ({"format": "error"}, "一直报 ORA-12514，怎么办", "ORA-12514"),
         ({"format": "error"}, "提示连接被拒绝，怎么处理", "连接被拒绝"),
         ({"format": "error"}, "报错了怎么办", None),
+        (
+            {"format": "error"},
+            "Mac上抛出了ValueError: 150001 is not in list这个异常",
+            "ValueError: 150001 is not in list",
+        ),
         ({"enum": ["生产环境"], "x-synonyms": {"生产环境": ["生产"]}}, "不是生产", None),
         ({"enum": ["test"]}, "contest 平台", None),
         ({"enum": ["SQL", "PostgreSQL"]}, "postgresql 挂了", "PostgreSQL"),
@@ -254,8 +262,6 @@ def field(**made):
     ],
 )
 def test_values_are_found_in_what_was_said(made, text, value):
-    from chat.topics.replies import plain
-
     found = finding.find(field(**made), plain(text)).get("x")
     assert (found.value if found else None) == value
 
@@ -284,3 +290,17 @@ def test_a_pattern_that_takes_too_long_is_refused_and_given_up():
 )
 def test_a_schema_that_cannot_be_used_says_why(made, said):
     assert any(said in problem for problem in schema.problems(made))
+
+
+def test_the_topic_of_the_demo_is_made_once_and_asks_none_of_its_questions(db):
+    base = KnowledgeBase.objects.create(slug=demo.SLUG, name="演示")
+    topics_demo.load()
+    Topic.objects.update(description="改过")
+    topics_demo.load()
+    topic = Topic.objects.get()
+    assert topic.description == "改过"
+    assert list(topic.knowledge_bases.all()) == [base]
+    assert schema.problems(topic.schema) == []
+    for question in demo.questions():
+        assert detecting.detect(plain(question["question"]), [topic]) is None
+    assert detecting.detect("我们的数据库连不上了", [topic]) == topic

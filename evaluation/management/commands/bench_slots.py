@@ -16,10 +16,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, nargs="?", help="JSON Lines instead of our own")
+        parser.add_argument(
+            "--issues", type=Path, help="JSON Lines with a title: what is asked back"
+        )
         parser.add_argument("--misses", action="store_true", help="say what was not right")
 
-    def handle(self, *args: Any, file: Path | None, misses: bool, **options: Any) -> None:
+    def handle(
+        self, *args: Any, file: Path | None, issues: Path | None, misses: bool, **options: Any
+    ) -> None:
         settings.UNDERSTAND_SECONDS = 0  # no model is asked in this process
+        if issues:
+            self._issues(issues, misses)
+            return
         files = [file] if file else sorted(slot_filling.DATA.glob("*.jsonl"))
         names = ["messages", "topic", "precision", "recall", "questions back"]
         self.stdout.write(f"| dialogues | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
@@ -38,3 +46,20 @@ class Command(BaseCommand):
             )
             for miss in made.misses if misses else ():
                 self.stdout.write(f"  {miss}")
+
+    def _issues(self, file: Path, misses: bool) -> None:
+        data = slot_filling.DATA
+        ways = {
+            "no topic": [],
+            "topics of the dialogues": slot_filling.topics(),
+            "a topic for them": slot_filling.topics(data / "issues_topic.json"),
+        }
+        titles = slot_filling.issues(file)
+        names = ["of a topic", "topic", "vague", "searched", "values"]
+        self.stdout.write(f"| {len(titles)} | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
+        for way, known in ways.items():
+            made = slot_filling.asked_back(titles, known)
+            counts = " | ".join(str(made["counts"][name]) for name in names)
+            self.stdout.write(f"| {way} | {counts} |")
+            for message, kind, values in made["replies"] if misses else ():
+                self.stdout.write(f"  {kind}: {message!r} {values or ''}")

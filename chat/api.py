@@ -79,7 +79,8 @@ class AskView(APIView):
         description=(
             "Waits for the answer. With `Accept: text/event-stream` it streams: events `step`, "
             "`citations` (what the marks of the sentences mean), `delta` (checked sentences) and "
-            "`notice` (something takes longer), then `answer` with the same body as without. "
+            "`notice` (something takes longer), `afresh` (forget the sentences so far), then "
+            "`answer` with the same body as without. "
             "Status 202 says that the answer was not ready in time: read the conversation."
         ),
         request=AskSerializer,
@@ -270,5 +271,7 @@ async def _told(hint: dict[str, Any]) -> bytes | None:
     if kind == "citations":
         found = await _db(presenting.passages_json, hint["chunks"])
         return event(kind, {"citations": found})
+    if kind == "afresh":
+        return event(kind, {})
     told = {"step": "step", "delta": "text", "notice": "text"}.get(kind)
     return event(kind, {told: hint[told]}) if told else None

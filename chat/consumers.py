@@ -15,13 +15,13 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import Error as DatabaseError
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import translation
 from django.utils.translation import get_language_from_request
 from django.utils.translation import gettext as _
 
-from chat import asking, identities, presenting, rating, transcript, uploads, visitors
+from chat import asking, history, identities, presenting, rating, transcript, uploads, visitors
 from chat.identities import Known
 from chat.limits import allow
 from chat.models import Conversation, Message, WidgetSite
@@ -34,7 +34,6 @@ MESSAGES_A_MINUTE_ADDRESS = 200  # of one address: a whole company may share it
 FRAME_BYTES = 512 * 1024  # a pasted log of `asking.LONGEST` characters, and its escapes
 _ID = re.compile(r"[!-~]{1,64}")  # a client's own for a message
 HISTORY = 200  # messages sent at once
-PAST = 20  # earlier conversations told at once
 NO_COOKIE, NO_SITE = 4401, 4404  # close a socket whose page must change first
 TRY_AGAIN = 1013  # closes a socket whose client is to come back
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and halves of characters
@@ -216,6 +215,11 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             told = {"type": "delta", "turn": event["turn"], "text": event["text"], "html": html}
             await self.send_json(told)
 
+    async def conversation_afresh(self, event: dict[str, Any]) -> None:
+        """What was said so far is taken back: the model failed in the middle."""
+        self.draft = Draft(event["turn"])
+        await self.send_json({"type": "afresh", "turn": event["turn"]})
+
     async def conversation_notice(self, event: dict[str, Any]) -> None:
         """Something takes longer."""
         if event["seq"] > self.replied_seq:
@@ -364,11 +368,18 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     def _find(self, wanted: Any) -> uuid.UUID:
         """The conversation asked for; a new one's id when none is. Raises Refused for another's."""
         try:
-            pk = uuid.UUID(wanted) if isinstance(wanted, str) else uuid.uuid4()
+            pk = uuid.UUID(wanted) if isinstance(wanted, str) else self._latest()
         except ValueError:
             pk = uuid.uuid4()
         self._refuse_anothers(pk)
         return pk
+
+    def _latest(self) -> uuid.UUID:
+        """Where a frame goes on, in which browsers may let no script keep anything; a page of
+        ours, and who has said nothing yet, begins a new one."""
+        mine = self._mine().filter(visitor=self.visitor) if self.site_key else None
+        row = mine.order_by("-updated_at").first() if mine is not None else None
+        return row.pk if row else uuid.uuid4()
 
     def _refuse_anothers(self, pk: uuid.UUID) -> None:
         """Also checked when something is written or sent: a client may wait at an id it heard
@@ -377,14 +388,8 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             raise Refused("not_found", _("There is no such conversation."))
 
     def _past(self, query: str, offset: int) -> dict[str, Any]:
-        """Earlier conversations, newest first, of who is known to be somebody."""
-        mine = self._mine().exclude(last_seq=0)
-        if not (self.user.is_authenticated or self.identified):
-            mine = mine.none()
-        if query:
-            mine = mine.filter(Exists(_said(query)))
-        rows = list(mine.order_by("-updated_at", "pk")[offset : offset + PAST + 1])
-        return {"items": [_row(row) for row in rows[:PAST]], "more": len(rows) > PAST}
+        known = self.user.is_authenticated or self.identified
+        return history.past(self._mine() if known else Conversation.objects.none(), query, offset)
 
     def _limit(self) -> None:
         who = self.visitor or f"user {self.user.pk}"
@@ -425,20 +430,6 @@ def _claim(conversation: Conversation, **whose: Any) -> None:
     Conversation.objects.filter(pk=conversation.pk).update(**whose)
     for name, value in whose.items():
         setattr(conversation, name, value)
-
-
-def _said(query: str) -> QuerySet[Message]:
-    said = Message.objects.filter(conversation=OuterRef("pk"), public=True)
-    return said.filter(text__icontains=query)
-
-
-def _row(conversation: Conversation) -> dict[str, Any]:
-    return {
-        "conversation": str(conversation.pk),
-        "title": conversation.title,
-        "state": conversation.state,
-        "updated_at": conversation.updated_at.isoformat(),
-    }
 
 
 def _messages(conversation_id: uuid.UUID | None, after: int) -> list[dict[str, Any]]:

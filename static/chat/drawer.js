@@ -93,6 +93,7 @@ export class Drawer {
 
   async #show(frame) {
     this.sheet.replaceChildren(frame);
+    for (const wide of frame.querySelectorAll("pre, .table")) wide.tabIndex = 0; // they scroll
     await drawFormulas(frame); // before the place is looked for: they take room
     this.sheet.ariaBusy = false;
     const cited = frame.querySelector(".cited");

@@ -129,6 +129,7 @@ const receive = {
     fill(at("live").firstElementChild, live);
     scroll.follow();
   },
+  afresh: hush, // what was written of the answer is taken back
   notice({ text }) {
     at("step").textContent = text;
     scroll.follow();

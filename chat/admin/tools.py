@@ -36,7 +36,6 @@ class HttpToolAdmin(admin.ModelAdmin):
     list_display = ["title", "name", "method", "host", "sensitive", "enabled", "calls"]
     list_filter = ["enabled", "sensitive"]
     search_fields = ["title", "name", "description", "url"]
-    filter_horizontal = ["groups", "bases"]
     change_form_template = "admin/chat/httptool/change_form.html"
     fieldsets = [
         (None, {"fields": ["title", "name", "description", "enabled"]}),

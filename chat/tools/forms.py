@@ -119,7 +119,13 @@ class _Arguments(forms.BaseFormSet):
 
 
 ArgumentFormSet = forms.formset_factory(
-    ArgumentForm, formset=_Arguments, extra=2, can_delete=True, max_num=ARGUMENTS, validate_max=True
+    ArgumentForm,
+    formset=_Arguments,
+    extra=2,
+    can_delete=True,
+    can_delete_extra=False,
+    max_num=ARGUMENTS,
+    validate_max=True,
 )
 
 
@@ -159,7 +165,10 @@ class HttpToolForm(forms.ModelForm):
         widgets = {
             "description": forms.Textarea(attrs={"rows": 2}),
             "triggers": forms.Textarea(attrs={"rows": 3}),
-            "url": forms.TextInput(attrs={"spellcheck": "false"}),
+            "url": forms.TextInput(attrs={"class": "vLargeTextField", "spellcheck": "false"}),
+            "nothing": forms.TextInput(attrs={"class": "vLargeTextField"}),
+            "groups": forms.CheckboxSelectMultiple,
+            "bases": forms.CheckboxSelectMultiple,
             "headers": forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
             "body": forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
             "answer": forms.Textarea(attrs={"rows": 4}),

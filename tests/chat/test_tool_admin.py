@@ -126,7 +126,8 @@ def test_secrets_stay_until_the_host_is_another(admin_client, service):
     tool.refresh_from_db()
     assert (before, tool.title, bool(tool.secret)) == ("订单状态", "订单", True)
     assert tool.schema == schema
-    admin_client.post(change, filled(service, secrets="", url="https://evil.example/{order}"))
+    elsewhere = filled(service, secrets="", url="https://evil.example/{order}", **there)
+    admin_client.post(change, elsewhere)
     tool.refresh_from_db()
     assert tool.secret == ""
 

@@ -40,8 +40,8 @@ class Hours(models.Model):
 
     calendar = models.ForeignKey(Calendar, models.CASCADE, related_name="hours")
     weekday = models.PositiveSmallIntegerField(_("day"), choices=Weekday)
-    opens = models.TimeField(_("from"))
-    closes = models.TimeField(_("to"))
+    opens = models.TimeField(_("opens at"))
+    closes = models.TimeField(_("closes at"))
 
     class Meta:
         verbose_name = _("hours of a day")
@@ -60,10 +60,10 @@ class Hours(models.Model):
 
 
 class SpecialDay(models.Model):
-    """A date that is not as its day of the week: closed, or worked like a Monday."""
+    """A date that is not as its day of the week: off, or worked like a Monday."""
 
     class Kind(models.TextChoices):
-        CLOSED = "closed", _("closed")
+        CLOSED = "closed", _("day off")
         WORKED = "worked", _("worked like a Monday")
 
     calendar = models.ForeignKey(Calendar, models.CASCADE, related_name="special_days")

@@ -75,6 +75,7 @@ def key(turn: TurnState) -> str:
         asdict(turn.scope),
         sorted((base.pk, base.version, base.name) for base in turn.bases),
         today().isoformat(),
+        _who(turn),
         [_state_of(model, field) for model, field in (
             (Topic, "updated_at"), (HttpTool, "updated_at"), (EscalationPolicy, "changed_at"),
             (EmbeddingIndex, "activated_at"),
@@ -86,6 +87,13 @@ def key(turn: TurnState) -> str:
     ]  # fmt: skip
     written = json.dumps(decides, default=str, sort_keys=True)
     return hashlib.sha256(written.encode()).hexdigest()
+
+
+def _who(turn: TurnState) -> Any:
+    """Who asks, where tools might answer them otherwise."""
+    if turn.row is None or not HttpTool.objects.exists():
+        return None
+    return turn.row.conversation.user_id, turn.row.conversation.identity
 
 
 def _by_itself(turn: TurnState) -> bool:
@@ -191,7 +199,7 @@ def _will_hold(state: TurnState) -> bool:
         state.outcome == Turn.Outcome.ANSWERED
         and state.sources
         and not (state.degraded or state.pending or replicas.aliases())
-        and not (state.topic or state.slots)
+        and not (state.topic or state.slots or state.searches or state.trace.get("tools"))
     )
 
 

@@ -34,7 +34,7 @@ WORDS = {
         understanding.GREETING: _("greeting"),
         understanding.CHAT: _("small talk"),
     },
-    "by": {"rules": _("by rules"), "model": _("by the model")},
+    "by": {"rules": _("by rules"), "words": _("by its words"), "model": _("by the model")},
     "mood": {"calm": "", "urgent": _("in a hurry"), "upset": _("upset")},
     "action": {"go on": _("go on"), "offer": _("offer a person"), "call": _("call a person")},
     "because": {
@@ -82,3 +82,8 @@ def in_order(times: dict[str, float]) -> list[tuple[str, float]]:
 @register.filter
 def as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1, default=str)
+
+
+@register.filter
+def as_line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

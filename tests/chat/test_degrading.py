@@ -58,52 +58,51 @@ def test_nothing_is_said_where_nothing_is_configured(base):
     assert shown(turn) == ""
 
 
-@pytest.mark.parametrize("trouble", ["refused", "silence", "stall", "heartbeat"])
-def test_a_model_that_is_gone_or_slow(base, settings, use, nowhere, trouble):
+def test_a_model_that_is_gone_or_slow(base, settings, use, nowhere):
     settings.TURN_SECONDS = 5.7  # 5 of them are kept for the extract
-    fake = FakeModel()
-    fake.script = [trouble]
-    url = nowhere if trouble == "refused" else fake.url
-    use("llm", "chat.llms.OpenAIModel", base_url=url, api_key="none", model="m",
-        temperature=0.2, timeout=30.0)  # fmt: skip
-    try:
-        turn, seconds = told()
-    finally:
-        fake.close()
-    assert seconds < WITHIN
-    assert (turn.outcome, turn.trace["degraded"]) == ("answered", ["extractive"])
-    assert turn.reply.data["mode"] == "extractive-fallback"
-    assert "摘自" in shown(turn)
+    for trouble in ("refused", "silence", "stall", "heartbeat"):
+        fake = FakeModel()
+        fake.script = [trouble]
+        url = nowhere if trouble == "refused" else fake.url
+        use("llm", "chat.llms.OpenAIModel", base_url=url, api_key="none", model="m",
+            temperature=0.2, timeout=30.0)  # fmt: skip
+        try:
+            turn, seconds = told()
+        finally:
+            fake.close()
+        assert seconds < WITHIN, trouble
+        assert (turn.outcome, turn.trace["degraded"]) == ("answered", ["extractive"]), trouble
+        assert turn.reply.data["mode"] == "extractive-fallback"
+        assert "摘自" in shown(turn)
 
 
-@pytest.mark.parametrize("trouble", ["refused", "silent", "drip"])
-def test_an_embedder_that_is_gone_or_slow(base, settings, use, nowhere, trouble):
+def test_an_embedder_that_is_gone_or_slow(base, settings, use, nowhere):
     settings.EMBED_SECONDS = 0.4
     embedder = "knowledge.embedders.OpenAIEmbedder"
     with embedding_server() as server:
         use("embedder", embedder, model="m", dimensions=8, base_url=server.url)
-        index = embedding.create()
-        assert embedding.advance(index.pk, 60)
-        if trouble == "refused":
-            use("embedder", embedder, model="m", dimensions=8, base_url=nowhere)
-        server.script = [trouble] * 9
-        turn, seconds = told()
-    assert seconds < WITHIN
-    assert turn.trace["degraded"] == ["words_only"]
-    assert turn.outcome == "answered"
-    assert "字词" in shown(turn)
+        assert embedding.advance(embedding.create().pk, 60)
+        for trouble in ("refused", "silent", "drip"):
+            url = nowhere if trouble == "refused" else server.url
+            use("embedder", embedder, model="m", dimensions=8, base_url=url)
+            server.script = [trouble] * 9
+            turn, seconds = told()
+            assert seconds < WITHIN, trouble
+            assert (turn.outcome, turn.trace["degraded"]) == ("answered", ["words_only"]), trouble
+            assert "字词" in shown(turn)
 
 
-@pytest.mark.parametrize("trouble", ["refused", "silent", "drip"])
-def test_a_reranker_that_is_gone_or_slow(base, use, nowhere, trouble):
+def test_a_reranker_that_is_gone_or_slow(base, use, nowhere):
+    reranker = "knowledge.rerankers.EndpointReranker"
     with rerank_server() as server:
-        url = nowhere if trouble == "refused" else server.url
-        use("reranker", "knowledge.rerankers.EndpointReranker", model="m", url=url, seconds=0.4)
-        server.script = [trouble] * 9
-        turn, seconds = told()
-    assert seconds < WITHIN
-    assert (turn.outcome, turn.trace["degraded"]) == ("answered", ["no_reranker"])
-    assert shown(turn)
+        for trouble in ("refused", "silent", "drip"):
+            url = nowhere if trouble == "refused" else server.url
+            use("reranker", reranker, model="m", url=url, seconds=0.4)
+            server.script = [trouble] * 9
+            turn, seconds = told()
+            assert seconds < WITHIN, trouble
+            assert (turn.outcome, turn.trace["degraded"]) == ("answered", ["no_reranker"]), trouble
+            assert shown(turn)
 
 
 @pytest.mark.django_db
@@ -128,7 +127,7 @@ def test_several_that_fail_are_all_named(base, settings, use, nowhere):
     assert shown(turn).count("；") == 1
 
 
-def test_at_last_a_person_helps(base, monkeypatch):
+def test_at_last_a_person_helps(base):
     conversation = Conversation.objects.create(visitor="w" * 32)
     _message, turn = asking.ask(conversation, QUESTION)
     type(turn).objects.update(attempt=3)  # as after three attempts that failed

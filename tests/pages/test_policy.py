@@ -1,0 +1,46 @@
+"""Staff read when a person is called, try another choice on what was asked, and save it."""
+
+import pytest
+
+from chat import asking, runner
+from chat.models import Conversation, EscalationPolicy
+from tests.pages.conftest import Site, sign_in
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def site(transactional_db, tmp_path_factory):
+    """Without documents: nothing is known."""
+    with Site(tmp_path_factory.mktemp("site")) as running:
+        running.runner.terminate()
+        running.runner.wait()
+        yield running
+
+
+@pytest.fixture
+def asked(site):
+    for number, text in enumerate(("量子纠缠如何影响茶叶发酵？", "转人工", "谢谢", "答非所问")):
+        asking.ask(Conversation.objects.create(visitor=f"{number:032}"), text)
+    runner.run_waiting()
+
+
+def test_a_choice_is_tried_before_it_is_saved(visit, agent, asked):
+    page = visit()
+    sign_in(page, agent)
+    page.goto("/admin/chat/escalationpolicy/")
+    page.click("#result_list tbody th a")
+    page.check("input[name=unsure][value=offer]")
+    page.click("button[name=_preview]")
+    page.wait_for_selector("#preview")
+    rows = page.locator("#preview table").first.locator("tbody tr").all_inner_texts()
+    assert [row.split()[-3:] for row in rows] == [["3", "0", "1"], ["2", "1", "1"]]
+    assert "量子纠缠" in page.locator("#preview .examples").inner_text()
+    assert EscalationPolicy.objects.get().unsure == "call"
+    assert page.is_checked("input[name=unsure][value=offer]")
+    with page.expect_navigation():
+        page.click("input[name=_continue]")
+    assert EscalationPolicy.objects.get().unsure == "offer"
+    with page.expect_navigation():
+        page.click("button.restore")
+    assert page.is_checked("input[name=unsure][value=call]")

@@ -1,62 +1,91 @@
 """Commands that destroy: an answer that shows one says so first.
 
 A passage answers only when its document is approved (`knowledge.scope`), so a command that is
-shown was approved by staff; this is for the reader at three in the morning.
+shown was approved by staff; this is for the reader at three in the morning. A model's sentence
+with such a command that stands in no passage calls a person, and so does a question about one
+that no passage knows.
 """
 
 import re
+import tomllib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as lazy
-from django.utils.translation import pgettext
+from django.utils.translation import gettext_lazy, pgettext
 
-# Where a command may begin, of words that prose has as well.
-START = r"(?:(?<=^)|(?<=[`$#;&|(])\s*|\bsudo\s+)"
-# What it looks like, case ignored, and what it does.
-DANGERS = (
-    (r"\brm\s+(?:-\S+\s+)*(?:-[a-z]*[rf][a-z]*|--recursive|--force)\b", lazy("deletes files")),
-    (r"\bfind\b[^\n`]*\s-delete\b|\bhdfs\s+dfs\s+-rmr?\b|\bshred\s", lazy("deletes files")),
-    (r"\bmkfs(?:\.\w+)?\b|\bwipefs\b|\bdd\s[^\n`]*\bof=/dev/", lazy("overwrites a disk")),
-    (r"\b(?:lv|vg|pv)remove\b|\bzpool\s+destroy\b", lazy("removes storage")),
-    (r"\bdrop\s+(?:table|database|schema|index|user|tablespace|view|column)\b",
-     lazy("deletes data of a database")),
-    (r"\btruncate\s+table\b|\bdelete\s+from\s+[\w.`\"]+\s*;|\bflush(?:all|db)\b|\bdropDatabase\(",
-     lazy("deletes data of a database")),
-    (r"\bcurl\b[^\n`]*-X\s*DELETE\b", lazy("deletes data")),
-    (r"\bp?kill(?:all)?\s+(?:-9|-kill|-s\s*(?:9|kill|sigkill)|-sigkill)\b",
-     lazy("ends processes at once")),
-    (r"\biptables\s+(?:-t\s+\w+\s+)?(?:-F|-X|--flush)\b|\bnft\s+flush\b|\bufw\s+(?:disable|reset)\b"
-     r"|\bsystemctl\s+(?:stop|disable)\s+firewalld\b|\bsetenforce\s+0\b",
-     lazy("takes the firewall or another protection away")),
-    (rf"{START}(?:shutdown|reboot|halt|poweroff)\b|\binit\s+[06]\b",
-     lazy("stops or restarts the machine")),
-    (r"\bkubectl\s+(?:delete|drain)\b|\bhelm\s+(?:uninstall|delete)\b|\bterraform\s+destroy\b",
-     lazy("removes what runs in a cluster")),
-    (r"\bdocker\s+(?:system\s+prune|volume\s+(?:rm|prune)|rm\s+-\w*f|rmi\s+-\w*f)\b",
-     lazy("removes containers, images or volumes")),
-    (r"\bgit\s+(?:push\b[^\n`]*\s(?:--force|-f)\b|reset\s+--hard|clean\s+-\w*f)",
-     lazy("throws changes away")),
-    (r"\bchmod\s+(?:-R\s+)?0?777\b", lazy("gives rights to everybody")),
-    (r"\b(?:curl|wget)\b[^\n|`]*\|\s*(?:sudo\s+)?(?:ba|z)?sh\b", lazy("runs what it downloads")),
-    (r"\bcrontab\s+-r\b|\buserdel\b", lazy("removes jobs or users")),
-)  # fmt: skip
-_COMPILED = [(re.compile(look, re.IGNORECASE | re.MULTILINE), does) for look, does in DANGERS]
+DOES = {
+    "files": gettext_lazy("deletes files"),
+    "disk": gettext_lazy("overwrites a disk"),
+    "storage": gettext_lazy("removes storage"),
+    "database": gettext_lazy("deletes data of a database"),
+    "data": gettext_lazy("deletes data"),
+    "processes": gettext_lazy("ends processes at once"),
+    "protection": gettext_lazy("takes the firewall or another protection away"),
+    "network": gettext_lazy("cuts off from the network"),
+    "machine": gettext_lazy("stops or restarts the machine"),
+    "cluster": gettext_lazy("removes what runs in a cluster"),
+    "containers": gettext_lazy("removes containers, images or volumes"),
+    "changes": gettext_lazy("throws changes away"),
+    "rights": gettext_lazy("gives rights to everybody"),
+    "downloads": gettext_lazy("runs what it downloads"),
+    "users": gettext_lazy("removes jobs or users"),
+    "software": gettext_lazy("removes software"),
+}
 
 
 def found(text: str) -> dict[str, str]:
     """Each destroying command of `text` as it stands there, and what it does."""
-    return {
-        match[0].strip(): str(does) for look, does in _COMPILED for match in look.finditer(text)
-    }
+    return {match[0].strip(): str(DOES[does]) for does, match in _matches(text)}
+
+
+def warning(text: str, after: str = "") -> str:
+    """A quotation of Markdown that warns of what `text` shows, "" when `after` showed it before."""
+    shown = found(after)
+    commands = {command: does for command, does in found(text).items() if command not in shown}
+    if not commands:
+        return ""
+    named = [_("`%(command)s` %(does)s") % {"command": c, "does": d} for c, d in commands.items()]
+    sentence = _(
+        "**Careful:** %(commands)s. Check what it will hit, and have a backup, before you run it."
+    ) % {"commands": pgettext("between items of a list", "; ").join(named)}
+    return f"> {sentence}"
 
 
 def warned(text: str) -> str:
     """Markdown of an answer, with a warning in front when it shows such commands."""
-    commands = found(text)
-    if not commands:
-        return text
-    named = [_("`%(command)s` %(does)s") % {"command": c, "does": d} for c, d in commands.items()]
-    warning = _(
-        "**Careful:** %(commands)s. Check what it will hit, and have a backup, before you run it."
-    ) % {"commands": pgettext("between items of a list", "; ").join(named)}
-    return f"> {warning}\n\n{text}"
+    said = warning(text)
+    return f"{said}\n\n{text}" if said else text
+
+
+def only_asked(question: str, passages: Iterable[str]) -> list[str]:
+    """The commands that `question` wants to run and none of `passages` has the like of; a question
+    about undoing one wants none."""
+    asked = list(_matches(question))
+    if not asked or re.search(_content()["after"]["words"], question, re.IGNORECASE):
+        return []
+    known = {does for passage in passages for does, _match in _matches(passage)}
+    return [match[0].strip() for does, match in asked if does not in known]
+
+
+def _matches(text: str) -> Iterable[tuple[str, re.Match[str]]]:
+    for does, look in _looks():
+        for match in look.finditer(text):
+            yield does, match
+
+
+@cache
+def _looks() -> list[tuple[str, re.Pattern[str]]]:
+    content = _content()
+    return [
+        (does, re.compile(look.replace("START", content["start"]), re.IGNORECASE | re.MULTILINE))
+        for does in DOES
+        for look in content[does]
+    ]
+
+
+@cache
+def _content() -> dict[str, Any]:
+    return tomllib.loads((Path(__file__).parent / "prompts" / "dangers.toml").read_text("utf-8"))

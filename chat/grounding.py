@@ -1,92 +1,178 @@
 """Whether a sentence stands in the passages it cites: its facts word for word, its subject at all.
 
 A fact is what an operator would type or look up: commands and paths, numbers, versions,
-ports, codes, names in Latin letters, quoted words. Compared after NFKC, whatever the spaces.
+ports, codes, names in Latin letters, quoted words. Compared after NFKC and white space
+(`chat.evidence`); marks, numbers of lists and steps are no facts.
 """
 
 import re
-import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
 
+from chat import dangers
+from chat.evidence import Source, is_unit, normal, number, shown, source, tokens
 from knowledge.terms import views
 
+_CODE = re.compile(r"(^[ \t]*```.*?^[ \t]*```[ \t]*$|(?<!`)(`+)(?!`).*?(?<!`)\2(?!`))", re.S | re.M)
 _MARK = re.compile(r"\[(\d{1,3})\]")
-_ENUMERATION = re.compile(r"^\s*(?:[-*+•]|\d{1,2}[.)、]|[（(]\d{1,2}[)）]|#{1,6})\s*")
-_CODE = re.compile(r"```[^\n]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
-_QUOTED = re.compile(r"[“「『《\"']([^”」』》\"'\n]{2,200})[”」』》\"']")
-_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
-_GROUPED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_NAME = re.compile(r"(?<![0-9A-Za-z_])[A-Za-z][0-9A-Za-z_]*(?:[-./:@][0-9A-Za-z_]+)*")
+_ENUMERATION = re.compile(
+    r"^\s*(?:[-*+•]\s+|\d{1,2}[.)、](?=\s|[^\d\s])|[（(]\d{1,2}[)）]|[①-⑳❶-❿]|#{1,6}\s|(?:步骤|step)\s*\d{1,2}(?=\W|$))\s*",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(
+    r"[“「『《]([^”」』》\n]{1,200})[”」』》]|\"([^\"\n]{1,200})\"|(?<!\w)['‘]([^'’\n]{2,200})['’](?!\w)"
+)
+_PHRASE = re.compile(r"[!-~]+(?: +[!-~]+)+")
+# In a phrase of Latin letters, what only a command has.
+_COMMAND = re.compile(r"(?:^| )(?:--?[A-Za-z]|[~.]?/\w)|[|><$=*]|^[a-z][a-z0-9_.-]*(?: |$)")
+_WORD = r"[A-Za-z0-9_./-]"
+_OPTIONS = re.compile(rf"{_WORD}+(?: +(?:--?[A-Za-z][\w=./-]*|[~.]?/{_WORD}+))+", re.ASCII)
+# A line of Latin letters that begins like no sentence.
+_LOW = re.compile(r"^[a-z][\w.-]*(?: +[!-~]+)+$", re.MULTILINE | re.ASCII)
+_ENGLISH = (  # words that no command has
+    "a|an|and|any|are|as|at|be|by|can|do|does|for|from|if|in|into|is|it|its|of|on|or|that|the|them"
+    "|then|these|this|to|when|which|while|will|with|you|your"
+)
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 # How much of a sentence's words its passage must share, that the sentence is about it at all.
 SHARED = 0.25
+# Of a few words, and of English ones (without the shortest, which stand everywhere), so many.
+CLOSE, FEW = 0.6, 5
 
 
 def marks(text: str) -> list[int]:
-    """The numbers of the citation marks in `text`, each once, in order."""
-    return list(dict.fromkeys(int(number) for number in _MARK.findall(text)))
+    """The numbers of the citation marks in `text`, none of its code, each once, in order."""
+    return list(dict.fromkeys(int(n) for part in _outside(text) for n in _MARK.findall(part)))
 
 
 def without_marks(text: str) -> str:
-    return _MARK.sub("", text)
+    """`text` without marks; its code stays as it is."""
+    pieces = _CODE.split(text)
+    return "".join(
+        _MARK.sub("", piece) if place % 3 == 0 else piece
+        for place, piece in enumerate(pieces)
+        if place % 3 != 2
+    )
 
 
-def renumber(text: str, order: list[int]) -> str:
-    """The marks named in `order` become [1], [2], … in that order."""
-    return _MARK.sub(lambda mark: f"[{order.index(int(mark[1])) + 1}]", text)
+def _outside(text: str) -> list[str]:
+    return _CODE.split(text)[::3]
 
 
 def ungrounded(sentence: str, passages: Iterable[str], question: str = "") -> list[str]:
     """The facts of `sentence` that stand in none of `passages`.
 
-    Names in Latin letters may also come from the `question`; commands and numbers may not.
+    In prose, names may also come from the `question`; numbers, paths and code may not.
+    ["?"] for Markdown that would change how the text around it is read.
     """
-    text = _ENUMERATION.sub("", normal(without_marks(sentence)))
-    sources = [normal(passage) for passage in passages]
-    tight = [_tight(source) for source in sources]
-    missing = [
-        fact for fact in _verbatim(text) if not any(_tight(fact) in source for source in tight)
-    ]
-    known = {number for source in sources for number in _numbers(source)}
-    missing += [number for number in _numbers(text) if number not in known]
-    named = [*tight, _tight(normal(question))]
-    missing += [name for name in _names(text) if not any(_tight(name) in n for n in named)]
+    sources, asked = [source(passage) for passage in passages], source(question)
+    seen = shown(without_marks(sentence))
+    if not seen.sound:
+        return ["?"]
+    text = "\n".join(_ENUMERATION.sub("", line) for line in [*seen.text.splitlines(), *seen.links])
+    text, prose = normal(text), normal(seen.prose)
+    missing = [*_codes(seen.code, sources), *_commands(prose, sources)]
+    missing += [q for q in _quotations(prose) if not any(_said(q, s) for s in [*sources, asked])]
+    missing += _tokens(text, sources, asked)
     return list(dict.fromkeys(missing))
 
 
 def supported(sentence: str, passage: str) -> bool:
     """Whether `sentence` is about what `passage` says: they share a good part of its words."""
-    said, source = views(without_marks(sentence)), views(passage)
+    said, held = views(without_marks(sentence)), views(passage)
     words = set(said["bigrams"]) | {word for word in said["unigrams"] if word.isascii()}
+    words = {word for word in words if not word.isascii() or len(word) > 3 or not word.isalpha()}
     if not words:
+        return bool(_HAN.search(sentence)) or not said["unigrams"]
+    known = set(held["bigrams"]) | set(held["unigrams"]) | set(held["words"])
+    english = not _HAN.search(sentence)
+    least = CLOSE if english or len(words) <= FEW else SHARED
+    return len(words & known) / len(words) >= least
+
+
+def _codes(codes: list[str], sources: list[Source]) -> Iterator[str]:
+    """Lines of code that are in no passage, or in none in this order."""
+    for code in codes:
+        written = normal(re.sub(r"\\\n\s*", " ", code))
+        lines = [" ".join(line.split()) for line in written.splitlines() if line.strip()]
+        if any(one.holds(lines) for one in sources):
+            continue
+        lost = [line for line in lines if not any(_typed(line, one) for one in sources)]
+        yield from lost or (lines if len(lines) > 1 else [])
+
+
+def _typed(line: str, one: Source) -> bool:
+    """Whether a line of code stands in a passage, where a single word may also be a part of one."""
+    if one.holds([line]):
         return True
-    known = set(source["bigrams"]) | set(source["unigrams"]) | set(source["words"])
-    return len(words & known) / len(words) >= SHARED
+    told = number(line)
+    return one.counts(*told) if told else " " not in line and one.knows(line, exact=True)
 
 
-def normal(text: str) -> str:
-    return _GROUPED.sub("", unicodedata.normalize("NFKC", text)).casefold()
+def _commands(prose: str, sources: list[Source]) -> Iterator[str]:
+    """Commands that stand in the text like words, and in no passage as a whole."""
+    parts = list(dangers.found(prose))
+    whole = []
+    if _HAN.search(prose):
+        phrases = (match[0].strip(" .,:;!?()[]\"'#>*") for match in _PHRASE.finditer(prose))
+        whole = [phrase for phrase in phrases if " " in phrase and _COMMAND.search(phrase)]
+    else:  # all is in Latin letters: no telling where a command ends
+        parts += [
+            match[0] for look in (_OPTIONS, _headed(), _LOW) for match in look.finditer(prose)
+        ]
+    for command in [*whole, *parts]:
+        line = " ".join(command.split()).rstrip(".,")
+        if not any(one.holds([line], whole=command in whole) for one in sources):
+            yield line
 
 
-def _tight(text: str) -> str:
-    return "".join(text.split())
+@cache
+def _headed() -> re.Pattern[str]:
+    """A first word of commands and what follows it, up to a word that none has."""
+    lines = (Path(__file__).parent / "prompts" / "commands.txt").read_text("utf-8").splitlines()
+    heads = sorted(word for line in lines if not line.startswith("#") for word in line.split())
+    behind = rf"(?: +(?!(?:{_ENGLISH})\b)[\w./=:*-]+){{1,3}}"
+    return re.compile(rf"(?<![\w./-])(?:{'|'.join(map(re.escape, heads))}){behind}", re.ASCII)
 
 
-def _verbatim(text: str) -> list[str]:
-    """Commands, code and quotations."""
-    blocks = [block or inline for block, inline in _CODE.findall(text)]
-    lines = [line for block in blocks for line in block.splitlines() if line.strip()]
-    return lines + _QUOTED.findall(_CODE.sub(" ", text))
+def _quotations(prose: str) -> Iterator[str]:
+    for match in _QUOTED.finditer(prose):
+        yield next(group for group in match.groups() if group)
 
 
-def _numbers(text: str) -> list[str]:
-    return _NUMBER.findall(text)
+def _said(quoted: str, one: Source) -> bool:
+    tight = "".join(quoted.split()).casefold()
+    edge = r"(?<![a-z0-9_])" if re.match(r"[a-z0-9_]", tight) else ""
+    last = r"(?![a-z0-9_])" if re.search(r"[a-z0-9_]\Z", tight) else ""
+    return re.search(f"{edge}{re.escape(tight)}{last}", one.tight) is not None
 
 
-def _names(text: str) -> list[str]:
-    """Names in Latin letters; in a sentence of another language than Chinese only those that no
-    dictionary has: with digits or signs inside."""
-    names = _NAME.findall(_CODE.sub(" ", text))
-    if _HAN.search(text):
-        return names
-    return [name for name in names if re.search(r"[0-9_./:@-]", name)]
+def _tokens(text: str, sources: list[Source], asked: Source) -> Iterator[str]:
+    """Numbers, names and technical tokens that are in no passage."""
+    chinese = bool(_HAN.search(text))
+    before = ""
+    for token, behind in tokens(text):
+        told = number(token, behind)
+        if number(before + token) and is_unit(token):
+            pass  # its unit
+        elif told:
+            named = before.isalpha() and any(one.knows(before + token) for one in sources)
+            if not named and not any(one.counts(*told) for one in sources):
+                yield token
+        elif (chinese or not token.isalpha()) and not _named(token, sources, asked):
+            yield token
+        before = token
+
+
+def _named(token: str, sources: list[Source], asked: Source) -> bool:
+    """Whether a name is a passage's or the question's, or words of theirs joined by a sign. A path,
+    an option or a version of the question is none: said again it would be taken for an answer."""
+    if any(one.knows(token) for one in sources):
+        return True
+    if re.fullmatch(r"(?!.*\d\.\d)\w[\w.-]*", token) and asked.knows(token):
+        return True
+    parts = re.split(r"[-/]", token)
+    return len(parts) > 1 and all(
+        part.isalpha() and any(one.knows(part) for one in [*sources, asked]) for part in parts
+    )

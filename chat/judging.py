@@ -4,7 +4,6 @@ Asked only when OPSDESK_JUDGE says so; the check of facts and words (`chat.groun
 gone before.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +12,14 @@ from chat.llms import Messages
 from chat.prompting import prompt
 from chat.state import TurnState
 from knowledge.retrieval import Passage
-from opsdesk.errors import ModelError
 
-_VERDICT = re.compile(r"\s*\d{1,3}(?:\s*[,，、]\s*\d{1,3})*\s*[.。]?\s*")
+SCHEMA = {
+    "type": "object",
+    "properties": {"unsupported": {"type": "array", "items": {"type": "integer"}}},
+    "required": ["unsupported"],
+    "additionalProperties": False,
+}
+PROMPTS = ("judge.system", "judge.user")
 
 
 def unsupported(
@@ -23,18 +27,17 @@ def unsupported(
 ) -> set[int]:
     """Places (from 0) of the `sentences` that `model` finds unsupported by the passages they cite.
 
-    Raises ModelError, also when it says anything but numbers.
+    Raises ModelError.
     """
-    pieces = model.stream(
+    verdict = model.structured(
         messages(sentences, passages),
+        SCHEMA,
+        name="judge",
         deadline=turn.deadline - generating.RESERVE,
         cancelled=turn.cancelled,
+        report=generating.noting(turn, *PROMPTS),
     )
-    said = "".join(pieces)
-    if not _VERDICT.fullmatch(said):
-        raise ModelError(f"No verdict on the answer: {said[:100]!r}", permanent=False)
-    places = {int(number) - 1 for number in re.findall(r"\d+", said)}
-    return places & set(range(len(sentences)))
+    return {number - 1 for number in verdict["unsupported"]} & set(range(len(sentences)))
 
 
 def messages(sentences: Sequence[str], passages: list[Passage]) -> Messages:

@@ -191,21 +191,21 @@ class OpenAIModel:
             )  # fmt: skip
         except (openai.OpenAIError, ValueError) as error:
             raise _model_error(error) from error
-        return _Reading(response, Usage(self.model, way.kind, None, None, 0), begun, deadline)
+        usage = Usage(self.model, way.kind, None, None, 0)
+        return _Reading(response, usage, begun, deadline, self.timeout)
 
 
 class _Reading:
-    """A response of which the first text has come. Raises ModelError when none does."""
+    """A response of which the first text has come. Raises ModelError when none does in time."""
 
     breaking: AbstractContextManager[Any] = nullcontext()  # sees whether it breaks off
 
-    def __init__(self, response: Any, usage: Usage, begun: float, deadline: float) -> None:
+    def __init__(
+        self, response: Any, usage: Usage, begun: float, deadline: float, timeout: float
+    ) -> None:
         self.response, self.begun, self.deadline = response, begun, deadline
         self._usage, self._tokens = usage, None
-        # A server that goes silent is cut off in time.
-        self._clock = threading.Timer(max(deadline - time.monotonic(), 0), response.close)
-        self._clock.daemon = True
-        self._clock.start()
+        self._cut_off(min(deadline, begun + timeout))
         self._rest = self._texts()
         try:
             self._first = next(self._rest)
@@ -215,6 +215,14 @@ class _Reading:
         except ModelError:
             self.close()
             raise
+        self._clock.cancel()
+        self._cut_off(deadline)
+
+    def _cut_off(self, at: float) -> None:
+        """Closes the response at a time, whether its server is silent or sends but heartbeats."""
+        self._clock = threading.Timer(max(at - time.monotonic(), 0), self.response.close)
+        self._clock.daemon = True
+        self._clock.start()
 
     def __iter__(self) -> Iterator[str]:
         return chain([self._first], self._rest)
@@ -248,7 +256,8 @@ class _Reading:
                     if choice.delta and choice.delta.content:
                         yield _storable(choice.delta.content)
         except (openai.OpenAIError, httpx.HTTPError, httpx.StreamError, ValueError) as error:
-            raise _model_error(error) from error
+            if time.monotonic() < self.deadline:  # else it was cut off
+                raise _model_error(error) from error
         if time.monotonic() > self.deadline:
             raise ModelError(_("The model took too long."), permanent=False)
         if not finished:

@@ -15,7 +15,6 @@ from chat import (
     degrading,
     extractive,
     generating,
-    grounding,
     judging,
     kinds,
     misread,
@@ -41,6 +40,10 @@ def answer(turn: TurnState) -> TurnState:
     if _names_only_unseen(turn) or not turn.retrieval.sure:
         return turn.call_person("no_answer")
     passages = choosing.pinned(turn.query, turn.retrieval.passages)
+    destroying = dangers.only_asked(turn.query, [passage.text for passage in passages])
+    if destroying:
+        turn.check("destroys", "missing", commands=destroying)
+        return turn.call_person("no_answer")
     if not turn.asked and not turn.scope:
         several = ambiguity.ambiguity(turn.query, passages)
         if several:
@@ -90,8 +93,12 @@ def _generate(
 ) -> TurnState:
     begun = time.monotonic()
     read = arranging.together(passages)
+    speaker = generating.Speaker(turn, read)
+    say = (
+        (lambda sentence: None) if settings.JUDGE else speaker.say
+    )  # nothing is said before it is judged
     try:
-        made = generating.generate(model, turn, read)
+        made = generating.generate(model, turn, read, say)
     except ModelError as error:
         if turn.cancelled():
             raise
@@ -111,13 +118,18 @@ def _generate(
         _judge(turn, made, read, model)
     verdict = "missing" if not made.trusted else "partly" if made.dropped else "held"
     turn.check("support", verdict, kept=len(made.kept), dropped=len(made.dropped))
+    if made.destroys:
+        turn.check("destroys", "missing")
     if not made.trusted:
         return turn.call_person("no_answer")
     if kind and kind.certain and not kind.held(made.text, turn.query):
         turn.check("kind", "not_written", kind=kind.name)
         return _extract(turn, passages, kind, FALLBACK)
-    text, turn.sources = _renumbered(made.text, read)
-    return _say(turn, text)
+    if settings.JUDGE:
+        for sentence in made.kept:
+            speaker.say(sentence)
+    turn.sources = speaker.sources
+    return _say(turn, speaker.text.strip())
 
 
 def _judge(
@@ -125,7 +137,8 @@ def _judge(
 ) -> None:
     """Drop what a second look finds unsupported; without a verdict the answer stays as it is."""
     try:
-        made.drop(judging.unsupported(model, turn, made.kept, passages))
+        sentences = [generating.marked(sentence) for sentence in made.kept]
+        made.drop(judging.unsupported(model, turn, sentences, passages))
     except ModelError as error:
         if turn.cancelled():
             raise
@@ -145,6 +158,8 @@ def _extract(
         turn.check("kind", "not_shown", kind=kind.name)
         return turn.call_person("no_answer")
     turn.mode, turn.sources = mode, extract.sources
+    if mode == FALLBACK:
+        turn.emit("afresh")  # what the model said before it failed is not gone on with
     turn.emit("citations", citations=extract.sources)
     turn.emit("delta", text=dangers.warned(extract.text))
     return _say(turn, extract.text)
@@ -165,9 +180,3 @@ def _noting(names: list[str], text: str) -> str:
         return text
     note = _("%(nothing)s This is what comes nearest:") % {"nothing": unseen.told(names)}
     return f"{note}\n\n{text}"
-
-
-def _renumbered(text: str, passages: list[Passage]) -> tuple[str, list[Passage]]:
-    """Marks counted 1, 2, 3 … in the order they come, and the passages they mean."""
-    order = grounding.marks(text)
-    return grounding.renumber(text, order), [passages[n - 1] for n in order]

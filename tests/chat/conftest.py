@@ -12,6 +12,7 @@ from chat.models import Conversation
 from knowledge import indexing
 from knowledge.models import Document, KnowledgeBase, Revision
 from knowledge.parsing.document import Block, ParsedDocument
+from tests.chat.fake_model import FakeModel
 
 DISK = (
     """磁盘使用率超过 90% 时，先用 `df -h` 找出满的分区。再用 `du -sh /var/log/*` 找出大的日志。"""
@@ -68,6 +69,31 @@ def base(db):
 @pytest.fixture
 def conversation(db):
     return Conversation.objects.create(visitor="v" * 32)
+
+
+@pytest.fixture
+def fake():
+    """A model's server."""
+    made = FakeModel()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def configured(fake, settings):
+    """… that answers the questions."""
+    options = {
+        "base_url": fake.url,
+        "api_key": "none",
+        "model": "fake",
+        "temperature": 0.2,
+        "timeout": 1.0,
+    }
+    settings.BACKENDS = {
+        **settings.BACKENDS,
+        "llm": {"BACKEND": "chat.llms.OpenAIModel", "OPTIONS": options},
+    }
+    return fake
 
 
 @pytest.fixture

@@ -59,6 +59,8 @@ def test_nothing_is_said_where_nothing_is_configured(base):
 
 
 def test_a_model_that_is_gone_or_slow(base, settings, use, nowhere):
+    import openai  # noqa: F401  takes a second itself
+
     settings.TURN_SECONDS = 5.7  # 5 of them are kept for the extract
     for trouble in ("refused", "silence", "stall", "heartbeat"):
         fake = FakeModel()
@@ -70,7 +72,7 @@ def test_a_model_that_is_gone_or_slow(base, settings, use, nowhere):
             turn, seconds = told()
         finally:
             fake.close()
-        assert seconds < WITHIN, trouble
+        assert seconds < settings.TURN_SECONDS, trouble
         assert (turn.outcome, turn.trace["degraded"]) == ("answered", ["extractive"]), trouble
         assert turn.reply.data["mode"] == "extractive-fallback"
         assert "摘自" in shown(turn)

@@ -21,7 +21,7 @@ def waiting(request: HttpRequest) -> Panel | None:
         {
             "label": _("Waiting for a person"),
             "value": count,
-            "url": f"{url}?status__exact=waiting",
+            "url": f"{url}?status__in=waiting,offered",
             "level": "warning" if count else "ok",
         },
         {"label": _("Taken by you"), "value": mine, "url": f"{url}?status__exact=taken"},

@@ -7,15 +7,17 @@ looks at is skipped by the others.
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Func, Value
 from django.utils import timezone, translation
 
 from chat.models import Conversation
 from handoff import desk, hours, teams
 from handoff.models import Agent, Handoff
+from handoff.ownership import look_for_somebody
 from opsdesk.errors import Conflict
 
 
@@ -64,6 +66,17 @@ def _best(handoff: Handoff) -> Agent | None:
     if handoff.skills:
         fit = fit.filter(skills__contains=handoff.skills)
     return fit.order_by("load", F("offered_at").asc(nulls_first=True), "pk").first()
+
+
+@transaction.atomic
+def duty(user: Any, on: bool) -> None:
+    """Go on duty, or off it. Who comes on may be offered again what they let pass."""
+    Agent.objects.update_or_create(user=user, defaults={"on_duty": on, "seen_at": timezone.now()})
+    if on:
+        waiting = Handoff.objects.filter(status=Handoff.Status.WAITING, passed__contains=[user.pk])
+        without = Func(F("passed"), Value(user.pk), function="array_remove")
+        waiting.update(passed=without)
+        look_for_somebody()
 
 
 def sweep() -> int:

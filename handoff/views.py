@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 from chat.admin import transcript_html
 from chat.asking import MESSAGE_LENGTH
 from chat.models import Conversation
-from handoff import desk
+from handoff import desk, routing
 from handoff.models import Agent, Handoff
 from opsdesk.errors import Conflict
 
@@ -67,11 +67,7 @@ def pulse(request: HttpRequest) -> HttpResponse:
 def duty(request: HttpRequest) -> HttpResponse:
     """Go on duty, or off it."""
     _require_agent(request)
-    user: Any = request.user
-    Agent.objects.update_or_create(
-        user=user,
-        defaults={"on_duty": request.POST.get("on_duty") == "1", "seen_at": timezone.now()},
-    )
+    routing.duty(request.user, request.POST.get("on_duty") == "1")
     return redirect("admin:handoff_handoff_changelist")
 
 

@@ -172,7 +172,7 @@ class Desk(RuleBasedStateMachine):
 
 def test_every_order_of_events():
     """With HYPOTHESIS_EXAMPLES more of them than fit into the suite."""
-    examples = int(os.environ.get("HYPOTHESIS_EXAMPLES", "6"))
+    examples = int(os.environ.get("HYPOTHESIS_EXAMPLES", "5"))
     run_state_machine_as_test(
         Desk, settings=settings(max_examples=examples, stateful_step_count=20, deadline=None)
     )

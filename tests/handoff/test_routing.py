@@ -89,6 +89,9 @@ def test_an_offer_that_nobody_answers_goes_on_to_the_next(hire):
     routing.sweep()
     conversation.refresh_from_db()
     assert conversation.state == "queued"  # to nobody a second time
+    routing.duty(ben, on=True)
+    routing.route()
+    assert offered() == ["ben"]  # unless they come on duty again
     desk.claim(conversation, ana)
     assert conversation.messages.filter(public=True).count() == 2  # called, taken
     check_invariants(conversation)

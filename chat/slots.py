@@ -57,9 +57,9 @@ def fill(turn: TurnState, reading: Any) -> bool:
     text = replies.plain(turn.question)
     pending = _pending(turn)
     held = _held(turn, text) or _begun(turn, reading)
+    if pending and not (held and held.field):
+        pending, turn.asked = False, {}  # something else was asked: it starts anew
     if held is None:
-        if pending:
-            turn.asked = {}  # something else was asked: it starts anew
         return False
     topic = _topic(turn, held)
     known = dict(held.values)

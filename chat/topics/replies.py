@@ -19,7 +19,9 @@ _CLAUSES = re.compile(r"[，。！？；、,!?;\n]+|\.(?=\s|$)")
 
 @cache
 def _content() -> dict[str, Any]:
-    return tomllib.loads((Path(__file__).parent.parent / "prompts" / "topics.toml").read_text())
+    return tomllib.loads(
+        (Path(__file__).parent.parent / "prompts" / "topics.toml").read_text("utf-8")
+    )
 
 
 @cache
@@ -74,4 +76,5 @@ def wonders(text: str) -> bool:
 
 def says_nothing(text: str) -> bool:
     """Whether `text` is a greeting or "it does not work", which answers no question."""
-    return not text.strip() or understanding.vague(text, [])
+    name = text.isascii() and len(text.split()) == 1  # "Jenkins" is vague as a question only
+    return not text.strip() or (understanding.vague(text, []) and not name)

@@ -8,7 +8,7 @@ from django.utils import translation
 from chat import asking, runner, slots, turns
 from chat.models import Collected, Message, Topic, Turn
 from chat.topics import demo as topics_demo
-from chat.topics import detecting, finding, schema
+from chat.topics import detecting, finding, schema, trial
 from chat.topics.replies import plain
 from knowledge import demo
 from knowledge.models import Document, KnowledgeBase
@@ -133,6 +133,18 @@ def test_another_question_starts_anew(base, topic, conversation, say):
     assert "topic" not in turn.trace
 
 
+def test_another_topic_starts_anew_and_may_ask_later(base, topic, conversation, say):
+    other = {
+        "properties": {"disk": {"title": "磁盘", "enum": ["sda", "sdb"]}},
+        "required": ["disk"],
+    }
+    Topic.objects.create(name="磁盘满", triggers=["磁盘使用率"], schema=other, when="unsure")
+    say(FAILOVER)
+    turn = say("磁盘使用率超过 90% 时先做什么？")
+    assert (turn.trace["topic"], turn.outcome) == ("磁盘满", Turn.Outcome.ANSWERED)
+    assert not turn.reply.text.startswith("没有")
+
+
 def test_a_person_can_be_called_at_any_time(base, topic, conversation, say):
     say(FAILOVER)
     turn = say("转人工")
@@ -231,6 +243,16 @@ class TestWithAModel:
         turn = say(FAILOVER)
         assert turn.outcome == Turn.Outcome.CLARIFYING
         assert told(conversation) == {}
+
+
+def test_a_name_answers_what_asks_for_a_text_and_a_short_question_does_not(db):
+    made = Topic(pk=-1, name="构建", triggers=["构建失败"], schema={
+        "properties": {"x": {"title": "平台", "x-ask": "哪个平台？"}}, "required": ["x"],
+    })  # fmt: skip
+    answered = trial.play([made], ["构建失败", "Jenkins"])[-1]
+    assert (answered.values, answered.query) == ({"x": "Jenkins"}, "构建失败 Jenkins")
+    asked = trial.play([made], ["构建失败", "Nginx 怎么重启？"])[-1]
+    assert (asked.topic, "Nginx" in asked.query) == ("", True)
 
 
 def field(**made):

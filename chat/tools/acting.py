@@ -72,7 +72,8 @@ def act(turn: TurnState) -> TurnState:
         return turn
     outcomes: list[calling.Outcome] = []
     done: list[dict[str, Any]] = []
-    by_model = any(tool.name not in registry.names() for tool in tools.offered)
+    always = registry.names()
+    by_model = any(tool.name not in always for tool in tools.offered)
     for _round in range(ROUNDS):
         if tools.confirmed:
             choice, outcome = _confirmed(turn, tools, tools.confirmed)
@@ -82,11 +83,11 @@ def act(turn: TurnState) -> TurnState:
             if choice is None:
                 break
             if one := choice.missing():
-                return _ask_for(turn, choice, one, tools.asked)
+                return _ask_for(turn, outcomes, choice, one, tools.asked)
             outcome = calling.call(choice.tool, choice.arguments, turn)
         done.append(_note(turn, choice, outcome))
         if outcome.status == Status.ASKED:
-            return _ask(turn, outcome.text, outcome.options, outcome.pending)
+            return _ask(turn, [*outcomes, outcome], outcome.options, outcome.pending)
         if outcome.result and outcome.result.person:
             return turn.call_person("asked")
         if outcome.result and outcome.result.query:
@@ -130,8 +131,12 @@ def _look_for(turn: TurnState, query: str) -> None:
         turn.query = query
 
 
+def _joined(outcomes: list[calling.Outcome]) -> str:
+    return "\n\n".join(outcome.text for outcome in outcomes)
+
+
 def _say(turn: TurnState, outcomes: list[calling.Outcome]) -> TurnState:
-    text = "\n\n".join(outcome.text for outcome in outcomes)
+    text = _joined(outcomes)
     if dangers.found(http.unescaped(text)):  # only approved documents may show such a command
         turn.check("tool", "dangerous")
         return turn.call_person("no_answer")
@@ -144,12 +149,17 @@ def _say(turn: TurnState, outcomes: list[calling.Outcome]) -> TurnState:
 # --- asking back, and what is replied ------------------------------------------------------
 
 
-def _ask(turn: TurnState, text: str, options: list[str], pending: dict[str, Any]) -> TurnState:
+def _ask(
+    turn: TurnState, outcomes: list[calling.Outcome], options: list[str], pending: dict[str, Any]
+) -> TurnState:
+    """End the turn with a question, after what was found out before it."""
     turn.mode, turn.options, turn.pending = MODE, options, {"tool": pending}
-    return turn.end(Turn.Outcome.CLARIFYING, text)
+    return turn.end(Turn.Outcome.CLARIFYING, _joined(outcomes))
 
 
-def _ask_for(turn: TurnState, choice: Choice, one: Field, asked: int) -> TurnState:
+def _ask_for(
+    turn: TurnState, outcomes: list[calling.Outcome], choice: Choice, one: Field, asked: int
+) -> TurnState:
     """Ask for an argument that is missing."""
     pending = {
         "name": choice.tool.name,
@@ -163,7 +173,8 @@ def _ask_for(turn: TurnState, choice: Choice, one: Field, asked: int) -> TurnSta
             "ask": one.ask,
             "examples": _(", ").join(one.examples),
         }
-    return _ask(turn, text, [*one.choices[:CHOICES], _("Cancel")], pending)
+    outcomes = [*outcomes, calling.Outcome(Status.ASKED, text)]
+    return _ask(turn, outcomes, [*one.choices[:CHOICES], _("Cancel")], pending)
 
 
 def _reply_to_question(turn: TurnState, tools: Tools, pending: dict[str, Any]) -> bool:
@@ -175,7 +186,7 @@ def _reply_to_question(turn: TurnState, tools: Tools, pending: dict[str, Any]) -
     if choosing.cancels(text):
         turn.end(Turn.Outcome.CHAT, _("All right. Ask again whenever you like."))
         return True
-    told = choosing.valid(tool, {one.name: choosing.told_now(one, text)})
+    told = choosing.told_now(tool, one, text)
     if not told and (pending["asked"] >= ASKED_AGAIN or not choosing.tries(text)):
         return False
     tools.asked = 0 if told else pending["asked"]
@@ -204,7 +215,7 @@ def _reply_to_call(turn: TurnState, tools: Tools, pending: dict[str, Any]) -> bo
     tool = _named(tools, record.tool)
     if tool and record.status == Status.ASKED and understanding.yes_or_no(text):
         outcome = calling.ask(tool, record, unseal(record.sealed) or {})
-        _ask(turn, outcome.text, outcome.options, outcome.pending)
+        _ask(turn, [outcome], outcome.options, outcome.pending)
         return True
     return False
 

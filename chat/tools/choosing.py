@@ -284,13 +284,14 @@ def _fits(value: Any, one: Field, made: dict[str, Any]) -> bool:
         return False
 
 
-def told_now(one: Field, text: str) -> str:
-    """The value of the argument that was asked for, in the reply; "" when it tells none."""
+def told_now(tool: Tool, one: Field, text: str) -> dict[str, Any]:
+    """The arguments in a reply to the question for `one`; empty when it does not tell that."""
     plain = replies.plain(text)
-    found = finding.find([one], plain, asked=one).get(one.name)
-    if found is None or (one.kind in (TEXT, NUMBER) and replies.asks(plain)):
-        return ""
-    return found.value
+    found = finding.find(fields(tool.schema), plain, asked=one)
+    if one.kind in (TEXT, NUMBER) and replies.asks(plain):
+        return {}
+    told = valid(tool, {name: said.value for name, said in found.items()})
+    return told if one.name in told else {}
 
 
 def tries(text: str) -> bool:

@@ -66,7 +66,7 @@ class ArgumentForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}
         if values.get("kind") in (PATTERN, CHOICE) and not values.get("detail"):
-            self.add_error("detail", _("This field is required."))
+            self.add_error("detail", self.fields["detail"].error_messages["required"])
         return values
 
     def property(self) -> dict[str, Any]:

@@ -117,10 +117,11 @@ def _commands(prose: str, sources: list[Source]) -> Iterator[str]:
     if _HAN.search(prose):
         phrases = (match[0].strip(" .,:;!?()[]\"'#>*") for match in _PHRASE.finditer(prose))
         whole = [phrase for phrase in phrases if " " in phrase and _COMMAND.search(phrase)]
-    else:  # all is in Latin letters: no telling where a command ends
-        parts += [
-            match[0] for look in (_OPTIONS, _headed(), _LOW) for match in look.finditer(prose)
-        ]
+    else:  # all is in Latin letters: no telling where a command begins and ends
+        whole = [match[0] for match in _LOW.finditer(prose)]
+        found = [match[0] for look in (_OPTIONS, _headed()) for match in look.finditer(prose)]
+        whole += [command for command in found if dangers.found(command)]
+        parts += found
     for command in [*whole, *parts]:
         line = " ".join(command.split()).rstrip(".,")
         if not any(one.holds([line], whole=command in whole) for one in sources):
@@ -132,7 +133,7 @@ def _headed() -> re.Pattern[str]:
     """A first word of commands and what follows it, up to a word that none has."""
     lines = (Path(__file__).parent / "prompts" / "commands.txt").read_text("utf-8").splitlines()
     heads = sorted(word for line in lines if not line.startswith("#") for word in line.split())
-    behind = rf"(?: +(?!(?:{_ENGLISH})\b)[\w./=:*-]+){{1,3}}"
+    behind = rf"(?: +(?!(?:{_ENGLISH})\b)[\w./=:*-]+){{1,9}}"
     return re.compile(rf"(?<![\w./-])(?:{'|'.join(map(re.escape, heads))}){behind}", re.ASCII)
 
 

@@ -17,11 +17,14 @@ from pathlib import Path
 
 from knowledge.sentences import sentences
 
+SHARED = 0.25  # of an English sentence's words that it has in common with a Chinese text by chance
 REACH = 6  # lines between two such sentences that belong to the same attack
 LEAST_WORDS = 4  # of an English sentence in a Chinese text, that it is one
 _FENCE = re.compile(r"(^[ \t]*(?:```|~~~).*?^[ \t]*(?:```|~~~)[ \t]*$)", re.MULTILINE | re.DOTALL)
 _SPOKEN_FENCE = re.compile(r"[ \t]*(?:```|~~~)[ \t]*(?:system|assistant|user|prompt)\b", re.I)
 _QUOTED = re.compile(r"`[^`\n]*`|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』|\"[^\"\n]*\"|'[^'\n]{4,}'")
+_LANGUAGES = re.compile(r"(?<=[A-Za-z][.?!])(?=[\u3400-\u9fff])")  # without a space between
+_PERSONAL = re.compile(r"\b(?:you|your|i|i'm|me|my|we|us|our|let's)\b")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _WORD = re.compile(r"[a-z][a-z0-9+#]{2,}")
 _LEAD = re.compile(r"^[\s>*\-+•#|]*(?:\d{1,3}[.)、]\s*)?")
@@ -93,7 +96,7 @@ def _cut(text: str) -> list[_Sentence]:
             line += 1
             continue
         for sentence in sentences(block):
-            parts.append(_Sentence(sentence, line))
+            parts += [_Sentence(piece, line) for piece in _LANGUAGES.split(sentence) if piece]
             line += sentence.count("\n")
     return parts
 
@@ -134,10 +137,12 @@ def _strange(parts: Sequence[_Sentence], at: int, gone: set[int], about: str, be
     mostly = bool(gone) or 2 * sum(map(len, chinese)) > sum(map(len, others))
     foreign = bool(chinese) and mostly and not _HAN.search(plain)
     demands = bool(_pattern("demands").fullmatch(plain))
-    if not demands and not beside and not (foreign and _is_sentence(plain)):
+    talks = foreign and _is_sentence(plain) and bool(gone or _PERSONAL.search(plain))
+    if not demands and not beside and not talks:
         return False
     around = "".join(chinese if foreign else others)
-    return bool(words) and not words & _words(_plain(f"{around} {about}"))
+    shared = words & _words(_plain(f"{around} {about}"))
+    return bool(words) and len(shared) <= (SHARED * len(words) if foreign else 0)
 
 
 def _is_sentence(plain: str) -> bool:

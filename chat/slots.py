@@ -328,7 +328,7 @@ def _asking(topic: Topic, held: Collecting, one: Field, again: bool) -> str:
         parts.append(_("Noted: %(known)s.") % {"known": _escaped(known)})
     question = one.ask
     if len(one.choices) > OPTIONS:
-        question += " " + _("(%(choices)s)") % {"choices": " / ".join(one.choices)}
+        question += " " + _("Choices: %(choices)s") % {"choices": " / ".join(one.choices)}
     elif one.examples and not one.choices:
         question += " " + _("For example: %(example)s") % {"example": " / ".join(one.examples[:2])}
     parts.append(question)

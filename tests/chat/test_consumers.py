@@ -61,8 +61,8 @@ async def test_nothing_is_acknowledged_before_it_is_stored(socket, monkeypatch):
     await socket.open()
     stored = []
 
-    def ask(conversation, text, client_id):
-        made = asking_ask(conversation, text, client_id)
+    def ask(conversation, text, client_id, **more):
+        made = asking_ask(conversation, text, client_id, **more)
         stored.append(Message.objects.filter(client_msg_id=client_id).exists())
         return made
 
@@ -265,7 +265,8 @@ async def test_what_could_not_be_read_is_asked_for_again_by_coming_back(socket, 
         ('{"type": "message", "id": "1", "text": "  "}', "bad_message"),
         ('{"type": "message", "text": "没有编号"}', "bad_message"),
         ('{"type": "message", "id": "1", "text": "a\\u0000b"}', "bad_message"),
-        ('{"type": "message", "id": "1", "text": "%s"}' % ("长" * 2001), "too_long"),
+        ('{"type": "message", "id": "1", "text": "%s"}' % ("长" * 64_001), "too_long"),
+        ('{"type": "contact", "text": "%s"}' % ("长" * 2001), "too_long"),
         ('{"type": "message", "id": "1", "text": "a\\ud83d"}', "bad_message"),
         ('{"type": "message", "id": "a\\u0000", "text": "a"}', "bad_message"),
         ('{"type": "message", "id": "a\\ud83d", "text": "a"}', "bad_message"),

@@ -127,7 +127,7 @@ class EscalationPolicyAdmin(admin.ModelAdmin):
     class Media:
         css = {"all": ["chat/policy.css"]}
 
-    def get_fields(self, request: HttpRequest, obj: EscalationPolicy | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: EscalationPolicy | None = None) -> Any:
         names = EscalationPolicy.settings()
         return names if obj else ["knowledge_base", *names]
 

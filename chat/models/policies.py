@@ -96,8 +96,8 @@ class EscalationPolicy(models.Model):
 
     def restore(self) -> None:
         """Choose everything as it was delivered."""
-        for name in self.settings():
-            setattr(self, name, self._meta.get_field(name).get_default())
+        for name, value in type(self)().as_dict().items():
+            setattr(self, name, value)
         self.save()
 
     def as_dict(self) -> dict[str, Any]:

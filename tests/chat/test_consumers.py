@@ -294,11 +294,22 @@ async def test_too_many_messages_are_refused(socket, monkeypatch):
     assert await db(Message.objects.count)() == 2
 
 
+async def told_of(socket, state):
+    """The system message about `state` and the state itself, whichever comes first."""
+    got = {}
+    while {"message", "state"} - got.keys():
+        event = await socket.receive()
+        if event["type"] == "message" and event["message"]["role"] == "system":
+            got["message"] = event["message"]
+        elif event["type"] == "state" and event["state"] == state:
+            got["state"] = event
+    return got["message"], got["state"]
+
+
 async def test_a_person_is_called_takes_over_and_answers(socket):
     welcome = await socket.open()
     await socket.send({"type": "person"})
-    await socket.until("state", state="queued")
-    called = await socket.message("system")
+    called, _state = await told_of(socket, "queued")
     assert (called["event"], called["text"]) == (
         "nobody_on_duty", "当前没有客服在岗，请留下联系方式",
     )  # fmt: skip
@@ -307,8 +318,8 @@ async def test_a_person_is_called_takes_over_and_answers(socket):
     agent = await db(get_user_model().objects.create_user)("ana")
     conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
     await db(desk.claim)(conversation, agent)
-    assert (await socket.until("state", state="human"))["agent"] == "ana"
-    assert (await socket.message("system"))["text"] == "人工客服已经接手！"
+    taken, state = await told_of(socket, "human")
+    assert (taken["text"], state["agent"]) == ("人工客服已经接手！", "ana")
     await db(desk.reply)(conversation, agent, "**请重启** <script>alert(1)</script>")
     reply = await socket.message("agent")
     assert reply["author"] == "ana"

@@ -23,7 +23,9 @@ LEAST_WORDS = 4  # of an English sentence in a Chinese text, that it is one
 _FENCE = re.compile(r"(^[ \t]*(?:```|~~~).*?^[ \t]*(?:```|~~~)[ \t]*$)", re.MULTILINE | re.DOTALL)
 _SPOKEN_FENCE = re.compile(r"[ \t]*(?:```|~~~)[ \t]*(?:system|assistant|user|prompt)\b", re.I)
 _QUOTED = re.compile(r"`[^`\n]*`|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』|\"[^\"\n]*\"|'[^'\n]{4,}'")
-_LANGUAGES = re.compile(r"(?<=[A-Za-z][.?!])(?=[\u3400-\u9fff])")  # without a space between
+_LANGUAGES = re.compile(
+    r"(?:(?<=[A-Za-z][.?!])|(?<=[.?!]['\"]))(?=[\u3400-\u9fff`])"
+)  # without a space between
 _PERSONAL = re.compile(r"\b(?:you|your|i|i'm|me|my|we|us|our|let's)\b")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _WORD = re.compile(r"[a-z][a-z0-9+#]{2,}")
@@ -135,7 +137,7 @@ def _strange(parts: Sequence[_Sentence], at: int, gone: set[int], about: str, be
     others = [one.text for n, one in enumerate(parts) if n != at and n not in gone]
     chinese = [one for one in others if _HAN.search(one)]
     mostly = bool(gone) or 2 * sum(map(len, chinese)) > sum(map(len, others))
-    foreign = bool(chinese) and mostly and not _HAN.search(plain)
+    foreign = bool(chinese or _HAN.search(about)) and mostly and not _HAN.search(plain)
     demands = bool(_pattern("demands").fullmatch(plain))
     talks = foreign and _is_sentence(plain) and bool(gone or _PERSONAL.search(plain))
     if not demands and not beside and not talks:

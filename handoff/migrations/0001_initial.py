@@ -369,6 +369,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("asked", "asked for a person"),
                             ("unhappy", "was unhappy"),
+                            ("stuck", "several rounds without progress"),
                             ("no_answer", "the knowledge has no answer"),
                             ("failed", "answering failed"),
                             ("follow_up", "wrote again after a person's answer"),

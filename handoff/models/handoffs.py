@@ -30,6 +30,7 @@ class Handoff(models.Model):
     class Reason(models.TextChoices):
         ASKED = "asked", _("asked for a person")
         UNHAPPY = "unhappy", _("was unhappy")
+        STUCK = "stuck", _("several rounds without progress")
         NO_ANSWER = "no_answer", _("the knowledge has no answer")
         FAILED = "failed", _("answering failed")
         FOLLOW_UP = "follow_up", _("wrote again after a person's answer")

@@ -77,7 +77,7 @@ def test_three_rounds_without_progress_call_a_person(conversation):
         ("clarifying", "offer", "unsure"),
         ("handoff", "call", "rounds"),
     ]
-    assert Handoff.objects.get().reason == "stuck"
+    assert Handoff.objects.get().get_reason_display() == "多轮没有进展"
     assert "抱歉" in reply().text
 
 

@@ -27,6 +27,7 @@ _BLANK = re.compile(
 )
 _COMBINED = re.compile(r"(?<=[0-9])[\u0300-\u036f\u20d0-\u20ff]+")
 _POWERS = re.compile("(?<=[0-9)])[⁰¹²³⁴-⁹₀-₉]+")
+_ROMAN = re.compile("[\u2160-\u2188]")
 _DASHES = str.maketrans(dict.fromkeys("‐‑‒–−﹣", "-"))
 _GROUPED = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?![\d,])")
 _PORTS = re.compile(r"(?:端口|\bports?\b)[^。;\n]{0,12}$", re.IGNORECASE)
@@ -95,6 +96,7 @@ def visible(text: str) -> str:
 def normal(text: str) -> str:
     """NFKC, digits of any script and Chinese numerals as 0–9, numbers and dates written one way."""
     text = visible(text).replace("，", "， ").replace("、", "、 ").translate(_DASHES)
+    text = _ROMAN.sub(lambda roman: f"{unicodedata.numeric(roman[0]):.0f}", text)
     text = unicodedata.normalize("NFKC", _POWERS.sub(lambda power: f"^{power[0]}", text))
     text = "".join(_ascii_digit(char) for char in text)
     text = in_digits(_GROUPED.sub(_ungrouped, text))

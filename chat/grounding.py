@@ -23,6 +23,7 @@ _ENUMERATION = re.compile(
 _QUOTED = re.compile(
     r"[“「『《]([^”」』》\n]{1,200})[”」』》]|\"([^\"\n]{1,200})\"|(?<!\w)['‘]([^'’\n]{2,200})['’](?!\w)"
 )
+_STARS = re.compile(r"(?<=\w)(?:\*+|~~)(?=\w)")
 _PHRASE = re.compile(r"[!-~]+(?: +[!-~]+)+")
 # In a phrase of Latin letters, what only a command has.
 _COMMAND = re.compile(r"(?:^| )(?:--?[A-Za-z]|[~.]?/\w)|[|><$=*]|^[a-z][a-z0-9_.-]*(?: |$)")
@@ -75,6 +76,9 @@ def ungrounded(sentence: str, passages: Iterable[str], question: str = "") -> li
     missing = [*_codes(seen.code, sources), *_commands(prose, sources)]
     missing += [q for q in _quotations(prose) if not any(_said(q, s) for s in [*sources, asked])]
     missing += _tokens(text, sources, asked)
+    joined = _STARS.sub("", seen.prose)
+    if joined != seen.prose:  # another sentence may hold the signs that close these
+        missing += _tokens(normal(joined), sources, asked)
     return list(dict.fromkeys(missing))
 
 

@@ -70,7 +70,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         asked = parse_qs(self.scope.get("query_string", b"").decode("latin-1"))
         self.site_key, self.base = asked.get("site", [""])[0], asked.get("base", [""])[0]
         # In a site's frame nobody is signed in: what a site shows is for its visitors.
-        self.user = AnonymousUser() if self.site_key else self.scope["user"]
+        self.user: Any = AnonymousUser() if self.site_key else self.scope["user"]
         self.visitor = visitors.visitor(self.scope.get("cookies", {}))
         self.address = (self.scope.get("client") or ["?"])[0]
         self.language = _language(self.scope, asked.get("language", [""])[0])

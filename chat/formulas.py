@@ -22,7 +22,7 @@ _CLOSING = {"$$": "$$", r"\[": r"\]"}
 def formulas(renderer: MarkdownIt) -> None:
     """A plugin: inline formulas become `<span class="math">`, those on their own `<div …>`."""
     renderer.inline.ruler.before("escape", "formula", _inline)
-    alternatives = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    alternatives: Any = {"alt": ["paragraph", "reference", "blockquote", "list"]}
     renderer.block.ruler.before("fence", "formula_block", _block, alternatives)
     renderer.add_render_rule("formula", _rendered("span"))
     renderer.add_render_rule("formula_display", _rendered("div"))

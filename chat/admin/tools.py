@@ -40,7 +40,7 @@ class HttpToolAdmin(admin.ModelAdmin):
     fieldsets = [
         (None, {"fields": ["title", "name", "description", "enabled"]}),
         (gettext_lazy("When it is used"), {"fields": ["triggers"]}),
-        (gettext_lazy("What is asked of the service"), {"fields": REQUEST}),
+        (gettext_lazy("What is asked of the service"), {"fields": [*REQUEST]}),
         (gettext_lazy("What is said"), {"fields": ["answer", "nothing"]}),
         (gettext_lazy("Who may use it"), {"fields": ["sensitive", "groups", "bases"]}),
     ]
@@ -64,8 +64,10 @@ class HttpToolAdmin(admin.ModelAdmin):
 
     # --- the form with the table of its arguments -----------------------------------------
 
-    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        made = super().get_form(request, obj, **kwargs)
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        made = super().get_form(request, obj, change, **kwargs)
         rows = initial(obj.schema) if obj else []
         data = request.POST if request.method == "POST" else None
         arguments = ArgumentFormSet(data, initial=rows, prefix="arguments")

@@ -79,9 +79,10 @@ def act(turn: TurnState) -> TurnState:
             choice, outcome = _confirmed(turn, tools, tools.confirmed)
             tools.confirmed = None
         else:
-            choice = _next(turn, tools, done if by_model else None)
-            if choice is None:
+            wanted = _next(turn, tools, done if by_model else None)
+            if wanted is None:
                 break
+            choice = wanted
             if one := choice.missing():
                 return _ask_for(turn, outcomes, choice, one, tools.asked)
             outcome = calling.call(choice.tool, choice.arguments, turn)
@@ -180,8 +181,10 @@ def _ask_for(
 def _reply_to_question(turn: TurnState, tools: Tools, pending: dict[str, Any]) -> bool:
     assert turn.row is not None  # noqa: S101
     text, tool = turn.row.message.text, _named(tools, pending["name"])
-    one = tool and next((f for f in fields(tool.schema) if f.name == pending["field"]), None)
-    if tool is None or one is None:
+    if tool is None:
+        return False
+    one = next((one for one in fields(tool.schema) if one.name == pending["field"]), None)
+    if one is None:
         return False
     if choosing.cancels(text):
         turn.end(Turn.Outcome.CHAT, _("All right. Ask again whenever you like."))

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from chat.models import HttpTool
 from chat.tools import registry
 from chat.tools.http import PLACE, USER, headers_of
-from chat.topics.schema import CHOICE, CHOICES, NUMBER, PATTERN, TEXT, fields, problems
+from chat.topics.schema import CHOICE, CHOICES, NUMBER, PATTERN, TEXT, Field, fields, problems
 from opsdesk.sealing import seal
 
 ARGUMENTS = 8
@@ -270,16 +270,15 @@ class TrialForm(forms.Form):
     def __init__(self, schema: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for one in fields(schema):
-            made = {"label": one.label, "required": one.required}
-            if one.kind == CHOICE:
-                offered = [] if one.required else [("", "—")]
-                offered += [(choice, choice) for choice in one.choices]
-                self.fields[one.name] = forms.ChoiceField(choices=offered, **made)
-            elif one.kind == NUMBER:
-                self.fields[one.name] = forms.CharField(
-                    max_length=30, validators=[], widget=forms.NumberInput({"step": "any"}), **made
-                )
-            else:
-                hint = ", ".join(one.examples)
-                box = forms.TextInput({"placeholder": hint})
-                self.fields[one.name] = forms.CharField(max_length=200, widget=box, **made)
+            made = self.fields[one.name] = _trial_field(one)
+            made.label, made.required = one.label, one.required
+
+
+def _trial_field(one: Field) -> forms.Field:
+    if one.kind == CHOICE:
+        offered = [] if one.required else [("", "—")]
+        return forms.ChoiceField(choices=[*offered, *((name, name) for name in one.choices)])
+    if one.kind == NUMBER:
+        return forms.CharField(max_length=30, widget=forms.NumberInput({"step": "any"}))
+    hint = {"placeholder": ", ".join(one.examples)}
+    return forms.CharField(max_length=200, widget=forms.TextInput(hint))

@@ -1,6 +1,7 @@
 """What goes on after the reply: slow calls, and the end of old records."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -71,23 +72,24 @@ def _deliver_failure(record: ToolCall, tool: Tool) -> None:
 
 def _deliver(record: ToolCall, text: str, options: list[str]) -> None:
     """Say it once; where a person took over meanwhile it is a note for them."""
-    # No client can send an id with a space in it.
-    once = {"client_msg_id": f"tool {record.pk}"}
+    assert record.conversation_id is not None  # noqa: S101
     answered = record.status == Status.DONE
-    data = {
-        "outcome": Turn.Outcome.ANSWERED if answered else Turn.Outcome.CHAT,
-        "mode": MODE,
-        "options": options,
-    }
+    say = partial(
+        transcript.append,
+        record.conversation_id,
+        Message.Role.ASSISTANT,
+        text,
+        client_msg_id=f"tool {record.pk}",  # no client can send an id with a space in it
+        data={
+            "outcome": Turn.Outcome.ANSWERED if answered else Turn.Outcome.CHAT,
+            "mode": MODE,
+            "options": options,
+        },
+    )
     try:
-        transcript.append(
-            record.conversation_id, Message.Role.ASSISTANT, text, epoch=record.epoch, data=data,
-            **once,
-        )  # fmt: skip
+        say(epoch=record.epoch)
     except Conflict:
-        transcript.append(
-            record.conversation_id, Message.Role.ASSISTANT, text, data=data, public=False, **once
-        )
+        say(public=False)
 
 
 def forget_old() -> int:

@@ -38,8 +38,16 @@ _LATIN = re.compile(r"([\x20-\x7e\xa0]+)")
 _PIECE = re.compile(r".{1,800}", re.DOTALL)
 _SPACES = re.compile(r"^ +| {2,}")
 
-# xhtml2pdf carries an old copy of this function, which cuts Latin words in two and drops <br>.
-reportlab_paragraph.cjkFragSplit = paragraph.cjkFragSplit
+# xhtml2pdf carries old copies of these functions: the first cuts Latin words in two and drops
+# <br>, the others fail on the lines of a paragraph that goes on on the next page.
+for _name in (
+    "cjkFragSplit",
+    "_leftDrawParaLine",
+    "_centerDrawParaLine",
+    "_rightDrawParaLine",
+    "_justifyDrawParaLine",
+):
+    setattr(reportlab_paragraph, _name, getattr(paragraph, _name))
 
 
 class ExportError(BoundaryError):

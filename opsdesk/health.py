@@ -73,7 +73,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
 def readyz(request: HttpRequest) -> JsonResponse:
     checks = readiness()
     ready = all(said == "ok" for said in checks.values())
-    body = {"status": "ok" if ready else "not ready", "checks": checks}
+    body: dict[str, object] = {"status": "ok" if ready else "not ready", "checks": checks}
     if ready and (failing := list(Outage.objects.failing().values_list("service", flat=True))):
         body["degraded"] = failing  # answers go on, without these
     return JsonResponse(body, status=200 if ready else 503)

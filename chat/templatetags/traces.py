@@ -1,7 +1,7 @@
 """Words for what stands in the trace of a turn."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import template
@@ -19,7 +19,7 @@ STEPS = {
     "answer": _("answering"),
     "escalate": _("calling a person"),
 }
-WORDS = {
+WORDS: dict[str, Mapping[str, Any]] = {
     "mode": {
         answer.MODEL: _("the language model"),
         answer.EXTRACTIVE: _("an extract"),

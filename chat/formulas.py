@@ -33,7 +33,9 @@ def _inline(state: Any, silent: bool) -> bool:
     if not found:
         return False
     tex = found[str(found.lastgroup)]
-    within_word = found["dollar"] and re.match(r"[A-Za-z0-9_]", state.src[state.pos - 1 : state.pos])
+    within_word = found["dollar"] and re.match(
+        r"[A-Za-z0-9_]", state.src[state.pos - 1 : state.pos]
+    )
     if within_word or not _TEX.search(tex):
         return False
     if not silent:

@@ -1,6 +1,5 @@
 """Sites that show the chat: what they put into their pages, and what they sign with."""
 
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.forms import ModelForm

@@ -20,7 +20,8 @@ class Socket:
         self.app = ApplicationCommunicator(
             application,
             {
-                "type": "websocket", "path": "/ws/chat/", "query_string": query.encode(), "subprotocols": [],
+                "type": "websocket", "path": "/ws/chat/", "query_string": query.encode(),
+                "subprotocols": [],
                 "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
                 "client": ["127.0.0.1", 4711],
             },

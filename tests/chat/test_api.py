@@ -150,7 +150,8 @@ def test_anothers_conversation_does_not_exist(base, ask, django_user_model, user
     "body",
     [
         {}, {"question": "备份"}, {"knowledge_base": "ops", "question": " "},
-        {"knowledge_base": "ops", "question": "长" * 64_001}, {"conversation": "x", "question": "y"},
+        {"knowledge_base": "ops", "question": "长" * 64_001},
+        {"conversation": "x", "question": "y"},
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(base, ask, body):

@@ -94,9 +94,14 @@ def test_whatever_changes_it_is_made_again(first, base, settings):
         change(base, settings)
         assert not hit(asked()), change
         assert hit(asked()), change
-    for change in (a_model, the_document_retired, off):
-        change(base, settings)
-        assert not hit(asked()), change
+    the_document_retired(base, settings)
+    assert not hit(asked())
+    base.refresh_from_db()
+    before = kept.key(TurnState(QUESTION, [base]))
+    a_model(base, settings)
+    assert kept.key(TurnState(QUESTION, [base])) not in ("", before)
+    off(base, settings)
+    assert kept.key(TurnState(QUESTION, [base])) == ""
 
 
 def test_the_files_that_answers_are_made_by_count(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from evaluation.synthetic import Vectors
 from knowledge import lexical, terms
 from knowledge.weighing import K1, B, key
 
-BUILD = {"M": 16, "ef_construction": 64}  # as the product's graph
+BUILD = {"M": 16, "ef_construction": 128}  # as the product's graph
 REACHES = (16, 24, 32, 48, 64, 100, 150, 200, 300, 400, 600)  # tried until recall is equal
 
 Found = dict[int, float]  # places in the corpus with their score, best first

@@ -74,7 +74,7 @@ def nearest(
     """  # noqa: S608 - numbers
     parameters: dict[str, Any] = scope.parameters(base_ids)
     parameters |= {"vector": str(vector), "limit": limit}
-    # Twice as far as what is wanted: with once .978 of the first ten came (docs/scaling.md).
+    # Twice as far as what is wanted (docs/scaling.md).
     reach = str(min(max(2 * limit, 100), 1000))  # the most that pgvector takes
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         # Filters may leave out most of what the graph gives first: let it go on.
@@ -197,7 +197,7 @@ def make_graph(index: EmbeddingIndex) -> None:
             cursor.execute(
                 f"CREATE INDEX CONCURRENTLY {_graph(index)} ON knowledge_embedding"
                 f" USING hnsw ((vector::halfvec({index.dimensions:d})) halfvec_cosine_ops)"
-                f" WITH (m = 16, ef_construction = 64) WHERE index_id = {index.pk:d}"
+                f" WITH (m = 16, ef_construction = 128) WHERE index_id = {index.pk:d}"
             )
         finally:
             cursor.execute("RESET maintenance_work_mem")

@@ -28,7 +28,7 @@ _PHRASE = re.compile(r"[!-~]+(?: +[!-~]+)+")
 # In a phrase of Latin letters, what only a command has.
 _COMMAND = re.compile(r"(?:^| )(?:--?[A-Za-z]|[~.]?/\w)|[|><$=*]|^[a-z][a-z0-9_.-]*(?: |$)")
 _WORD = r"[A-Za-z0-9_./-]"
-_OPTIONS = re.compile(rf"{_WORD}+(?: +(?:--?[A-Za-z][\w=./-]*|[~.]?/{_WORD}+))+", re.ASCII)
+_OPTIONS = re.compile(rf"(?<!{_WORD}){_WORD}+(?: +(?:--?[A-Za-z][\w=./-]*|[~.]?/{_WORD}+))+", re.ASCII)
 # A line of Latin letters that begins like no sentence.
 _LOW = re.compile(r"^[a-z][\w.-]*(?: +[!-~]+)+$", re.MULTILINE | re.ASCII)
 _ENGLISH = (  # words that no command has
@@ -36,6 +36,11 @@ _ENGLISH = (  # words that no command has
     "|then|these|this|to|when|which|while|will|with|you|your"
 )
 _HAN = re.compile(r"[\u4e00-\u9fff]")
+# A question whether something is so: to say its number again would be the answer.
+_WHETHER = re.compile(
+    r"吗|么[?？\s]*$|吧[?？\s]*$|(.)[不没]\1|是否|可否|能否|还是|或者?|对不|^(?:is|are|was|does|do|did|can|could|should|will|has|have)\b|\bor\b|\bwhether\b",
+    re.IGNORECASE,
+)
 # How much of a sentence's words its passage must share, that the sentence is about it at all.
 SHARED = 0.25
 # Of a few words, and of English ones (without the shortest, which stand everywhere), so many.
@@ -64,10 +69,12 @@ def _outside(text: str) -> list[str]:
 def ungrounded(sentence: str, passages: Iterable[str], question: str = "") -> list[str]:
     """The facts of `sentence` that stand in none of `passages`.
 
-    In prose, names may also come from the `question`; numbers, paths and code may not.
+    In prose, what the `question` says may be said again; never in code or a command, and of a
+    question whether something is so only its names.
     ["?"] for Markdown that would change how the text around it is read.
     """
     sources, asked = [source(passage) for passage in passages], source(question)
+    again = not _WHETHER.search(question)
     seen = shown(without_marks(sentence))
     if not seen.sound:
         return ["?"]
@@ -75,10 +82,10 @@ def ungrounded(sentence: str, passages: Iterable[str], question: str = "") -> li
     text, prose = normal(text), normal(seen.prose)
     missing = [*_codes(seen.code, sources), *_commands(prose, sources)]
     missing += [q for q in _quotations(prose) if not any(_said(q, s) for s in [*sources, asked])]
-    missing += _tokens(text, sources, asked)
+    missing += _tokens(text, sources, asked, again)
     joined = _STARS.sub("", seen.prose)
     if joined != seen.prose:  # another sentence may hold the signs that close these
-        missing += _tokens(normal(joined), sources, asked)
+        missing += _tokens(normal(joined), sources, asked, again)
     return list(dict.fromkeys(missing))
 
 
@@ -153,8 +160,10 @@ def _said(quoted: str, one: Source) -> bool:
     return re.search(f"{edge}{re.escape(tight)}{last}", one.tight) is not None
 
 
-def _tokens(text: str, sources: list[Source], asked: Source) -> Iterator[str]:
-    """Numbers, names and technical tokens that are in no passage."""
+def _tokens(text: str, sources: list[Source], asked: Source, again: bool) -> Iterator[str]:
+    """Numbers, names and technical tokens that are in no passage, nor in what was asked, of which
+    `again` says whether more than names may be said again."""
+    stated = [*sources, asked] if again else sources
     chinese = bool(_HAN.search(text))
     before = ""
     for token, behind in tokens(text):
@@ -162,17 +171,17 @@ def _tokens(text: str, sources: list[Source], asked: Source) -> Iterator[str]:
         if number(before + token) and is_unit(token):
             pass  # its unit
         elif told:
-            named = before.isalpha() and any(one.knows(before + token) for one in sources)
-            if not named and not any(one.counts(*told) for one in sources):
+            named = before.isalpha() and any(one.knows(before + token) for one in stated)
+            if not named and not any(one.counts(*told) for one in stated):
                 yield token
-        elif (chinese or not token.isalpha()) and not _named(token, sources, asked):
+        elif (chinese or not token.isalpha()) and not _named(token, stated, asked):
             yield token
         before = token
 
 
 def _named(token: str, sources: list[Source], asked: Source) -> bool:
-    """Whether a name is a passage's or the question's, or words of theirs joined by a sign. A path,
-    an option or a version of the question is none: said again it would be taken for an answer."""
+    """Whether it stands in `sources`, or is a name (no path, option or version) of the question, or
+    words of theirs joined by a sign."""
     if any(one.knows(token) for one in sources):
         return True
     if re.fullmatch(r"(?!.*\d\.\d)\w[\w.-]*", token) and asked.knows(token):

@@ -1,9 +1,11 @@
 """The chat page's socket: translates what comes in, tells what changed. No rules here."""
 
 import re
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,13 +14,10 @@ from urllib.parse import parse_qs
 from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
-from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import Error as DatabaseError
 from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.utils import translation
-from django.utils.translation import get_language_from_request
 from django.utils.translation import gettext as _
 
 from chat import asking, history, identities, presenting, rating, transcript, uploads, visitors
@@ -27,6 +26,7 @@ from chat.limits import allow
 from chat.models import Conversation, Message, WidgetSite
 from knowledge.models import KnowledgeBase
 from opsdesk.errors import Conflict
+from opsdesk.languages import language_of
 from opsdesk.postgres import PostgresError
 
 MESSAGES_A_MINUTE = 20  # of one visitor
@@ -34,6 +34,7 @@ MESSAGES_A_MINUTE_ADDRESS = 200  # of one address: a whole company may share it
 FRAME_BYTES = 512 * 1024  # a pasted log of `asking.LONGEST` characters, and its escapes
 _ID = re.compile(r"[!-~]{1,64}")  # a client's own for a message
 HISTORY = 200  # messages sent at once
+TYPING_EVERY = 1.0  # s between two hints
 NO_COOKIE, NO_SITE = 4401, 4404  # close a socket whose page must change first
 TRY_AGAIN = 1013  # closes a socket whose client is to come back
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and halves of characters
@@ -63,6 +64,7 @@ class Draft:
 
 class ChatConsumer(AsyncJsonWebsocketConsumer):
     conversation_id: uuid.UUID | None = None
+    typed = 0.0  # when the last hint that they type went on
     last_seq = 0  # of the last message this client was sent
     identified = False  # a site said, when the socket was opened, who this is
 
@@ -73,7 +75,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         self.user: Any = AnonymousUser() if self.site_key else self.scope["user"]
         self.visitor = visitors.visitor(self.scope.get("cookies", {}))
         self.address = (self.scope.get("client") or ["?"])[0]
-        self.language = _language(self.scope, asked.get("language", [""])[0])
+        self.language = language_of(self.scope, asked.get("language", [""])[0])
         await self.accept()  # else the browser is not told the code
         if not self.visitor and not self.user.is_authenticated:
             await self.close(code=NO_COOKIE)
@@ -84,6 +86,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             await self.close(code=NO_SITE)
 
     async def disconnect(self, code: int) -> None:
+        await self._present("left")
         await self.channel_layer.forget(self.channel_name)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
@@ -120,6 +123,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             "rate": self.rate,
             "new": self.new,
             "history": self.history,
+            "typing": self.typing,
             "ping": self.ping,
         }
         kind = content.get("type") if isinstance(content, dict) else None
@@ -173,6 +177,11 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             raise Refused("bad_message", self._say(_not_understood))
         found = await self._db(self._past, _UNSTORABLE.sub("", query).strip()[:100], offset)
         await self.send_json({"type": "history", "query": query, "offset": offset, **found})
+
+    async def typing(self, content: dict[str, Any]) -> None:
+        if time.monotonic() - self.typed > TYPING_EVERY:
+            self.typed = time.monotonic()
+            await self._present("typing")
 
     async def ping(self, content: dict[str, Any]) -> None:
         await self.send_json({"type": "pong"})
@@ -228,6 +237,16 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     async def conversation_turn(self, event: dict[str, Any]) -> None:
         """A turn ended; its message came before."""
 
+    async def conversation_typing(self, event: dict[str, Any]) -> None:
+        await self.send_json({"type": "typing", "agent": event["agent"]})
+
+    async def conversation_who(self, event: dict[str, Any]) -> None:
+        """An agent began to look."""
+        await self._present("here")
+
+    async def conversation_customer(self, event: dict[str, Any]) -> None:
+        """For agents: a window of the customer's is here, typing, or left."""
+
     async def conversation_state(self, event: dict[str, Any]) -> None:
         await self._send_state()
 
@@ -249,6 +268,14 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         if after:
             await self._catch_up()
         await self._send_state()
+        await self._present("here")
+
+    async def _present(self, what: str) -> None:
+        if self.conversation_id:
+            told = {"type": "conversation.customer", "conversation": str(self.conversation_id)}
+            with suppress(*AWAY):  # only a hint
+                group = transcript.group(self.conversation_id)
+                await self.channel_layer.group_send(group, {**told, "what": what})
 
     async def _leave(self) -> None:
         if self.conversation_id:
@@ -454,17 +481,6 @@ def _state(conversation_id: uuid.UUID | None) -> dict[str, Any]:
     if conversation is None:
         return {"state": Conversation.State.BOT, "agent": None, "waiting": 0, "staffed": False}
     return {"state": conversation.state, **asking.desk("standing")(conversation)}
-
-
-def _language(scope: dict[str, Any], asked: str) -> str:
-    """What the frame asks for; else the page's: of its cookie, or of what the browser wants."""
-    if asked in dict(settings.LANGUAGES):
-        return asked
-    request = HttpRequest()
-    request.COOKIES = scope.get("cookies", {})
-    headers = dict(scope.get("headers", []))
-    request.META["HTTP_ACCEPT_LANGUAGE"] = headers.get(b"accept-language", b"").decode("latin-1")
-    return get_language_from_request(request)
 
 
 def _too_long(limit: int) -> str:

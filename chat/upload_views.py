@@ -86,7 +86,7 @@ def _readable(request: HttpRequest, visitor: str, pk: uuid.UUID) -> Upload:
     if found is None:
         raise Http404
     if found.message:
-        readable = visitors.may_read(found.message.conversation, request)
+        readable = visitors.may_read(found.message.conversation, request, found.message.public)
     else:
         readable = uploads.owned(request.user, visitor).filter(pk=pk).exists()
     if not readable:

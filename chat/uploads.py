@@ -99,10 +99,11 @@ def paste(message: Message, text: str) -> Upload:
     return upload
 
 
-def attach(message: Message, ids: Iterable[UUID | str]) -> None:
+def attach(message: Message, ids: Iterable[UUID | str], by: Any = None) -> None:
     """Send uploads with a message, in its transaction.
 
-    Raises Refused unless all are there, not yet sent, and its conversation's customer's own.
+    Raises Refused unless all are there, not yet sent, and the own of `by`, a user, or without
+    one of its conversation's customer.
     """
     wanted = list(dict.fromkeys(ids))
     if not wanted:
@@ -111,7 +112,8 @@ def attach(message: Message, ids: Iterable[UUID | str]) -> None:
         many = {"limit": A_MESSAGE}
         raise Refused("too_many", 400, _("At most %(limit)s files in one message.") % many)
     conversation = message.conversation
-    mine = owned(conversation.user, conversation.visitor).filter(message=None)
+    sender = (by, "") if by else (conversation.user, conversation.visitor)
+    mine = owned(*sender).filter(message=None)
     try:
         found = set(mine.select_for_update().filter(pk__in=wanted).values_list("pk", flat=True))
     except ValidationError:  # no id at all

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.signing import BadSignature, Signer
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.module_loading import import_string
 
 from chat import identities
 from chat.identities import Known
@@ -72,9 +73,12 @@ def of(request: HttpRequest) -> QuerySet[Conversation]:
     return conversations(request.user, visitor(cookies), identities.known(cookies))
 
 
-def may_read(conversation: Conversation, request: HttpRequest) -> bool:
-    """Whether it is theirs, or they are staff who read conversations."""
+def may_read(conversation: Conversation, request: HttpRequest, public: bool = True) -> bool:
+    """Whether it is theirs, or they are staff who read or serve conversations. What is not
+    `public` in it is for staff alone."""
     user = request.user
     if user.is_staff and user.has_perm("chat.view_conversation"):
         return True
-    return of(request).filter(pk=conversation.pk).exists()
+    if any(import_string(name)(user, conversation) for name in settings.CONVERSATION_READERS):
+        return True
+    return public and of(request).filter(pk=conversation.pk).exists()

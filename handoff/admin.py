@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from chat.admin import ReadOnlyAdmin
-from handoff import hours, views
+from handoff import access, hours, views
 from handoff.models import (
     Agent,
     Calendar,
@@ -120,10 +120,10 @@ class HandoffAdmin(ReadOnlyAdmin):
         return [rank, Case(When(status__in=WAITING, then="pk")), "-pk"]
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_view_permission(request, obj) or views.may_serve(request.user)
+        return super().has_view_permission(request, obj) or access.may_serve(request.user)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return super().has_module_permission(request) or views.may_serve(request.user)
+        return super().has_module_permission(request) or access.may_serve(request.user)
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view

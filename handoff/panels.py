@@ -4,8 +4,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from handoff.access import may_serve
 from handoff.models import Agent, Handoff
-from handoff.views import may_serve
 from opsdesk.site import Panel, Row
 
 

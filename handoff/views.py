@@ -18,6 +18,7 @@ from chat.admin import transcript_html
 from chat.asking import MESSAGE_LENGTH
 from chat.models import Conversation
 from handoff import desk, routing
+from handoff.access import may_serve
 from handoff.models import Agent, Handoff
 from opsdesk.errors import Conflict
 
@@ -26,13 +27,6 @@ TAKING_OVER: dict[str, Callable[[Conversation, Any], object]] = {
     "return": desk.return_to_bot,
     "resolve": desk.resolve,
 }
-
-
-def may_serve(user: Any) -> bool:
-    """Whether `user` may take conversations over: an agent, or a superuser."""
-    if not (user.is_active and user.is_staff):
-        return False
-    return user.is_superuser or Agent.objects.filter(user=user).exists()
 
 
 def _require_agent(request: HttpRequest) -> None:

@@ -311,6 +311,10 @@ TOOL_WAIT = env.number("OPSDESK_TOOL_WAIT", 3.0, 0.1, 30.0)  # seconds; then it 
 TOOL_CALL_DAYS = env.integer("OPSDESK_TOOL_CALL_DAYS", 365, 0, 36_500)  # 0: kept for ever
 # Where the chat finds `reopen`, `heard`, `leave_contact` and `standing`.
 CHAT_DESK = "handoff.desk"
+# What staff can do with a conversation beside talking: each a subclass of handoff.actions.Action.
+CONSOLE_ACTIONS = ["handoff.learning.FaqDraft"]
+# Who beside its customer may open what came in a conversation: functions of (user, conversation).
+CONVERSATION_READERS = ["handoff.access.opens"]
 # How long a conversation is held for the agent it is offered to; 0: agents take from the queue.
 HANDOFF_OFFER_SECONDS = env.number("OPSDESK_OFFER_SECONDS", 45.0, 0.0, 3600.0)
 # After how long without a sign of life an agent's conversations go back to the queue; 0: never.

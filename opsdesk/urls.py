@@ -19,4 +19,5 @@ urlpatterns = [
     ),
     path("", include("knowledge.urls")),
     path("", include("chat.urls")),
+    path("", include("handoff.urls")),
 ]

@@ -14,6 +14,8 @@ import { Zoom } from "./zoom.js";
 
 const CONVERSATION = "conversation";
 const RETRY = 2_000; // ms, while the database is away
+const TYPING_EVERY = 3_000; // ms, told to who is there
+const TYPING_FOR = 5_000; // ms that the other is shown to type
 const ACK_WITHIN = 15_000; // ms; later the visitor may send again
 
 const at = (id) => document.getElementById(id);
@@ -34,6 +36,7 @@ themeButton(at("theme"));
 
 const title = document.title;
 let unread = 0;
+let typed = 0;
 let away = false; // the frame is shut
 let live = null; // {turn, html, citations} of the answer in the making
 let joined = false; // the server has told us the conversation as it stands
@@ -132,6 +135,12 @@ const receive = {
   afresh: hush, // what was written of the answer is taken back
   notice({ text }) {
     at("step").textContent = text;
+    scroll.follow();
+  },
+  typing({ agent }) {
+    const sentence = say("typing", { agent });
+    at("step").textContent = sentence;
+    setTimeout(() => at("step").textContent === sentence && (at("step").textContent = ""), TYPING_FOR);
     scroll.follow();
   },
   history(found) {
@@ -240,6 +249,12 @@ at("log").addEventListener("submit", (event) => {
     return rate(event.target, { helpful: false, reason, comment: comment.value });
   }
   socket.send({ type: "contact", text: event.target.elements.contact.value });
+});
+at("text").addEventListener("input", () => {
+  // Only a person wants to know.
+  if (!at("person").disabled || Date.now() - typed < TYPING_EVERY) return;
+  typed = Date.now();
+  socket.send({ type: "typing" });
 });
 at("person").addEventListener("click", () => socket.send({ type: "person" }));
 at("new").addEventListener("click", restart);

@@ -2,10 +2,13 @@
 // after a reconnect; the server knows them by their id, so twice is once.
 import { ofTab } from "./stored.js";
 
-const KEY = "outbox";
-
 export class Outbox {
-  #messages = new Map(ofTab.read(KEY) ?? []); // id → {text, uploads}
+  #messages; // id → {text, uploads}
+
+  constructor(key = "outbox") {
+    this.key = key;
+    this.#messages = new Map(ofTab.read(key) ?? []);
+  }
 
   get all() {
     return [...this.#messages];
@@ -33,7 +36,7 @@ export class Outbox {
   }
 
   #save() {
-    ofTab.write(KEY, this.all);
+    ofTab.write(this.key, this.all);
   }
 }
 

@@ -3,7 +3,7 @@
 const FIRST_WAIT = 400; // ms, doubled after every failure, with jitter
 const LONGEST_WAIT = 10_000;
 const PING_EVERY = 20_000;
-const REFUSED = [4401, 4404]; // coming back changes nothing
+const REFUSED = [4401, 4403, 4404]; // coming back changes nothing
 const SILENCE = 50_000; // without a word for this long the connection is dead
 
 export class Socket extends EventTarget {

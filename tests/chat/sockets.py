@@ -15,12 +15,14 @@ def visitor_cookie():
 
 
 class Socket:
+    path = "/ws/chat/"
+
     def __init__(self, cookie, origin="http://localhost", query=""):
         headers = {"origin": origin, "host": "localhost", "cookie": cookie}
         self.app = ApplicationCommunicator(
             application,
             {
-                "type": "websocket", "path": "/ws/chat/", "query_string": query.encode(),
+                "type": "websocket", "path": self.path, "query_string": query.encode(),
                 "subprotocols": [],
                 "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
                 "client": ["127.0.0.1", 4711],

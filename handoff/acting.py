@@ -1,0 +1,205 @@
+"""What an agent does from the console: may they, is it as they saw it, then `handoff.desk`.
+
+An action names the epoch of the conversation that its agent saw. Whoever comes too late reads
+who has it. The same reply or note again (by its `client_msg_id`) gives the message that is there.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from chat import uploads
+from chat.asking import MESSAGE_LENGTH
+from chat.models import Conversation, Message
+from handoff import access, desk, queues
+from handoff.models import Agent, Handoff, Team
+from opsdesk.errors import Conflict
+
+LONGEST_SNOOZE = 7 * 24 * 60  # minutes
+_ID = re.compile(r"[!-~]{1,64}")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class Refused(Exception):
+    """A code for the page, a sentence for the agent."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def opened(user: Any, pk: Any) -> Conversation:
+    """The conversation `pk`. Raises Refused when there is none that `user` may open."""
+    try:
+        found = Conversation.objects.select_related("owner", "user", "site", "knowledge_base").get(
+            pk=UUID(str(pk))
+        )
+    except (ValueError, Conversation.DoesNotExist):
+        raise Refused("not_found", _("There is no such conversation.")) from None
+    if not access.opens(user, found):
+        raise Refused("forbidden", _("This conversation is with another team."))
+    return found
+
+
+@transaction.atomic
+def act(user: Any, action: str, content: dict[str, Any]) -> Message | None:
+    """Do `action` of ACTIONS to content["conversation"]; the message that it wrote, if it did.
+
+    Raises Refused: "forbidden", "bad_message", or "conflict" when the conversation has moved on.
+    """
+    found = opened(user, content.get("conversation"))
+    locked = Conversation.objects.select_for_update().get(pk=found.pk)
+    if said := _said_before(user, locked, action, content):
+        return said
+    if action != "note" and content.get("epoch") != locked.epoch:
+        raise Refused("conflict", _whose(locked))
+    try:
+        return ACTIONS[action](user, locked, content)
+    except Conflict as conflict:
+        raise Refused("conflict", str(conflict)) from conflict
+    except uploads.Refused as refused:
+        raise Refused(refused.code, str(refused)) from refused
+
+
+def _said_before(
+    user: Any, conversation: Conversation, action: str, content: dict[str, Any]
+) -> Message | None:
+    """What this agent's earlier try stored, if one did: true whoever has the conversation now."""
+    if action not in ("reply", "note"):
+        return None
+    written = conversation.messages.filter(client_msg_id=_client_id(content)).first()
+    if written is None:
+        return None
+    if written.author_id != user.pk or written.public != (action == "reply"):
+        raise _bad()
+    return written
+
+
+def _whose(conversation: Conversation) -> str:
+    handoff = Handoff.objects.unfinished().filter(conversation=conversation).first()
+    who = conversation.owner or (handoff.offered_to if handoff else None)
+    if who is None:
+        return _("The conversation has changed hands: %(state)s.") % {
+            "state": conversation.get_state_display()
+        }
+    if conversation.owner_id:
+        return _("%(agent)s has this conversation.") % {"agent": queues.name(who)}
+    return _("This conversation is on offer to %(agent)s.") % {"agent": queues.name(who)}
+
+
+def _bad() -> Refused:
+    return Refused("bad_message", _("This message cannot be read."))
+
+
+def _client_id(content: dict[str, Any]) -> str:
+    given = content.get("id")
+    if not isinstance(given, str) or not _ID.fullmatch(given):
+        raise _bad()
+    return given
+
+
+def _text(content: dict[str, Any], optional: bool = False) -> str:
+    text = content.get("text", "" if optional else None)
+    if not isinstance(text, str) or _UNSTORABLE.search(text):
+        raise _bad()
+    text = text.strip()
+    if (not optional and not text) or len(text) > MESSAGE_LENGTH:
+        raise Refused("length", _("Write 1 to %(limit)s characters.") % {"limit": MESSAGE_LENGTH})
+    return text
+
+
+# --- the actions ------------------------------------------------------------------------
+
+
+def _reply(user: Any, conversation: Conversation, content: dict[str, Any]) -> Message:
+    sent = _uploads(content)
+    text = _text(content, optional=bool(sent))
+    said = desk.reply(conversation, user, text, _client_id(content))
+    uploads.attach(said, sent, by=user)
+    return said
+
+
+def _note(user: Any, conversation: Conversation, content: dict[str, Any]) -> Message:
+    sent = _uploads(content)
+    text = _text(content, optional=bool(sent))
+    said = desk.note(conversation, user, text, _client_id(content))
+    uploads.attach(said, sent, by=user)
+    return said
+
+
+def _uploads(content: dict[str, Any]) -> list[str]:
+    given = content.get("uploads", [])
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise _bad()
+    return given
+
+
+def _transfer(user: Any, conversation: Conversation, content: dict[str, Any]) -> None:
+    desk.transfer(
+        conversation,
+        user,
+        to=_agent(content["agent"]) if content.get("agent") else None,
+        team=_team(content["team"]) if content.get("team") else None,
+        text=_text(content, optional=True),
+    )
+
+
+def _assign(user: Any, conversation: Conversation, content: dict[str, Any]) -> None:
+    desk.assign(conversation, _agent(content.get("agent")), user)
+
+
+def _agent(pk: Any) -> Any:
+    agent = Agent.objects.filter(user=pk) if isinstance(pk, int) else Agent.objects.none()
+    if not agent.exists():
+        raise Refused("not_found", _("There is no such agent."))
+    found = get_user_model().objects.get(pk=pk)
+    if not access.may_serve(found):
+        raise Refused("not_found", _("There is no such agent."))
+    return found
+
+
+def _team(pk: Any) -> Team:
+    found = Team.objects.filter(pk=pk).first() if isinstance(pk, int) else None
+    if found is None:
+        raise Refused("not_found", _("There is no such team."))
+    return found
+
+
+def _snooze(user: Any, conversation: Conversation, content: dict[str, Any]) -> None:
+    minutes = content.get("minutes")
+    if minutes is None:
+        desk.snooze(conversation, user, None)
+    elif isinstance(minutes, int) and 0 < minutes <= LONGEST_SNOOZE:
+        desk.snooze(conversation, user, timezone.now() + timedelta(minutes=minutes))
+    else:
+        raise _bad()
+
+
+def _simply(action: Callable[[Conversation, Any], object]) -> Callable[..., None]:
+    def act(user: Any, conversation: Conversation, content: dict[str, Any]) -> None:
+        action(conversation, user)
+
+    return act
+
+
+ACTIONS: dict[str, Callable[[Any, Conversation, dict[str, Any]], Message | None]] = {
+    "claim": _simply(desk.claim),
+    "accept": _simply(desk.accept),
+    "decline": _simply(desk.decline),
+    "take_over": _simply(desk.take_over),
+    "reopen": _simply(desk.take_over),
+    "return_to_bot": _simply(desk.return_to_bot),
+    "resolve": _simply(desk.resolve),
+    "reply": _reply,
+    "note": _note,
+    "transfer": _transfer,
+    "assign": _assign,
+    "snooze": _snooze,
+}

@@ -1,0 +1,385 @@
+"""The console's socket: translates what comes in, tells what changed. No rules here.
+
+What a client has is numbers: of each conversation that it has open the last message's. Hints of
+the realtime layer, a gap, or a new connection lead to the same question to the database.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from channels.db import database_sync_to_async
+from channels.exceptions import StopConsumer
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.contrib.auth import get_user_model
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+
+from chat import presenting, transcript
+from chat.consumers import AWAY, FRAME_BYTES, TRY_AGAIN
+from chat.models import Conversation, Message
+from handoff import access, acting, background, queues, routing
+from handoff.acting import Refused
+from handoff.models import Agent
+from handoff.ownership import QUEUE_GROUP, agent_group
+from opsdesk.languages import language_of
+
+HISTORY = 200  # messages sent at once
+OPEN = 50  # conversations that one console follows
+QUIET = 1.0  # s between two pictures of the queues
+TYPING_EVERY = 1.0  # s between two hints of one console
+SIGNED_OUT, NO_AGENT = 4401, 4403  # close a socket whose page must change first
+
+_pool = ThreadPoolExecutor(8, thread_name_prefix="console")
+
+
+def watchers(conversation: UUID) -> str:
+    """The realtime group of the agents who look at a conversation."""
+    return f"handoff.watchers.{conversation.hex}"
+
+
+class ConsoleConsumer(AsyncJsonWebsocketConsumer):
+    async def connect(self) -> None:
+        self.user: Any = self.scope["user"]
+        self.language = language_of(self.scope)
+        self.open: dict[UUID, int] = {}  # the last seq that was sent of each
+        self.known: dict[UUID, int] = {}  # the epoch that was sent of each
+        self.drawn = self.typed = 0.0
+        self.redraw: asyncio.Task[None] | None = None
+        await self.accept()  # else the browser is not told the code
+        if not await self._db(self._serves):
+            await self.close(NO_AGENT if self.user.is_authenticated else SIGNED_OUT)
+            return
+        await self.channel_layer.group_add(QUEUE_GROUP, self.channel_name)
+        await self.channel_layer.group_add(agent_group(self.user.pk), self.channel_name)
+
+    async def disconnect(self, code: int) -> None:
+        if self.redraw:
+            self.redraw.cancel()
+        await self.channel_layer.forget(self.channel_name)
+        for pk in self.open:
+            await self._hint(watchers(pk), {"type": "desk.gone", **self._self(pk)})
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        try:
+            await super().dispatch(message)
+        except AWAY:  # a hint that cannot be followed now: the client comes back with its numbers
+            await self.disconnect(TRY_AGAIN)
+            await self.close(TRY_AGAIN)
+            raise StopConsumer from None
+
+    # --- From the client ---------------------------------------------------------
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
+    ) -> None:
+        content = None
+        if text_data is not None and len(text_data.encode()) <= FRAME_BYTES:
+            try:
+                content = await self.decode_json(text_data)
+            except (ValueError, RecursionError):
+                content = None
+        await self.receive_json(content)
+
+    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        doors: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "hello": self.hello,
+            "open": self.open_one,
+            "close": self.close_one,
+            "earlier": self.earlier,
+            "act": self.act,
+            "typing": self.typing,
+            "duty": self.duty,
+            "people": self.people,
+            "search": self.search,
+            "ping": self.ping,
+        }
+        kind = content.get("type") if isinstance(content, dict) else None
+        if not isinstance(kind, str) or kind not in doors:
+            await self._error("bad_message", self._say(_not_understood))
+            return
+        try:
+            if not await self._db(self._serves):  # who was dismissed has a socket still
+                raise Refused("forbidden", self._say(_no_agent))
+            await doors[kind](content)
+        except Refused as refused:
+            await self._error(refused.code, str(refused), content)
+        except AWAY:
+            await self._error("unavailable", self._say(_unavailable), content)
+
+    async def hello(self, content: dict[str, Any]) -> None:
+        """Who this is, the queues, and what was missed of everything that is open."""
+        await self._db(partial(_seen, self.user))
+        told = await self._db(lambda: {"me": queues.me(self.user), **queues.people(self.user)})
+        await self.send_json({"type": "welcome", **told})
+        await self._draw()
+        held = content.get("open")
+        for pk, after in list((held if isinstance(held, dict) else {}).items())[:OPEN]:
+            try:
+                await self._follow(pk, after)
+            except Refused as refused:
+                await self._error(refused.code, str(refused), {"conversation": pk})
+
+    async def open_one(self, content: dict[str, Any]) -> None:
+        await self._follow(content.get("conversation"), content.get("after", 0))
+
+    async def close_one(self, content: dict[str, Any]) -> None:
+        found = await self._db(partial(acting.opened, self.user, content.get("conversation")))
+        if self.open.pop(found.pk, None) is not None:
+            await self._leave(found.pk)
+
+    async def earlier(self, content: dict[str, Any]) -> None:
+        before = content.get("before")
+        if not isinstance(before, int):
+            raise Refused("bad_message", self._say(_not_understood))
+        found = await self._db(partial(acting.opened, self.user, content.get("conversation")))
+        messages = await self._db(partial(_before, found.pk, before))
+        told = {"conversation": str(found.pk), "messages": messages}
+        await self.send_json({"type": "earlier", **told})
+
+    async def act(self, content: dict[str, Any]) -> None:
+        action = content.get("action")
+        if action not in acting.ACTIONS:
+            raise Refused("bad_message", self._say(_not_understood))
+        said = await self._db(partial(acting.act, self.user, action, content))
+        done = {"id": content.get("id"), "conversation": content["conversation"], "action": action}
+        await self.send_json({"type": "done", **done, "seq": said.seq if said else None})
+
+    async def typing(self, content: dict[str, Any]) -> None:
+        """To the agents who look at the conversation; to its customer when its owner replies."""
+        if time.monotonic() - self.typed < TYPING_EVERY:
+            return
+        self.typed = time.monotonic()
+        found = await self._db(partial(acting.opened, self.user, content.get("conversation")))
+        note = content.get("note") is True
+        seen = {"type": "desk.here", **self._self(found.pk), "typing": True}
+        await self._hint(watchers(found.pk), seen)
+        if found.owner_id == self.user.pk and not note:
+            typing = {"type": "conversation.typing", "agent": queues.name(self.user)}
+            await self._hint(transcript.group(found.pk), typing)
+
+    async def duty(self, content: dict[str, Any]) -> None:
+        await self._db(partial(routing.duty, self.user, content.get("on") is True))
+        told = await self._db(lambda: {"me": queues.me(self.user), **queues.people(self.user)})
+        await self.send_json({"type": "people", **told})
+
+    async def people(self, content: dict[str, Any]) -> None:
+        told = await self._db(lambda: {"me": queues.me(self.user), **queues.people(self.user)})
+        await self.send_json({"type": "people", **told})
+
+    async def search(self, content: dict[str, Any]) -> None:
+        query = content.get("query", "")
+        if not isinstance(query, str) or "\x00" in query:
+            raise Refused("bad_message", self._say(_not_understood))
+        rows = await self._db(partial(queues.search, self.user, query.strip()[:100]))
+        await self.send_json({"type": "found", "query": query, "rows": rows})
+
+    async def ping(self, content: dict[str, Any]) -> None:
+        """The console is open: its agent is there, and looks at what it has open."""
+        await self._db(partial(_seen, self.user))
+        for pk in self.open:
+            await self._hint(watchers(pk), {"type": "desk.here", **self._self(pk)})
+        await self.send_json({"type": "pong"})
+
+    # --- From the realtime layer: hints; what is sent is read from the database -----
+
+    async def conversation_message(self, event: dict[str, Any]) -> None:
+        await self._catch_up()
+
+    async def conversation_state(self, event: dict[str, Any]) -> None:
+        await self._catch_up()
+
+    async def realtime_reconnected(self, event: dict[str, Any]) -> None:
+        await self._catch_up()
+        await self._draw()
+
+    async def conversation_rating(self, event: dict[str, Any]) -> None:
+        """Ratings are read where answers are judged."""
+
+    # Of an answer in the making, which is no message yet.
+    conversation_step = conversation_citations = conversation_delta = conversation_rating
+    conversation_afresh = conversation_notice = conversation_turn = conversation_rating
+    conversation_typing = conversation_who = conversation_rating
+
+    async def conversation_customer(self, event: dict[str, Any]) -> None:
+        """The customer is there, types, or left."""
+        await self.send_json({**event, "type": "customer"})
+
+    async def queue_changed(self, event: dict[str, Any]) -> None:
+        """At most one picture a second; the last change is always in one."""
+        if self.redraw is None:
+            wait = max(0.0, self.drawn + QUIET - time.monotonic())
+            self.redraw = asyncio.create_task(self._draw_after(wait))
+
+    async def handoff_offer(self, event: dict[str, Any]) -> None:
+        await self.send_json({"type": "offer", "conversation": event["conversation"]})
+        await self.queue_changed(event)
+
+    async def desk_here(self, event: dict[str, Any]) -> None:
+        if event["window"] != self.channel_name:
+            await self.send_json({**event, "type": "here"})
+
+    async def desk_gone(self, event: dict[str, Any]) -> None:
+        if event["window"] != self.channel_name:
+            await self.send_json({**event, "type": "gone"})
+
+    async def desk_who(self, event: dict[str, Any]) -> None:
+        """Somebody else opened it: say that this one is there, too."""
+        pk = UUID(event["conversation"])
+        if event["window"] != self.channel_name and pk in self.open:
+            await self._hint(watchers(pk), {"type": "desk.here", **self._self(pk)})
+
+    # --- Sending -----------------------------------------------------------------
+
+    async def _follow(self, wanted: Any, after: Any) -> None:
+        """From now on what happens in it is sent, first what came after message `after`."""
+        found = await self._db(partial(acting.opened, self.user, wanted))
+        pk, after = found.pk, after if isinstance(after, int) and after > 0 else 0
+        if pk not in self.open and len(self.open) >= OPEN:
+            raise Refused("too_many", self._say(_too_many))
+        await self.channel_layer.group_add(transcript.group(pk), self.channel_name)
+        await self.channel_layer.group_add(watchers(pk), self.channel_name)
+        first = await self._db(partial(_messages, pk, after))
+        self.open[pk] = first[-1]["seq"] if first else after
+        told = await self._db(lambda: (queues.now_of(found), background.of(found, self.user)))
+        self.known[pk] = told[0]["epoch"]
+        opened = {"standing": told[0], "background": told[1], "after": after, "messages": first}
+        await self.send_json({"type": "opened", "conversation": str(pk), **opened})
+        await self._catch_up()
+        await self._hint(watchers(pk), {"type": "desk.here", **self._self(pk)})
+        await self._hint(watchers(pk), {"type": "desk.who", **self._self(pk)})
+        await self._hint(transcript.group(pk), {"type": "conversation.who"})
+
+    async def _leave(self, pk: UUID) -> None:
+        await self.channel_layer.group_discard(transcript.group(pk), self.channel_name)
+        await self.channel_layer.group_discard(watchers(pk), self.channel_name)
+        await self._hint(watchers(pk), {"type": "desk.gone", **self._self(pk)})
+
+    async def _catch_up(self) -> None:
+        """Whatever of the open conversations the client does not have yet."""
+        for found in await self._db(self._moved):
+            pk = found.pk
+            if not await self._db(partial(access.opens, self.user, found)):
+                self.open.pop(pk, None)
+                await self._leave(pk)
+                gone = {"conversation": str(pk), "code": "forbidden"}
+                await self._error("forbidden", self._say(_not_yours), gone)
+                continue
+            while messages := await self._db(partial(_after, pk, self.open[pk])):
+                for message in messages:
+                    self.open[pk] = message["seq"]
+                    await self.send_json(
+                        {"type": "message", "conversation": str(pk), "message": message}
+                    )
+            self.known[pk] = found.epoch
+            told = await self._db(partial(queues.now_of, found))
+            await self.send_json({"type": "standing", **told})
+
+    def _moved(self) -> list[Conversation]:
+        rows = Conversation.objects.filter(pk__in=self.open).select_related("owner__agent")
+        return [
+            row
+            for row in rows
+            if row.last_seq > self.open[row.pk] or row.epoch != self.known.get(row.pk)
+        ]
+
+    async def _draw_after(self, wait: float) -> None:
+        await asyncio.sleep(wait)
+        self.redraw = None
+        try:
+            await self._draw()
+        except AWAY:
+            await self.close(TRY_AGAIN)
+
+    async def _draw(self) -> None:
+        self.drawn = time.monotonic()
+        rows = await self._db(partial(queues.rows, self.user))
+        await self.send_json({"type": "queues", "rows": rows})
+
+    def _self(self, pk: UUID) -> dict[str, Any]:
+        return {
+            "conversation": str(pk),
+            "window": self.channel_name,
+            "agent": self.user.pk,
+            "name": queues.name(self.user),
+        }
+
+    async def _hint(self, group: str, message: dict[str, Any]) -> None:
+        with suppress(*AWAY):
+            await self.channel_layer.group_send(group, message)
+
+    async def _error(self, code: str, text: str, about: Any = None) -> None:
+        about = about if isinstance(about, dict) else {}
+        told = {"id": about.get("id"), "conversation": about.get("conversation")}
+        await self.send_json({"type": "error", "code": code, "text": text, **told})
+
+    # --- In the pool's threads ------------------------------------------------------
+
+    async def _db(self, function: Callable[..., Any]) -> Any:
+        def run() -> Any:
+            with translation.override(self.language):
+                return function()
+
+        return await database_sync_to_async(run, thread_sensitive=False, executor=_pool)()
+
+    def _say(self, sentence: Callable[[], str]) -> str:
+        with translation.override(self.language):
+            return sentence()
+
+    def _serves(self) -> bool:
+        if not self.user.is_authenticated:
+            return False
+        user = get_user_model().objects.filter(pk=self.user.pk).first()
+        if user is None or not access.may_serve(user):
+            return False
+        self.user = user
+        return True
+
+
+def _seen(user: Any) -> None:
+    Agent.objects.filter(user=user).update(seen_at=timezone.now())
+
+
+def _messages(pk: UUID, after: int) -> list[dict[str, Any]]:
+    return _after(pk, after) if after else _before(pk, 2**31 - 1)
+
+
+def _after(pk: UUID, after: int) -> list[dict[str, Any]]:
+    found = Message.objects.filter(conversation=pk, seq__gt=after)
+    return [_as_json(one) for one in presenting.shown(found).order_by("seq")[:HISTORY]]
+
+
+def _before(pk: UUID, before: int) -> list[dict[str, Any]]:
+    found = Message.objects.filter(conversation=pk, seq__lt=before)
+    newest = presenting.shown(found).order_by("-seq")[:HISTORY]
+    return [_as_json(one) for one in newest][::-1]
+
+
+def _as_json(message: Message) -> dict[str, Any]:
+    """As customers get it, and whether they do."""
+    return {**presenting.message_json(message), "public": message.public}
+
+
+def _not_understood() -> str:
+    return _("This message cannot be read.")
+
+
+def _unavailable() -> str:
+    return _("The database is not reachable right now. Please try again in a moment.")
+
+
+def _no_agent() -> str:
+    return _("You are no agent any more.")
+
+
+def _not_yours() -> str:
+    return _("This conversation is with another team.")
+
+
+def _too_many() -> str:
+    return _("Close some conversations first.")

@@ -1,0 +1,138 @@
+"""What waits and who has it, as the console shows it; longest waits and broken promises first."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
+
+from chat.models import Conversation, Message
+from handoff import access
+from handoff.models import Agent, Handoff, Membership, Team
+
+AT_ONCE = 300  # rows of all queues together
+FOUND = 30
+AT_RISK = timedelta(minutes=10)  # before a promise is broken
+PREVIEW = 80  # characters
+
+
+def rows(user: Any) -> list[dict[str, Any]]:
+    """All that is unfinished and `user` may open, in the order in which to work on it."""
+    unfinished = access.handoffs(user).unfinished().select_related("team", "offered_to__agent")
+    last = Message.objects.filter(conversation=OuterRef("conversation"), public=True).exclude(
+        role=Message.Role.SYSTEM
+    )
+    found = (
+        unfinished.select_related("conversation__owner__agent")
+        .annotate(
+            said=Subquery(last.order_by("-seq").values("text")[:1]),
+            said_by=Subquery(last.order_by("-seq").values("role")[:1]),
+        )
+        .longest_first()
+    )
+    now = timezone.now()
+    ranked = sorted(found[:AT_ONCE], key=lambda handoff: _rank(handoff, now))
+    return [
+        standing(handoff.conversation, handoff)
+        | {"preview": (handoff.said or "")[:PREVIEW], "said_by": handoff.said_by}
+        for handoff in ranked
+    ]
+
+
+def _rank(handoff: Handoff, now: datetime) -> tuple[Any, ...]:
+    """Promises about to be broken first, the earliest on top; then priority; then who waits."""
+    due = _due(handoff)
+    if due and due - now < AT_RISK:
+        return (0, due)
+    return (1, -handoff.priority, handoff.requested_at)
+
+
+def _due(handoff: Handoff) -> datetime | None:
+    """The next promise: an answer, else the resolution."""
+    answer = handoff.next_due if handoff.replied_at else handoff.first_due
+    return min((due for due in (answer, handoff.resolve_due) if due), default=None)
+
+
+def standing(conversation: Conversation, handoff: Handoff | None) -> dict[str, Any]:
+    """Whose a conversation is now and what is due; `handoff` is its unfinished one, if any."""
+    told: dict[str, Any] = {
+        "conversation": str(conversation.pk),
+        "title": conversation.title,
+        "state": conversation.state,
+        "epoch": conversation.epoch,
+        "last_seq": conversation.last_seq,
+        "owner": _person(conversation.owner),
+        "updated_at": conversation.updated_at.isoformat(),
+    }
+    if handoff is None:
+        return told
+    return told | {
+        "reason": handoff.get_reason_display(),
+        "priority": handoff.priority,
+        "team": handoff.team.name if handoff.team else "",
+        "requested_at": handoff.requested_at.isoformat(),
+        "offered_to": _person(handoff.offered_to),
+        "offered_until": _iso(handoff.offered_until),
+        "snoozed_until": _iso(handoff.snoozed_until),
+        "due": _iso(_due(handoff)),
+    }
+
+
+def now_of(conversation: Conversation) -> dict[str, Any]:
+    """`standing` with its handoff looked up."""
+    unfinished = Handoff.objects.unfinished().filter(conversation=conversation)
+    handoff = unfinished.select_related("team", "offered_to__agent").first()
+    return standing(conversation, handoff)
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
+
+
+def _person(user: Any) -> dict[str, Any] | None:
+    return {"id": user.pk, "name": name(user)} if user else None
+
+
+def name(user: Any) -> str:
+    return str(user.get_full_name() or user.get_username())
+
+
+def search(user: Any, query: str) -> list[dict[str, Any]]:
+    """Conversations with `query` in their title, in what was said, or in how to reach the
+    customer; the newest first, whoever has them. Without a query the latest."""
+    found: QuerySet[Conversation] = Conversation.objects.exclude(last_seq=0)
+    if query:
+        found = found.filter(
+            Q(title__icontains=query)
+            | Q(pk__in=Message.objects.filter(text__icontains=query).values("conversation"))
+            | Q(pk__in=Handoff.objects.filter(contact__icontains=query).values("conversation"))
+        )
+    newest = found.select_related("owner__agent").order_by("-updated_at")[: FOUND * 2]
+    mine = [conversation for conversation in newest if access.opens(user, conversation)]
+    return [now_of(conversation) for conversation in mine[:FOUND]]
+
+
+def people(user: Any) -> dict[str, Any]:
+    """To whom a conversation can be handed: agents with their load and presence, and teams."""
+    available = set(Agent.objects.available().values_list("pk", flat=True))
+    agents = Agent.objects.filter(user__is_active=True).select_related("user")
+    return {
+        "agents": [
+            {
+                "id": agent.user_id,
+                "name": str(agent),
+                "there": agent.pk in available,
+                "load": agent.load,
+                "capacity": agent.capacity,
+            }
+            for agent in agents.order_by("-on_duty", "load", "pk")
+        ],
+        "teams": [{"id": team.pk, "name": team.name} for team in Team.objects.all()],
+        "supervisor": user.is_superuser
+        or Membership.objects.filter(agent__user=user, leads=True).exists(),
+    }
+
+
+def me(user: Any) -> dict[str, Any]:
+    agent = Agent.objects.filter(user=user).first()
+    return {"id": user.pk, "name": name(user), "on_duty": bool(agent and agent.on_duty)}

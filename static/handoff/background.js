@@ -1,0 +1,48 @@
+// What is known about a customer, in the third pane.
+import { clone, say, time } from "../chat/strings.js";
+
+export function showBackground(place, background, open) {
+  if (!background) return;
+  const { facts, contact, collected, earlier, changes } = background;
+  const pane = clone("t-context");
+  const trust = say(facts.verified ? "verified" : "unverified");
+  define(pane.querySelector(".facts dl"), [
+    [say("fact.who"), `${facts.who || say("visitor")} (${trust})`],
+    [say("fact.contact"), contact],
+    [say("fact.channel"), [facts.channel, facts.site].filter(Boolean).join(" · ")],
+    [say("fact.base"), facts.base],
+    [say("fact.language"), facts.language],
+    [say("fact.since"), time(facts.since)],
+  ]);
+  define(pane.querySelector(".collected dl"), collected);
+  pane.querySelector(".collected").hidden = !collected.length;
+  pane.querySelector(".past ul").append(...earlier.map((one) => row(one, open)));
+  if (!earlier.length) pane.querySelector(".past ul").replaceWith(say("earlier.none"));
+  pane.querySelector(".changes ul").append(...changes.map(change));
+  pane.querySelector(".changes").hidden = !changes.length;
+  place.replaceChildren(pane);
+}
+
+function define(list, pairs) {
+  for (const [label, value] of pairs) {
+    if (!value) continue;
+    const [term, text] = [document.createElement("dt"), document.createElement("dd")];
+    [term.textContent, text.textContent] = [label, value];
+    list.append(term, text);
+  }
+}
+
+function row({ conversation, title, updated_at: at }, open) {
+  const item = clone("t-earlier");
+  const button = item.querySelector("button");
+  button.textContent = title || say("visitor");
+  button.addEventListener("click", () => open(conversation));
+  item.querySelector("time").textContent = time(at);
+  return item;
+}
+
+function change({ text, actor, at }) {
+  const item = document.createElement("li");
+  item.textContent = [time(at), actor, text].filter(Boolean).join(" · ");
+  return item;
+}

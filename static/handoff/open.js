@@ -1,0 +1,104 @@
+// A conversation that is followed: its transcript, whose it is, who else looks at it.
+import { Log } from "../chat/log.js";
+import { say, time } from "../chat/strings.js";
+
+export class Open {
+  standing = null;
+  background = null;
+  customer = ""; // "here", "typing", "left"
+  first = 0; // the lowest seq shown
+  #others = new Map(); // window → {name, agent, typing}
+  #asked = 0; // the epoch at which the background was asked for
+
+  constructor(conversation, place, { onRetry }) {
+    this.conversation = conversation;
+    this.element = document.createElement("div");
+    this.element.className = "log";
+    this.element.role = "log";
+    this.element.hidden = true;
+    place.append(this.element);
+    this.log = new Log(this.element, { onRetry });
+  }
+
+  show() {
+    this.element.hidden = false;
+  }
+
+  hide() {
+    this.element.hidden = true;
+  }
+
+  remove() {
+    this.element.remove();
+  }
+
+  // What the server says, unless something later was heard.
+  stands(standing) {
+    if (this.standing && standing.epoch < this.standing.epoch) return;
+    this.standing = { ...this.standing, ...standing };
+    for (const gone of ["owner", "offered_to", "snoozed_until", "due"]) {
+      if (!(gone in standing)) this.standing[gone] = null;
+    }
+  }
+
+  // Whether it changed hands since what is known beside it came.
+  changed() {
+    if (this.standing.epoch === this.#asked) return false;
+    this.#asked = this.standing.epoch;
+    return true;
+  }
+
+  fill(messages, after) {
+    this.#asked = this.standing.epoch;
+    if (!after) this.first = messages[0]?.seq ?? 1;
+    this.element.ariaBusy = "true";
+    messages.forEach((message) => this.put(message));
+    this.element.ariaBusy = "false";
+  }
+
+  earlier(messages) {
+    this.first = messages[0]?.seq ?? 1;
+    messages.forEach((message) => this.put(message));
+  }
+
+  put(message) {
+    const element = this.log.put(message);
+    if (!message.public && message.role !== "system") element.classList.add("private");
+    stamp(element, message);
+  }
+
+  sending(id, { action, text, uploads, author }) {
+    const escaped = document.createElement("p");
+    escaped.textContent = text;
+    const message = { role: "agent", author, text, html: escaped.outerHTML, uploads };
+    this.log.sending(id, message);
+    this.element.lastElementChild.classList.toggle("private", action === "note");
+  }
+
+  here(window, who) {
+    this.#others.set(window, who);
+  }
+
+  quiet(window) {
+    const who = this.#others.get(window);
+    if (who) who.typing = false;
+  }
+
+  gone(window) {
+    this.#others.delete(window);
+  }
+
+  get others() {
+    const all = [...this.#others.values()];
+    const names = (typing) => [...new Set(all.filter((one) => Boolean(one.typing) === typing).map(({ name }) => name))];
+    return { typing: names(true), viewing: names(false) };
+  }
+}
+
+// Who said it, and when; a note says that it is one.
+function stamp(element, { role, author, public: shown, created_at: at }) {
+  const line = element.querySelector(".who");
+  const name = author || (role === "assistant" ? say("queue.bot") : "");
+  line.hidden = role === "system";
+  line.textContent = [!shown && role !== "system" && say("note"), name, time(at)].filter(Boolean).join(" · ");
+}

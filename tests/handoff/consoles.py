@@ -1,0 +1,36 @@
+"""An agent's end of the console's socket, and their page."""
+
+from django.conf import settings
+from django.test import Client
+
+from tests.chat.sockets import Socket
+
+
+def cookie_of(user):
+    client = Client()
+    client.force_login(user)
+    return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+
+
+class Console(Socket):
+    path = "/ws/console/"
+
+    async def open(self, **held):
+        assert (await self.connect())[0]
+        await self.send({"type": "hello", "open": held})
+        return await self.until("welcome")
+
+    async def act(self, action, conversation, **content):
+        """What the server says to it: "done" or "error"."""
+        wanted = {"type": "act", "action": action, "conversation": str(conversation.pk)}
+        await self.send(wanted | {"id": "a1"} | content)
+        while (got := await self.receive())["type"] not in ("done", "error"):
+            pass
+        return got
+
+    async def follow(self, conversation, after=0):
+        pk = str(conversation.pk)
+        await self.send({"type": "open", "conversation": pk, "after": after})
+        while (got := await self.receive())["type"] not in ("opened", "error"):
+            pass
+        return got

@@ -1,0 +1,418 @@
+"""The console's socket and page: who may what, and that nothing is lost or let out."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from channels.db import database_sync_to_async
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import transaction
+from django.test import Client
+from django.utils import timezone
+
+from chat import asking, transcript, uploads
+from chat.models import Conversation, Message
+from handoff import acting, desk, queues
+from handoff.models import Agent, Handoff, Membership, Team
+from knowledge.models import KnowledgeBase
+from tests.chat.sockets import Socket, visitor_cookie
+from tests.handoff.conftest import check_invariants
+from tests.handoff.consoles import Console, cookie_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def db(function):
+    return database_sync_to_async(function, thread_sensitive=False)
+
+
+@pytest.fixture
+def team(db):
+    return Team.objects.create(name="运维")
+
+
+@pytest.fixture
+def ana(team, hire):
+    user = hire("ana")
+    Membership.objects.create(team=team, agent=user.agent)
+    return user
+
+
+@pytest.fixture
+def ben(team, hire):
+    user = hire("ben")
+    Membership.objects.create(team=team, agent=user.agent)
+    return user
+
+
+@pytest.fixture
+def stranger(hire):
+    """An agent of another team."""
+    user = hire("carl")
+    other = Team.objects.create(name="网络")
+    other.bases.add(KnowledgeBase.objects.create(name="网络", slug="net"))
+    Membership.objects.create(team=other, agent=user.agent)
+    return user
+
+
+@pytest.fixture
+def clerk(db):
+    """Plain staff, who may log into the administration and is no agent."""
+    return User.objects.create_user("clerk", is_staff=True)
+
+
+@pytest.fixture
+def waiting(team):
+    conversation = Conversation.objects.create(visitor="v" * 32)
+    asking.ask(conversation, "磁盘满了", "m1")
+    asking.call_human(conversation, "asked")
+    conversation.refresh_from_db()
+    return conversation
+
+
+@pytest.fixture
+async def console(ana):
+    made = Console(await db(cookie_of)(ana))
+    yield made
+    await made.close()
+
+
+# --- who may what ---------------------------------------------------------------------
+
+
+def test_the_page_is_for_agents(ana, clerk):
+    answers = {}
+    for user in (None, clerk, ana):
+        client = Client()
+        if user:
+            client.force_login(user)
+        answers[user] = client.get("/console/")
+    assert answers[None].status_code == 302
+    assert answers[None]["Location"].startswith("/admin/login/?next=/console/")
+    assert (answers[clerk].status_code, answers[ana].status_code) == (403, 200)
+
+
+@pytest.mark.parametrize(("who", "code"), [("clerk", 4403), ("visitor", 4401), ("ana", None)])
+async def test_the_socket_is_for_agents(who, code, ana, clerk):
+    users = {"ana": ana, "clerk": clerk}
+    cookie = visitor_cookie() if who == "visitor" else await db(cookie_of)(users[who])
+    one = Console(cookie)
+    await one.connect()
+    if code:
+        assert await one.closed() == code
+    else:
+        await one.send({"type": "hello"})
+        assert (await one.until("welcome"))["me"]["name"] == "ana"
+    await one.close()
+
+
+CONTENTS = {
+    "reply": {"text": "您好"},
+    "note": {"text": "看过日志"},
+    "transfer": {},
+    "assign": {"agent": 1},
+    "snooze": {"minutes": 5},
+}
+
+
+@pytest.mark.parametrize("action", sorted(acting.ACTIONS))
+@pytest.mark.parametrize("who", ["stranger", "clerk"])
+def test_who_is_not_of_the_team_can_do_nothing(action, who, ana, waiting, request):
+    user = request.getfixturevalue(who)
+    content = {"conversation": str(waiting.pk), "epoch": waiting.epoch, "id": "x"}
+    before = waiting.last_seq
+    with pytest.raises(acting.Refused) as refused:
+        acting.act(user, action, content | CONTENTS.get(action, {}))
+    assert refused.value.code == "forbidden"
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.last_seq) == ("queued", before)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"type": "open", "after": 0},
+        {"type": "earlier", "before": 5},
+        {"type": "typing"},
+        {"type": "close"},
+    ],
+    ids=lambda content: content["type"],
+)
+async def test_an_agent_of_another_team_reads_nothing(content, stranger, ana, waiting):
+    one = Console(await db(cookie_of)(stranger))
+    await one.open()
+    assert (await one.until("queues"))["rows"] == []
+    await one.send({"type": "search", "query": "磁盘"})
+    assert (await one.until("found"))["rows"] == []
+    await one.send(content | {"conversation": str(waiting.pk)})
+    assert (await one.until("error"))["code"] == "forbidden"
+    await one.close()
+
+
+@pytest.mark.parametrize("action", sorted(set(acting.ACTIONS) - {"claim", "note", "accept"}))
+def test_a_colleague_cannot_act_in_what_another_has(action, ana, ben, waiting):
+    desk.claim(waiting, ana)
+    waiting.refresh_from_db()
+    content = {"conversation": str(waiting.pk), "epoch": waiting.epoch, "id": "x"}
+    given = CONTENTS.get(action, {}) | ({"agent": ben.pk} if action == "assign" else {})
+    with pytest.raises(acting.Refused) as refused:
+        acting.act(ben, action, content | given)
+    assert refused.value.code == "conflict"
+    waiting.refresh_from_db()
+    assert waiting.owner == ana
+    check_invariants(waiting)
+
+
+async def test_who_is_dismissed_with_the_socket_open_can_do_nothing_any_more(console, ana, waiting):
+    await console.open()
+    await db(Agent.objects.all().delete)()
+    refused = await console.act("claim", waiting, epoch=waiting.epoch)
+    assert (refused["type"], refused["code"]) == ("error", "forbidden")
+
+
+# --- taking and losing -----------------------------------------------------------------
+
+
+async def test_the_loser_of_a_claim_reads_who_has_it(console, ben, waiting):
+    await console.open()
+    await db(desk.claim)(waiting, ben)
+    late = await console.act("claim", waiting, epoch=1)
+    assert late["code"] == "conflict"
+    assert "ben" in late["text"]
+
+
+async def test_a_reply_is_stored_before_it_is_acknowledged_and_again_is_once(
+    console, ana, ben, waiting
+):
+    await console.open()
+    assert (await console.act("claim", waiting, epoch=1))["type"] == "done"
+    first = await console.act("reply", waiting, epoch=2, id="r1", text="我来看看")
+    stored = await db(Message.objects.get)(client_msg_id="r1")
+    assert (first["seq"], stored.author_id, stored.public) == (stored.seq, ana.pk, True)
+    await db(lambda: desk.transfer(waiting, ana))()
+    await db(desk.claim)(waiting, ben)
+    # The acknowledgement was lost; ana is not the owner any more, yet it was said.
+    again = await console.act("reply", waiting, epoch=2, id="r1", text="我来看看")
+    assert (again["type"], again["seq"]) == ("done", first["seq"])
+    # What is new is refused, with the old epoch and with the new one.
+    for epoch in (2, 5):
+        refused = await console.act("reply", waiting, epoch=epoch, id=f"r{epoch}", text="还在吗")
+        assert refused["code"] == "conflict"
+    said = Message.objects.filter(role="agent").values_list("text", flat=True)
+    assert await db(lambda: list(said))() == ["我来看看"]
+
+
+async def test_an_offer_is_told_and_taken(console, ana, waiting):
+    await console.open()
+    await db(lambda: desk.offer(waiting, ana, 60))()
+    assert (await console.until("offer"))["conversation"] == str(waiting.pk)
+    assert (await console.act("accept", waiting, epoch=2))["type"] == "done"
+    await db(waiting.refresh_from_db)()
+    assert (waiting.state, waiting.owner_id) == ("human", ana.pk)
+
+
+def test_the_way_through_all_states(ana, ben, waiting):
+    def act(user, action, **content):
+        waiting.refresh_from_db()
+        given = {"conversation": str(waiting.pk), "epoch": waiting.epoch, "id": action}
+        acting.act(user, action, given | content)
+        waiting.refresh_from_db()
+        check_invariants(waiting)
+        return waiting.state
+
+    assert act(ana, "claim") == "human"
+    assert act(ana, "snooze", minutes=30) == "human"
+    assert Handoff.objects.get().snoozed_until > timezone.now()
+    assert act(ana, "snooze", minutes=None) == "human"
+    assert act(ana, "transfer", agent=ben.pk, text="请看日志") == "offered"
+    assert act(ben, "decline") == "queued"
+    assert act(ben, "claim") == "human"
+    assert act(ben, "return_to_bot") == "bot"
+    assert act(ana, "take_over") == "human"
+    assert act(ana, "resolve") == "resolved"
+    assert act(ben, "reopen") == "human"
+    team = Team.objects.get(name="运维")
+    assert act(ben, "transfer", team=team.pk) == "queued"
+
+
+# --- nothing lost -------------------------------------------------------------------------
+
+
+def talk(conversation, agent, count):
+    """Both sides speak, with a note now and then."""
+    for n in range(count):
+        with transaction.atomic():
+            match n % 3:
+                case 0:
+                    asking.ask(conversation, f"客户 {n}", f"c{n}")
+                case 1:
+                    desk.reply(conversation, agent, f"客服 {n}", f"a{n}")
+                case _:
+                    desk.note(conversation, agent, f"备注 {n}", f"n{n}")
+
+
+def rows(conversation, **wanted):
+    found = Message.objects.filter(conversation=conversation, **wanted).order_by("seq")
+    return [(m.seq, m.text) for m in found]
+
+
+async def test_both_sides_catch_up_after_150_messages(ana):
+    cookie = visitor_cookie()
+    visitor, console = Socket(cookie), Console(await db(cookie_of)(ana))
+    welcome = await visitor.open()
+    await visitor.say("磁盘满了", "m1")
+    await visitor.until("ack")
+    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+    other = await db(Conversation.objects.create)(visitor="w" * 32)
+    await db(transcript.append)(other.pk, "customer", "另一个")
+    await db(desk.take_over)(conversation, ana)
+    await console.open()
+    seen = [m["seq"] for m in (await console.follow(conversation))["messages"]]
+    others = [m["seq"] for m in (await console.follow(other))["messages"]]
+    await asyncio.gather(visitor.close(), console.close())
+
+    await db(talk)(conversation, ana, 150)
+    await db(transcript.append)(other.pk, "customer", "再一个")
+
+    visitor, console = Socket(cookie), Console(await db(cookie_of)(ana))
+    welcome = await visitor.open(conversation=str(conversation.pk), after=1)
+    got = [(1, "磁盘满了"), *((m["seq"], m["text"]) for m in welcome["messages"])]
+    assert got == await db(rows)(conversation, public=True)
+
+    last = {str(conversation.pk): max(seen), str(other.pk): max(others)}
+    await console.open(**last)
+    caught = {}
+    for _both in last:
+        opened = await console.until("opened")
+        caught[opened["conversation"]] = opened["messages"]
+    before = await db(lambda: rows(conversation, seq__lte=max(seen)))()
+    told = before + [(m["seq"], m["text"]) for m in caught[str(conversation.pk)]]
+    assert told == await db(rows)(conversation)
+    assert [m["text"] for m in caught[str(other.pk)]] == ["再一个"]
+    await asyncio.gather(visitor.close(), console.close())
+
+
+async def test_what_happens_while_it_is_open_arrives_whole_and_in_order(console, ana, waiting):
+    await console.open()
+    await db(desk.claim)(waiting, ana)
+    opened = await console.follow(waiting)
+    got = [(m["seq"], m["text"]) for m in opened["messages"]]
+    talking = asyncio.create_task(db(talk)(waiting, ana, 150))
+    while len(got) < opened["messages"][-1]["seq"] + 150:
+        message = (await console.until("message"))["message"]
+        got.append((message["seq"], message["text"]))
+    await talking
+    assert got == await db(rows)(waiting)
+
+
+# --- nothing let out ----------------------------------------------------------------------
+
+
+async def test_a_note_reaches_no_customer(ana, console):
+    cookie = visitor_cookie()
+    visitor = Socket(cookie)
+    welcome = await visitor.open()
+    await visitor.say("磁盘满了", "m1")
+    await visitor.until("ack")
+    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+    await db(desk.take_over)(conversation, ana)
+    await console.open()
+    sent = await console.act("note", conversation, id="n1", text="机密备注")
+    assert sent["type"] == "done"
+    await console.act("reply", conversation, id="r1", epoch=1, text="您好")
+    seqs = []
+    while not seqs or seqs[-1] != sent["seq"] + 1:
+        got = await visitor.until("message")
+        assert "机密" not in str(got)
+        seqs.append(got["message"]["seq"])
+    assert sent["seq"] not in seqs
+    again = Socket(cookie)
+    assert "机密" not in str(await again.open(conversation=str(conversation.pk)))
+    await asyncio.gather(visitor.close(), again.close())
+
+
+def test_a_note_and_its_file_are_in_nothing_that_a_customer_can_fetch(ana, settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+    customer = User.objects.create_user("kunde")
+    conversation = Conversation.objects.create(user=customer)
+    asking.ask(conversation, "磁盘满了", "m1")
+    desk.take_over(conversation, ana)
+    agents, theirs = Client(), Client()
+    agents.force_login(ana)
+    theirs.force_login(customer)
+    files = {}
+    for action in ("note", "reply"):
+        log = SimpleUploadedFile("syslog.txt", f"{action}: 日志".encode())
+        files[action] = agents.post("/uploads/", {"file": log}).json()
+        conversation.refresh_from_db()
+        given = {"conversation": str(conversation.pk), "epoch": conversation.epoch}
+        text = "机密" if action == "note" else ""
+        sent = {"id": action, "text": text, "uploads": [files[action]["id"]]}
+        acting.act(ana, action, given | sent)
+    assert theirs.get(files["reply"]["url"]).status_code == 200
+    assert theirs.get(files["note"]["url"]).status_code == 404
+    assert agents.get(files["note"]["url"]).status_code == 200
+    note = Message.objects.get(client_msg_id="note")
+    assert note.uploads.count() == 1
+    for suffix in ("pdf", "docx"):
+        assert theirs.get(f"/messages/{note.pk}/export.{suffix}").status_code == 404
+    answer = theirs.get(f"/api/v1/conversations/{conversation.pk}/")
+    assert "机密" not in answer.content.decode()
+
+
+def test_an_agent_attaches_no_file_of_the_customers(ana, waiting):
+    kept = uploads.receive(ContentFile(b"log"), "a.log", visitor=waiting.visitor)
+    desk.claim(waiting, ana)
+    waiting.refresh_from_db()
+    given = {"conversation": str(waiting.pk), "epoch": waiting.epoch, "id": "r1", "text": "看"}
+    with pytest.raises(acting.Refused):
+        acting.act(ana, "reply", given | {"uploads": [str(kept.pk)]})
+    assert not Message.objects.filter(client_msg_id="r1").exists()
+
+
+# --- who is there -------------------------------------------------------------------------
+
+
+async def test_typing_and_presence_go_both_ways(ana, ben, console):
+    visitor, second = Socket(visitor_cookie()), Console(await db(cookie_of)(ben))
+    welcome = await visitor.open()
+    await visitor.say("磁盘满了", "m1")
+    await visitor.until("ack")
+    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+    await db(desk.take_over)(conversation, ana)
+    await console.open()
+    await console.follow(conversation)
+    assert (await console.until("customer"))["what"] == "here"
+    await visitor.send({"type": "typing"})
+    await console.until("customer", what="typing")
+    await console.send({"type": "typing", "conversation": str(conversation.pk)})
+    assert (await visitor.until("typing"))["agent"] == "ana"
+    await second.open()
+    await second.follow(conversation)
+    assert (await second.until("here"))["name"] == "ana"
+    await console.until("here", name="ben")
+    await visitor.close()
+    await console.until("customer", what="left")
+    await second.close()
+    assert (await console.until("gone"))["name"] == "ben"
+
+
+async def test_an_open_console_keeps_its_agent_there(console, ana):
+    await console.open()
+    await db(Agent.objects.update)(seen_at=None)
+    await console.send({"type": "ping"})
+    await console.until("pong")
+    assert await db(lambda: Agent.objects.get().seen_at)() is not None
+    await console.send({"type": "duty", "on": False})
+    assert (await console.until("people"))["me"]["on_duty"] is False
+
+
+def test_queues_show_broken_promises_before_long_waits(ana, team):
+    conversations = [Conversation.objects.create(visitor="v" * 32, title=str(n)) for n in range(3)]
+    for conversation in conversations:
+        asking.call_human(conversation, "asked")
+    soon = timezone.now() + timedelta(minutes=3)
+    Handoff.objects.filter(conversation=conversations[2]).update(first_due=soon)
+    assert [row["title"] for row in queues.rows(ana)] == ["2", "0", "1"]

@@ -2,6 +2,8 @@
 a while, and staff are told (`opsdesk.outages`)."""
 
 import logging
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import pybreaker
 from django.conf import settings
@@ -19,7 +21,7 @@ def breaker(name: str) -> pybreaker.CircuitBreaker:
     is to blame for are none, and lets a request through again after OPSDESK_BREAKER_SECONDS.
     Until then `calling` raises CircuitBreakerError.
     """
-    return pybreaker.CircuitBreaker(
+    return _Breaker(
         fail_max=settings.BREAKER_FAILURES,
         reset_timeout=settings.BREAKER_SECONDS,
         exclude=[_says_nothing_of_the_service],
@@ -27,6 +29,27 @@ def breaker(name: str) -> pybreaker.CircuitBreaker:
         name=name,
         throw_new_error_on_trip=False,
     )
+
+
+class _Breaker(pybreaker.CircuitBreaker):
+    """For pybreaker what is excluded is a success: one bad request would close it. Here it counts
+    as nothing."""
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        counted = self.call(_passed)  # refused while open; what is not begun counts not
+        try:
+            yield
+        except BaseException as error:
+            if self.is_system_error(error):
+                next(counted)
+                counted.throw(error)
+            raise
+        list(counted)
+
+
+def _passed() -> Generator[None, None, None]:
+    yield
 
 
 def _says_nothing_of_the_service(error: BaseException) -> bool:

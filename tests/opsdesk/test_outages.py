@@ -49,6 +49,15 @@ def test_a_request_that_is_to_blame_itself_counts_not(guard):
     assert not Outage.objects.exists()
 
 
+def test_a_request_that_is_to_blame_itself_proves_nothing(guard):
+    fail(guard), fail(guard, permanent=True), fail(guard)
+    assert Outage.objects.get().lasts
+    fail(guard, permanent=True)  # let through as a trial
+    assert guard.current_state == pybreaker.STATE_HALF_OPEN and Outage.objects.get().lasts
+    succeed(guard)
+    assert Outage.objects.get().ended_at
+
+
 def test_it_closes_by_itself(guard):
     fail(guard), fail(guard)
     fail(guard)  # tried again, and failed again: the same outage

@@ -30,6 +30,7 @@ from opsdesk.sealing import seal
 logger = logging.getLogger(__name__)
 
 Status = ToolCall.Status
+OPEN = (Status.RUNNING, Status.QUEUED)
 CONFIRM = timedelta(minutes=10)  # a confirmation that is asked for holds so long
 RESULT = 4000  # characters of a result that are kept
 FINISH = "chat.tools.tasks.finish"
@@ -65,8 +66,9 @@ def call(tool: Tool, arguments: dict[str, Any], turn: TurnState) -> Outcome:
     if (tool.sensitive or tool.identified) and not asker.identity:
         close(record, Status.REFUSED, error="identity unknown")
         return Outcome(Status.REFUSED, unknown_person(), options=[_("Talk to a person")])
-    if tool.sensitive and record.status == Status.ASKED:
-        return ask(tool, record, arguments)
+    if tool.sensitive:  # made by a yes alone: `acting._confirmed`
+        asked = record.status == Status.ASKED
+        return ask(tool, record, arguments) if asked else _stands(tool, record)
     return make(tool, record, arguments, turn, asker)
 
 
@@ -99,10 +101,9 @@ def make(
     tool: Tool, record: ToolCall, arguments: dict[str, Any], turn: TurnState, asker: Context
 ) -> Outcome:
     """Have it done: now where that is quick and may be done again, else by a task."""
-    if record.status == Status.DONE and record.result:
-        return Outcome(Status.DONE, record.result, Result(record.result))
-    if record.status in (Status.FAILED, Status.UNKNOWN):
-        return failed(tool, record)
+    wordless = record.status == Status.DONE and not record.result
+    if not wordless and record.status not in OPEN:
+        return _stands(tool, record)
     if not tool.repeatable or record.status == Status.QUEUED:
         return _later(tool, record, turn)
     wait = min(settings.TOOL_WAIT, turn.deadline - time.monotonic())
@@ -113,6 +114,17 @@ def make(
     except ToolError:
         return failed(tool, record)
     return Outcome(Status.DONE, result.text, result)
+
+
+def _stands(tool: Tool, record: ToolCall) -> Outcome:
+    """What became of a call, for a turn that finds it."""
+    if record.status == Status.DONE:
+        return Outcome(Status.DONE, record.result, Result(record.result))
+    if record.status in (Status.FAILED, Status.UNKNOWN):
+        return failed(tool, record)
+    if record.status in OPEN:
+        return Outcome(record.status, wait_please(tool))
+    return Outcome(record.status, _("This can no longer be confirmed. Please ask again."))
 
 
 def run(
@@ -141,9 +153,12 @@ def _guarded(tool: Tool, arguments: dict[str, Any], limited: Context, patient: b
     """Run it unless its breaker is open. That it is slow for a turn is no failure of it."""
     guard = _breaker(f"tool:{tool.name}")
     try:
-        if patient or guard.current_state != pybreaker.STATE_CLOSED:
+        if patient:
             with guard.calling():
                 return tool.run(arguments, limited)
+        if guard.current_state != pybreaker.STATE_CLOSED:
+            with guard.calling():  # refused at once while it is left alone
+                raise Slow  # whether it works again is for the task to try, which has the time
         try:
             result = tool.run(arguments, limited)
         except ToolError as error:

@@ -1,5 +1,6 @@
 """What goes on after the reply: slow calls, and the end of old records."""
 
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -9,7 +10,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from chat import dangers, transcript, turns
-from chat.models import Message, ToolCall, Turn
+from chat.models import Conversation, Message, ToolCall, Turn
 from chat.tools import calling, http, registry
 from chat.tools.acting import MODE
 from chat.tools.base import Context, Tool, ToolError
@@ -26,48 +27,59 @@ def finish(pk: int) -> None:
     if record is None or record.conversation is None:
         return
     conversation = record.conversation
-    if record.status not in (Status.QUEUED, Status.RUNNING):
+    if record.status in (Status.ASKED, Status.CANCELLED):
         return
     with translation.override(conversation.language):
+        if record.status not in calling.OPEN:  # a worker was killed before, or after, it said so
+            _tell(record, registry.tool(record.tool, _asker(conversation)), record.result)
+            return
         if conversation.epoch != record.epoch:  # a person sees to it now
             calling.close(record, Status.CANCELLED, error="a person took over")
             return
-        asker = calling.asker_of(conversation, turns.bases(conversation))
+        asker = _asker(conversation)
         tool = registry.tool(record.tool, asker)
         _finish(record, tool, asker)
 
 
+def _asker(conversation: Conversation) -> Context:
+    return calling.asker_of(conversation, turns.bases(conversation))
+
+
 def _finish(record: ToolCall, tool: Tool | None, asker: Context) -> None:
-    arguments = unseal(record.sealed) or {}
-    if tool is None or not calling.same(tool, record, arguments, asker):
+    arguments = unseal(record.sealed) if record.sealed else None
+    if tool is None or arguments is None or not calling.same(tool, record, arguments, asker):
         calling.close(record, Status.REFUSED, error=_("It was changed after it was proposed."))
-        changed = _("This was changed in the meantime and has not been done. Please ask again.")
-        _deliver(record, changed, [])
+        _tell(record, tool)
     elif record.status == Status.RUNNING and not tool.repeatable:
         calling.close(record, Status.UNKNOWN, error=_("Its process was stopped."))
-        _deliver_failure(record, tool)
+        _tell(record, tool)
     else:
         _make(record, tool, arguments, asker)
 
 
 def _make(record: ToolCall, tool: Tool, arguments: dict[str, Any], asker: Context) -> None:
-    record.status = Status.RUNNING
-    record.save(update_fields=["status"])
-    try:
-        result = calling.run(tool, record, arguments, asker, tool.timeout, patient=True)
-    except ToolError:
-        _deliver_failure(record, tool)
+    mine = ToolCall.objects.filter(pk=record.pk, status=record.status)
+    if not mine.update(status=Status.RUNNING):
+        return  # another worker took it up
+    text = ""
+    with suppress(ToolError):  # which is on record
+        text = calling.run(tool, record, arguments, asker, tool.timeout, patient=True).text
+    _tell(record, tool, text)
+
+
+def _tell(record: ToolCall, tool: Tool | None, text: str = "") -> None:
+    """Say what became of a call, of which `text` is the result."""
+    if record.status == Status.REFUSED:
+        changed = _("This was changed in the meantime and has not been done. Please ask again.")
+        _deliver(record, changed, [])
+    elif record.status != Status.DONE:
+        outcome = calling.failed(tool or Tool.called(record.tool), record)
+        _deliver(record, outcome.text, outcome.options)
+    elif dangers.found(http.unescaped(text)):
+        sentence = _("The result can only be shown by a person.")
+        _deliver(record, sentence, [_("Talk to a person")])
     else:
-        if dangers.found(http.unescaped(result.text)):
-            sentence = _("The result can only be shown by a person.")
-            _deliver(record, sentence, [_("Talk to a person")])
-        else:
-            _deliver(record, result.text, [])
-
-
-def _deliver_failure(record: ToolCall, tool: Tool) -> None:
-    outcome = calling.failed(tool, record)
-    _deliver(record, outcome.text, outcome.options)
+        _deliver(record, text, [])
 
 
 def _deliver(record: ToolCall, text: str, options: list[str]) -> None:

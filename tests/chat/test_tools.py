@@ -259,6 +259,51 @@ def test_a_killed_worker_asks_again_only_where_that_does_no_harm(tool, refund, c
     assert "不确定" in last_said(conversation).text
 
 
+def test_a_result_whose_delivery_was_cut_off_is_said_by_the_next(tool, service, conversation):
+    service.does = [0.6]
+    say(conversation, QUESTION)
+    deliver()
+    Message.objects.filter(client_msg_id__startswith="tool ").delete()
+    tasks.finish(ToolCall.objects.get().pk)
+    assert "运输中" in last_said(conversation).text and len(service.asked) == 2
+
+
+@pytest.mark.parametrize("failed", ["failed", "unknown"])
+def test_a_failure_whose_delivery_was_cut_off_is_said_by_the_next(tool, conversation, failed):
+    record = ToolCall.objects.create(
+        tool="order_status", conversation=conversation, status=failed, sealed=""
+    )
+    tasks.finish(record.pk)
+    assert last_said(conversation).data["options"] == ["转人工"]
+
+
+def test_two_workers_make_one_call(refund, service, conversation):
+    """The second finds it taken, whatever it read before."""
+    user = sign_in(conversation)
+    record = ToolCall.objects.create(
+        tool="refund", conversation=conversation, status="queued", user=user,
+        sealed=seal({"order": "AB123456"}),
+    )  # fmt: skip
+    stale = ToolCall.objects.get(pk=record.pk)
+    asker = calling.asker_of(stale.conversation, [])
+    ToolCall.objects.update(status="running")
+    tasks._make(stale, http.HttpBackend(refund), {"order": "AB123456"}, asker)
+    assert not service.asked
+
+
+def test_a_slow_tool_that_was_left_alone_is_tried_by_the_task(
+    tool, service, conversation, settings
+):
+    settings.BREAKER_FAILURES, settings.BREAKER_SECONDS = 1, 0
+    service.does = [500]
+    say(conversation, QUESTION)
+    service.does = [0.6]
+    assert say(conversation, QUESTION).reply.text == "正在为您查询，请稍候。"
+    deliver()
+    assert "运输中" in last_said(conversation).text
+    assert calling._breaker("tool:order_status").current_state == "closed"
+
+
 def test_a_turn_made_twice_calls_once(tool, service, conversation):
     _message, turn = asking.ask(conversation, QUESTION)
     runner.run_waiting()
@@ -329,6 +374,38 @@ def test_what_is_confirmed_cannot_be_changed(refund, service, conversation, chan
     say(conversation, "确认")
     deliver()
     assert not service.asked
+
+
+def again(turn):
+    """Made once more, as after its process was killed before the reply was written."""
+    Turn.objects.filter(pk=turn.pk).update(status="queued", reply=None, outcome="")
+    Message.objects.filter(role="assistant").delete()
+    runner.run_waiting()
+    return Turn.objects.get(pk=turn.pk)
+
+
+@pytest.mark.parametrize("status", ["cancelled", "refused", "running"])
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_a_sensitive_call_that_is_over_is_not_made_when_its_turn_is_made_again(
+    refund, service, conversation, status, repeatable
+):
+    HttpTool.objects.update(repeatable=repeatable)
+    sign_in(conversation)
+    turn = say(conversation, "给订单 AB123456 退款")
+    ToolCall.objects.update(status=status, sealed="")
+    turn = again(turn)
+    deliver()
+    assert not service.asked and ToolCall.objects.get().status == status
+    assert "还没有" not in turn.reply.text
+
+
+def test_what_holds_no_arguments_any_more_is_not_made(refund, service, conversation):
+    user = sign_in(conversation)
+    record = ToolCall.objects.create(
+        tool="refund", conversation=conversation, status="queued", user=user, digest="x"
+    )
+    tasks.finish(record.pk)
+    assert not service.asked and ToolCall.objects.get().status == "refused"
 
 
 def test_a_result_of_somebody_else_is_not_shown(refund, service, conversation):

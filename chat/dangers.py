@@ -7,14 +7,13 @@ that no passage knows.
 """
 
 import re
-import tomllib
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
+
+from chat.content import words
 
 DOES = {
     "files": gettext_lazy("deletes files"),
@@ -64,7 +63,7 @@ def only_asked(question: str, passages: Iterable[str]) -> list[str]:
     """The commands that `question` wants to run and none of `passages` has the like of; a question
     about undoing one wants none."""
     asked = list(_matches(question))
-    if not asked or re.search(_content()["after"]["words"], question, re.IGNORECASE):
+    if not asked or re.search(words("dangers")["after"]["words"], question, re.IGNORECASE):
         return []
     known = {does for passage in passages for does, _match in _matches(passage)}
     return [match[0].strip() for does, match in asked if does not in known]
@@ -78,14 +77,9 @@ def _matches(text: str) -> Iterable[tuple[str, re.Match[str]]]:
 
 @cache
 def _looks() -> list[tuple[str, re.Pattern[str]]]:
-    content = _content()
+    content = words("dangers")
     return [
         (does, re.compile(look.replace("START", content["start"]), re.IGNORECASE | re.MULTILINE))
         for does in DOES
         for look in content[does]
     ]
-
-
-@cache
-def _content() -> dict[str, Any]:
-    return tomllib.loads((Path(__file__).parent / "prompts" / "dangers.toml").read_text("utf-8"))

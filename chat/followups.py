@@ -8,10 +8,12 @@ Careful: a thing is put where a word points at one ("它的端口"), where the s
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Any
 
 import rjieba
 
-from chat.understanding import content, follows
+from chat import content
+from chat.understanding import follows
 from knowledge.scope import fold
 
 _END = "?？!！。. "
@@ -64,10 +66,10 @@ def unsaid(text: str, said: Sequence[str], *, told: bool = False) -> list[str]:
     `told`: it tells of what was said, in words of its own: only its names and numbers count.
     """
     known = fold("\n".join(said))
-    kinds, free = (_NAMED, content()["follow_up"]["telling"]) if told else (_CONTENT, [])
+    kinds, free = (_NAMED, _rules()["telling"]) if told else (_CONTENT, [])
     words = [word for word, kind in rjieba.tag(text) if kind in kinds and word not in free]
     words = [word for word in words if len(word) > told]  # "问" and "答" name nothing
-    words = [fold(word) for word in words if word not in content()["follow_up"]["bare"]]
+    words = [fold(word) for word in words if word not in _rules()["bare"]]
     return [one for one in [*_TOKEN.findall(fold(text)), *words] if one not in known]
 
 
@@ -82,21 +84,25 @@ def _replaced(question: str, earlier: Sequence[str]) -> str | None:
 
 def _bare(question: str) -> bool:
     """Whether it says little, and names no thing."""
-    little = len(question) <= content()["follow_up"]["length"] and not list(_things(question))
+    little = len(question) <= _rules()["length"] and not list(_things(question))
     return little or bool(_TERSE.fullmatch(question.strip(_END)))
 
 
+def _rules() -> dict[str, Any]:
+    rules: dict[str, Any] = content.words("intents")["follow_up"]
+    return rules
+
+
 @cache
-def _pattern(name: str) -> re.Pattern[str]:
-    patterns = content()["follow_up"][name]
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+def _pattern(name: str) -> content.Pattern:
+    return content.Pattern(_rules()[name])
 
 
 def _swapped(question: str, before: str) -> str | None:
     """The question before, asked about the thing that this one names instead."""
     if before.isascii():  # what is a name there does not show
         return None
-    for pattern in content()["follow_up"]["swaps"]:
+    for pattern in _rules()["swaps"]:
         found = re.fullmatch(pattern, question.strip(_END), re.IGNORECASE)
         named = found and list(_things(found["thing"]))
         if found and named and len(found["thing"]) <= 2 + sum(map(len, named)):
@@ -148,7 +154,7 @@ def _things(text: str) -> Iterator[str]:
 
 
 def _names(word: str, kind: str) -> bool:
-    return kind in _NOUNS and word not in content()["follow_up"]["bare"]
+    return kind in _NOUNS and word not in _rules()["bare"]
 
 
 def _joins(word: str, kind: str) -> bool:

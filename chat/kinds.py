@@ -5,13 +5,13 @@ looks. The words are content (`prompts/kinds.toml`); here stands how they are re
 """
 
 import re
-import tomllib
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import rjieba
+
+from chat.content import words
 
 # Chinese numerals count; "一" alone in "一个" is no number that anybody asked for.
 _DIGITS = r"(?<![\dA-Za-z])\d(?:[\d,.]*\d)?"
@@ -68,7 +68,7 @@ def plain(text: str) -> str:
 @cache
 def _content() -> tuple[re.Pattern[str], list[tuple[re.Pattern[str], Kind]], re.Pattern[str]]:
     """What asks for nothing, the kinds in their order by what asks for them, and all that asks."""
-    content = tomllib.loads((Path(__file__).parent / "prompts" / "kinds.toml").read_text("utf-8"))
+    content = words("kinds")
     asking = [(_any(one["asks"]), _kind(one, True)) for one in content["kind"]]
     suggesting = [
         (_any(one["suggests"]), _kind(one, False)) for one in content["kind"] if "suggests" in one

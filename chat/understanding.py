@@ -4,17 +4,17 @@ The words are content (`prompts/intents.toml`); here stands how they are read.
 """
 
 import re
-import tomllib
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
-from typing import Any
+
+from chat.content import Pattern, words
 
 PERSON, UNHAPPY, THANKS, GREETING, ABUSE = "person", "unhappy", "thanks", "greeting", "abuse"
 CHAT = "chat"  # about nothing that a knowledge base holds
 FAILED_AGAIN = "failed_again"
 URGENT, UPSET = "urgent", "upset"
+LONGEST = 60  # characters of a clause that can say so
 
 _CLAUSES = re.compile(r"[\s]*[，。！？；、~…,!?;\n]+[\s]*|\.(?=\s|$)")
 _SPACED = re.compile(r"(?<=[\u4e00-\u9fff])[ \t]+(?=[\u4e00-\u9fff])")  # "转 人工"
@@ -32,21 +32,19 @@ _PRODUCT = re.compile(r"[A-Za-z][A-Za-z+.-]{1,30}")  # "Redis", "node.js"; not "
 
 
 @cache
-def content() -> dict[str, Any]:
-    """The words: `prompts/intents.toml`."""
-    return tomllib.loads((Path(__file__).parent / "prompts" / "intents.toml").read_text("utf-8"))
+def _patterns(intent: str) -> Pattern:
+    parts = (words("intents")[part] for part in _PARTS)
+    return Pattern(next(part[intent] for part in parts if intent in part))
 
 
 @cache
-def _patterns(intent: str) -> re.Pattern[str]:
-    words = content()
-    patterns = next(words[part][intent] for part in _PARTS if intent in words[part])
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+def _leaning(part: str) -> Pattern:
+    return Pattern(words("intents")["follow_up"][part])
 
 
 @cache
 def _fillers() -> tuple[str, ...]:
-    return tuple(sorted(content()["fillers"], key=len, reverse=True))
+    return tuple(sorted(words("intents")["fillers"], key=len, reverse=True))
 
 
 def clauses(text: str) -> list[str]:
@@ -71,6 +69,8 @@ def _bare(clause: str) -> Iterator[str]:
 
 
 def _is(intent: str, clause: str) -> bool:
+    if len(clause) > LONGEST:
+        return False
     return any(_patterns(intent).fullmatch(bare) for bare in _bare(clause))
 
 
@@ -146,13 +146,9 @@ def missing(text: str) -> list[str]:
 
 def follows(text: str) -> bool:
     """Whether a message leans on the question before it ("那第二步呢")."""
-    rules = content()["follow_up"]
     parts = clauses(text)
-    if not parts or len(text) > rules["length"]:
+    if not parts or len(text) > words("intents")["follow_up"]["length"]:
         return False
-    opens = re.compile("|".join(f"(?:{p})" for p in rules["opens"]), re.IGNORECASE)
-    whole = re.compile("|".join(f"(?:{p})" for p in rules["whole"]), re.IGNORECASE)
-    leans = opens.match(parts[0]) or all(
-        any(whole.fullmatch(bare) for bare in _bare(part)) for part in parts
+    return bool(_leaning("opens").match(parts[0])) or all(
+        any(_leaning("whole").fullmatch(bare) for bare in _bare(part)) for part in parts
     )
-    return bool(leans)

@@ -8,17 +8,16 @@ import json
 import logging
 import re
 import time
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import regex
 from django.conf import settings
 from jsonschema import Draft202012Validator
 
+from chat.content import Pattern, words
 from chat.llms import Usage
 from chat.prompting import digest, prompt
 from chat.state import TurnState
@@ -55,17 +54,12 @@ class Choice:
 
 
 @cache
-def _words() -> dict[str, Any]:
-    path = Path(__file__).parent.parent / "prompts" / "tools.toml"
-    return tomllib.loads(path.read_text("utf-8"))
-
-
-@cache
-def _pattern(name: str, *, whole: bool = True) -> re.Pattern[str]:
-    patterns = "|".join(f"(?:{one})" for one in _words()[name])
-    around = _words()["around"]
-    made = rf"{around}(?:{patterns}){around}\Z" if whole else patterns
-    return re.compile(made, re.IGNORECASE)
+def _pattern(name: str, *, whole: bool = True) -> Pattern:
+    patterns = words("tools")[name]
+    if not whole:
+        return Pattern(patterns)
+    around = words("tools")["around"]
+    return Pattern([rf"{around}(?:{'|'.join(patterns)}){around}\Z"])
 
 
 def confirms(text: str) -> bool:
@@ -84,7 +78,7 @@ def by_words(text: str, offered: Iterable[Tool]) -> list[Choice]:
             values = _triggered(tool, plain)
             if values is not None:
                 return [Choice(tool, values, "words")]
-        elif tool.name in _words() and (said := _pattern(tool.name).match(plain[:LONG])):
+        elif tool.name in words("tools") and (said := _pattern(tool.name).match(plain[:LONG])):
             groups = {name: text.strip() for name, text in said.groupdict().items() if text}
             return [Choice(tool, valid(tool, groups), "words")]
     return []

@@ -4,13 +4,11 @@ The words are content (`prompts/topics.toml`); here stands how they are read.
 """
 
 import re
-import tomllib
 import unicodedata
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 from chat import understanding
+from chat.content import words
 
 ABOUT = 10  # characters that may tell what is not known: "版本号我不知道"
 _INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff]")
@@ -18,16 +16,9 @@ _CLAUSES = re.compile(r"[，。！？；、,!?;\n]+|\.(?=\s|$)")
 
 
 @cache
-def _content() -> dict[str, Any]:
-    return tomllib.loads(
-        (Path(__file__).parent.parent / "prompts" / "topics.toml").read_text("utf-8")
-    )
-
-
-@cache
 def pattern(name: str, *, whole: bool = False, about: bool = False) -> re.Pattern[str]:
     """Any of the patterns called `name`; `whole`: nothing else, `about`: but a few characters."""
-    made = "|".join(f"(?:{one})" for one in _content()[name])
+    made = "|".join(f"(?:{one})" for one in words("topics")[name])
     if whole:
         made = rf"(?P<about>.{{0,{ABOUT}}}?)(?:{made})" if about else rf"(?:{made})"
         made = rf"\s*{made}[\s~…]*\Z"
@@ -36,7 +27,7 @@ def pattern(name: str, *, whole: bool = False, about: bool = False) -> re.Patter
 
 @cache
 def beside() -> frozenset[str]:
-    return frozenset(_content()["beside"])
+    return frozenset(words("topics")["beside"])
 
 
 def plain(text: str) -> str:

@@ -194,6 +194,9 @@ def keep(turn: Turn, state: TurnState) -> None:
 
 
 def _will_hold(state: TurnState) -> bool:
+    # A citation does not keep what was left out of its passage: it could not be held.
+    if any(one["check"] == "addressed" for one in state.trace.get("checks", ())):
+        return False
     # A replica may have answered without what the version already counts.
     return bool(
         state.outcome == Turn.Outcome.ANSWERED

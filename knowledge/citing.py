@@ -29,4 +29,6 @@ def hold(passages: Sequence[Passage]) -> bool:
         revision=F("document__current"),
     )
     texts = dict(there.values_list("pk", "text"))
-    return all(texts.get(passage.chunk_id) == passage.text for passage in passages)
+    return all(
+        texts.get(passage.chunk_id) == (passage.stored or passage.text) for passage in passages
+    )

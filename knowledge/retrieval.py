@@ -82,6 +82,7 @@ class Passage:
     # By stage, as they were: "words" (BM25), "dense" (cosine), "rerank" (as the reranker says).
     scores: dict[str, float]
     asked: weighing.Query = field(repr=False)
+    stored: str = ""  # the chunk's text, where `text` is less of it
 
     @cached_property
     def hits(self) -> list[str]:

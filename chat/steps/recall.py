@@ -83,4 +83,4 @@ def _for_readers(turn: TurnState, passages: Iterable[Passage]) -> Iterator[Passa
         if text != passage.text:
             turn.check("addressed", "left_out", document=passage.document_id)
         if text.strip():
-            yield replace(passage, text=text)
+            yield replace(passage, text=text, stored=passage.text)

@@ -18,6 +18,8 @@ from handoff import access, hours, views
 from handoff.models import (
     Agent,
     Calendar,
+    CannedReply,
+    Draft,
     Handoff,
     Hours,
     Membership,
@@ -99,18 +101,22 @@ class HandoffAdmin(ReadOnlyAdmin):
     """Waiting first, the longest wait on top. Agents see it without further permission."""
 
     change_list_template = "admin/handoff/queue.html"
-    list_display = ["opened", "status", "reason", "waits", "contact", "taken_by", "requested_at"]
+    list_display = [
+        "opened", "status", "reason", "waits", "contact", "taken_by", "requested_at", "rated",
+    ]  # fmt: skip
     list_display_links = None
-    list_filter = ["status", "reason", "requested_at"]
-    search_fields = ["conversation__title", "summary", "contact"]
+    list_filter = ["status", "reason", "requested_at", "satisfaction__score"]
+    search_fields = ["conversation__title", "summary", "contact", "satisfaction__comment"]
     fields = [
         "opened", "status", "reason", "summary", "contact", "requested_at", "taken_by", "taken_at",
-        "closed_at",
+        "closed_at", "rated", "comment",
     ]  # fmt: skip
-    readonly_fields = ["opened"]
+    readonly_fields = ["opened", "rated", "comment"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Handoff]:
-        return super().get_queryset(request).select_related("conversation", "taken_by")
+        return (
+            super().get_queryset(request).select_related("conversation", "taken_by", "satisfaction")
+        )
 
     def get_ordering(self, request: HttpRequest) -> list[Any]:
         rank = Case(
@@ -135,6 +141,7 @@ class HandoffAdmin(ReadOnlyAdmin):
                 "conversations/<uuid:pk>/messages/", wrap(views.messages), name="handoff_messages"
             ),
             path("conversations/<uuid:pk>/act/", wrap(views.act), name="handoff_act"),
+            path("conversations/<uuid:pk>/run/", wrap(views.run), name="handoff_run"),
         ]
         return [*own, *super().get_urls()]
 
@@ -148,10 +155,33 @@ class HandoffAdmin(ReadOnlyAdmin):
         url = reverse("admin:handoff_conversation", args=[handoff.conversation_id])
         return format_html('<a href="{}">{}</a>', url, handoff.conversation)
 
+    @admin.display(description=_("satisfaction"), ordering="satisfaction__score")
+    def rated(self, handoff: Handoff) -> str:
+        return str(getattr(handoff, "satisfaction", "-"))
+
+    @admin.display(description=_("comment"))
+    def comment(self, handoff: Handoff) -> str:
+        given = getattr(handoff, "satisfaction", None)
+        return given.comment if given and given.comment else "-"
+
     @admin.display(description=_("waiting time"))
     def waits(self, handoff: Handoff) -> str:
         until = handoff.taken_at or handoff.closed_at or timezone.now()
         return timesince(handoff.requested_at, until)
+
+
+@admin.register(CannedReply)
+class CannedReplyAdmin(admin.ModelAdmin):
+    list_display = ["name", "text", "team"]
+    list_filter = ["team"]
+    search_fields = ["name", "text"]
+
+
+@admin.register(Draft)
+class DraftAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "conversation", "agent", "confidence", "outcome"]
+    list_filter = ["outcome", "created_at"]
+    search_fields = ["conversation__title", "text"]
 
 
 @admin.register(OwnershipChange)

@@ -14,12 +14,13 @@ from django.utils import timezone, translation
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from chat import transcript
+from chat import digest, transcript
 from chat.models import Conversation, Message, Turn
-from handoff import hours, teams
+from handoff import hours, satisfaction, summaries, teams
 from handoff.models import Agent, Handoff, Team
 from handoff.ownership import (
     QUEUE_GROUP,
+    WAITING,
     State,
     agent_group,
     change,
@@ -27,12 +28,12 @@ from handoff.ownership import (
     say,
     speaking,
 )
+from knowledge.masking import masked
 from opsdesk.errors import Conflict
 from opsdesk.realtime import notify
 
 logger = logging.getLogger(__name__)
 
-WAITING = (State.QUEUED, State.OFFERED)
 WITH_PEOPLE = (State.HUMAN, *WAITING)
 FOLLOW_UP = timedelta(hours=24)  # after a person's last word, who writes again gets a person
 TRANSFER_SECONDS = 60.0  # for a colleague to take it, where nothing is offered otherwise
@@ -80,16 +81,18 @@ def _begin(
 ) -> Handoff:
     now = timezone.now()
     promised = teams.promises(team, now)
-    return Handoff.objects.create(
+    handoff = Handoff.objects.create(
         conversation=conversation,
         turn=turn,
         reason=reason,
-        summary=summary,
+        summary=masked(summary),
         last_seq=conversation.last_seq,
         team=team,
         skills=teams.skills(conversation, turn),
         **promised,
     )
+    summaries.ask_for(handoff)
+    return handoff
 
 
 def _open_handoff(conversation: Conversation) -> Handoff:
@@ -226,7 +229,8 @@ def take_over(conversation: Conversation, agent: Any) -> Handoff:
 
 def _step_in(conversation: Conversation, agent: Any, action: str, actor: Any) -> Handoff:
     _change_to(conversation, [State.BOT, State.RESOLVED], agent, action, actor)
-    handoff = _begin(conversation, Handoff.Reason.TAKEN_OVER, "", teams.of(conversation), turn=None)
+    reason, team = Handoff.Reason.TAKEN_OVER, teams.of(conversation)
+    handoff = _begin(conversation, reason, digest.summary(conversation, reason), team, turn=None)
     _set(handoff, status=Status.TAKEN, taken_by=agent, taken_at=timezone.now())
     return handoff
 
@@ -427,6 +431,9 @@ def _name(user: Any) -> str:
 
 
 # --- what the chat asks ---------------------------------------------------------------
+rate = satisfaction.rate
+
+
 @transaction.atomic
 def reopen(conversation: Conversation) -> Conversation:
     """Whose a resolved conversation is when its customer writes again.
@@ -465,7 +472,7 @@ def leave_contact(conversation: Conversation, text: str) -> None:
 
 def standing(conversation: Conversation) -> dict[str, Any]:
     """What the customer is told about it: {"agent": name or None, "waiting": handoffs ahead,
-    "staffed": whether somebody is on duty}."""
+    "staffed": whether somebody is on duty, "satisfaction": what `satisfaction.standing` says}."""
     handoff = Handoff.objects.unfinished().filter(conversation=conversation).first()
     team = handoff.team if handoff else None
     staffed = hours.is_open(team.calendar if team else None, timezone.now())
@@ -473,6 +480,7 @@ def standing(conversation: Conversation) -> dict[str, Any]:
         "agent": None,
         "waiting": 0,
         "staffed": staffed and teams.agents(team).available().exists(),
+        "satisfaction": satisfaction.standing(conversation),
     }
     if handoff is None:
         return told

@@ -21,6 +21,8 @@ from opsdesk.realtime import notify
 
 QUEUE_GROUP = "handoff.queue"  # realtime: those who watch the queue
 State = Conversation.State
+WAITING = (State.QUEUED, State.OFFERED)
+SHOWN = 20  # of those who wait hear at once that they have moved up
 
 
 def agent_group(user_id: int) -> str:
@@ -67,8 +69,20 @@ def change(
         message=say(conversation, event, sentence, public=public),
     )
     notify(transcript.group(conversation.pk), {"type": "conversation.state"})
+    if before["state"] in WAITING and to not in WAITING:
+        _move_up(conversation)
     notify(QUEUE_GROUP, {"type": "queue.changed"})
     return conversation
+
+
+def _move_up(conversation: Conversation) -> None:
+    """Let those who wait behind it see that they are one nearer."""
+    waiting = Handoff.objects.waiting().exclude(conversation=conversation).longest_first()
+    left = Handoff.objects.waiting().filter(conversation=conversation).first()
+    for pk in waiting.filter(team=left.team_id if left else None).values_list(
+        "conversation", flat=True
+    )[:SHOWN]:
+        notify(transcript.group(pk), {"type": "conversation.state"})
 
 
 def _held_by(conversation: Conversation, owner: int | None) -> int | None:

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
@@ -17,7 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 from chat.admin import transcript_html
 from chat.asking import MESSAGE_LENGTH
 from chat.models import Conversation
-from handoff import desk, routing
+from handoff import actions, desk, routing
 from handoff.access import may_serve
 from handoff.models import Agent, Handoff
 from opsdesk.errors import Conflict
@@ -74,7 +75,8 @@ def conversation(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         **admin.site.each_context(request),
         "title": str(found),
         "conversation": found,
-        "handoff": Handoff.objects.filter(conversation=found).order_by("-pk").first(),
+        "handoff": _last(found),
+        "actions": actions.offered(request.user, found),
         "transcript": transcript_html(found),
         "mine": found.owner_id == request.user.pk,
         "waits": found.state in desk.WAITING,
@@ -96,8 +98,18 @@ def messages(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     except ValueError:
         after = 0
     return JsonResponse(
-        {"html": transcript_html(found, after), "epoch": found.epoch, "last": found.last_seq}
+        {
+            "html": transcript_html(found, after),
+            "epoch": found.epoch,
+            "last": found.last_seq,
+            "summary": getattr(_last(found), "summary", ""),
+        }
     )
+
+
+def _last(found: Conversation) -> Handoff | None:
+    handoffs = Handoff.objects.filter(conversation=found).select_related("satisfaction")
+    return handoffs.order_by("-pk").first()
 
 
 @require_POST
@@ -113,6 +125,20 @@ def act(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     except Conflict as conflict:
         notices.error(request, str(conflict))
     return redirect("admin:handoff_conversation", pk=pk)
+
+
+@require_POST
+def run(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Do one of `handoff.actions`, and go where it leads."""
+    _require_agent(request)
+    found = get_object_or_404(Conversation, pk=pk)
+    try:
+        done = actions.run(request.user, found, request.POST.get("action", ""))
+    except Conflict as conflict:
+        notices.error(request, str(conflict))
+        return redirect("admin:handoff_conversation", pk=pk)
+    notices.success(request, done.text)
+    return redirect(done.url or reverse("admin:handoff_conversation", args=[pk]))
 
 
 def _reply(request: HttpRequest, found: Conversation) -> None:

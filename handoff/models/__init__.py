@@ -3,17 +3,22 @@
 from handoff.models.agents import SEEN, Agent, AgentQuerySet, Membership, Team
 from handoff.models.calendars import Calendar, Hours, SpecialDay
 from handoff.models.handoffs import Handoff, HandoffQuerySet, OwnershipChange
+from handoff.models.replies import CannedReply, Draft
+from handoff.models.satisfaction import Satisfaction
 
 __all__ = [
     "SEEN",
     "Agent",
     "AgentQuerySet",
     "Calendar",
+    "CannedReply",
+    "Draft",
     "Handoff",
     "HandoffQuerySet",
     "Hours",
     "Membership",
     "OwnershipChange",
+    "Satisfaction",
     "SpecialDay",
     "Team",
 ]

@@ -7,8 +7,9 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from chat.models import Conversation, Message, Turn
+from chat.models import Conversation, Message, Summary, Turn
 from handoff.models.agents import Team
+from knowledge.models import Entry
 
 
 class HandoffQuerySet(models.QuerySet["Handoff"]):
@@ -57,6 +58,7 @@ class Handoff(models.Model):
         _("priority"), choices=Priority, default=Priority.NORMAL
     )
     summary = models.TextField(_("summary"), blank=True)
+    summary_by = models.CharField(max_length=10, choices=Summary.By, default=Summary.By.RULES)
     last_seq = models.PositiveIntegerField()  # the history it was asked with: messages 1 … last_seq
     contact = models.CharField(_("how to reach the customer"), max_length=300, blank=True)
     team = models.ForeignKey(Team, models.SET_NULL, null=True, verbose_name=_("team"))
@@ -83,6 +85,8 @@ class Handoff(models.Model):
     resolve_due = models.DateTimeField(_("resolution due"), null=True)
     replied_at = models.DateTimeField(_("first answered"), null=True)
     closed_at = models.DateTimeField(_("closed"), null=True)
+    # The FAQ entry that was made of it.
+    entry = models.ForeignKey(Entry, models.SET_NULL, null=True, related_name="+")
 
     objects = HandoffQuerySet.as_manager()
 

@@ -1,5 +1,6 @@
 // Appends what is said while the page is open, and tells when the conversation changed hands.
 const transcript = document.getElementById("transcript");
+const summary = document.getElementById("summary");
 const text = document.getElementById("text");
 const EVERY = 2000;
 
@@ -17,11 +18,12 @@ async function look() {
   setTimeout(look, EVERY);
 }
 
-function show({ html, epoch }) {
+function show({ html, epoch, summary: written }) {
   if (html.trim()) {
     transcript.insertAdjacentHTML("beforeend", html);
     transcript.lastElementChild.scrollIntoView({ block: "nearest" });
   }
+  if (summary && summary.textContent !== written) summary.textContent = written;
   document.getElementById("moved").hidden = String(epoch) === transcript.dataset.epoch;
 }
 

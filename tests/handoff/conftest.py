@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from chat.models import Conversation
 from handoff.models import Agent, Handoff
+from opsdesk import realtime
 
 
 @pytest.fixture
@@ -17,6 +18,18 @@ def hire(db, django_user_model):
         return user
 
     return hire
+
+
+@pytest.fixture
+def hints(monkeypatch):
+    """What is told to watchers: [(group, message)]."""
+    told = []
+
+    def publish(envelope):
+        told.append((envelope["group"], envelope["message"]))
+
+    monkeypatch.setattr(realtime, "_publish", publish)
+    return told
 
 
 def check_invariants(conversation):

@@ -85,7 +85,8 @@ class Collected(models.Model):
     declined = ArrayField(  # fields that the customer does not know or want to tell
         models.CharField(max_length=100), verbose_name=_("not told"), default=list
     )
-    open = models.BooleanField(_("still being asked"), default=True)  # its question waits for what is missing
+    # Its question waits for what is missing.
+    open = models.BooleanField(_("still being asked"), default=True)
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
 
     class Meta:

@@ -33,7 +33,8 @@ class _State(TypedDict):
 class Answered:
     outcome: str  # a value of Turn.Outcome
     text: str
-    # {"document": id, "external_id", "title", "page", "locator", "quote"}, mark [n] is the n-th
+    # {"chunk": id, "document": id, "external_id", "title", "page", "locator", "quote"}: the n-th
+    # is what mark [n] means
     citations: list[dict[str, Any]]
     confidence: float | None  # 0–1; None when nothing was looked for
 
@@ -64,6 +65,7 @@ def answer_question(
     done = run(turn)
     citations = [
         {
+            "chunk": passage.chunk_id,
             "document": passage.document_id,
             "external_id": passage.external_id,
             "title": passage.title,

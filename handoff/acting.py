@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from chat import uploads
 from chat.asking import MESSAGE_LENGTH
 from chat.models import Conversation, Message
-from handoff import access, desk, queues
+from handoff import access, assisting, desk, queues
 from handoff.models import Agent, Handoff, Team
 from opsdesk.errors import Conflict
 
@@ -123,7 +123,16 @@ def _reply(user: Any, conversation: Conversation, content: dict[str, Any]) -> Me
     text = _text(content, optional=bool(sent))
     said = desk.reply(conversation, user, text, _client_id(content))
     uploads.attach(said, sent, by=user)
+    assisting.cite(said, conversation, _chunks(content))
+    assisting.used(user, content.get("draft"), said)
     return said
+
+
+def _chunks(content: dict[str, Any]) -> list[int]:
+    given = content.get("cites", [])
+    if not isinstance(given, list) or not all(type(one) is int for one in given):
+        raise _bad()
+    return given
 
 
 def _note(user: Any, conversation: Conversation, content: dict[str, Any]) -> Message:

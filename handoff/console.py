@@ -54,9 +54,7 @@ STRINGS = {
     "notify.message": _("A customer wrote"),
     "notify.on": _("Sound and notifications are on"),
     "notify.off": _("Sound and notifications are off"),
-    "lost": _("You do not have this conversation any more: what you wrote was not sent."),
     "fact.who": _("customer"),
-    "fact.identity": _("identity"),
     "fact.channel": _("channel"),
     "fact.site": _("site"),
     "fact.base": _("knowledge base"),
@@ -66,7 +64,10 @@ STRINGS = {
     "visitor": _("visitor"),
     "refused.4401": _("You are signed out. Sign in, then reload."),
     "refused.4403": _("You are no agent any more."),
-    "confirm.resolve": _("Mark this conversation as resolved?"),
+    "assist.none": _("Nothing found."),
+    "assist.drafting": _("Drafting…"),
+    "assist.draft": _("Draft %(sure)s"),
+    "assist.no.draft": _("The knowledge has no answer to this."),
     "earlier.none": _("No earlier conversations."),
 }
 

@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from chat import presenting, transcript
 from chat.consumers import AWAY, FRAME_BYTES, TRY_AGAIN
 from chat.models import Conversation, Message
-from handoff import access, acting, background, queues, routing
+from handoff import access, acting, assisting, background, queues, routing
 from handoff.acting import Refused
 from handoff.models import Agent
 from handoff.ownership import QUEUE_GROUP, agent_group
@@ -36,6 +36,7 @@ TYPING_EVERY = 1.0  # s between two hints of one console
 SIGNED_OUT, NO_AGENT = 4401, 4403  # close a socket whose page must change first
 
 _pool = ThreadPoolExecutor(8, thread_name_prefix="console")
+_drafting = ThreadPoolExecutor(2, thread_name_prefix="draft")
 
 
 def watchers(conversation: UUID) -> str:
@@ -51,6 +52,7 @@ class ConsoleConsumer(AsyncJsonWebsocketConsumer):
         self.known: dict[UUID, int] = {}  # the epoch that was sent of each
         self.drawn = self.typed = 0.0
         self.redraw: asyncio.Task[None] | None = None
+        self.drafting: asyncio.Task[None] | None = None
         await self.accept()  # else the browser is not told the code
         if not await self._db(self._serves):
             await self.close(NO_AGENT if self.user.is_authenticated else SIGNED_OUT)
@@ -59,8 +61,8 @@ class ConsoleConsumer(AsyncJsonWebsocketConsumer):
         await self.channel_layer.group_add(agent_group(self.user.pk), self.channel_name)
 
     async def disconnect(self, code: int) -> None:
-        if self.redraw:
-            self.redraw.cancel()
+        for task in filter(None, (self.redraw, self.drafting)):
+            task.cancel()
         await self.channel_layer.forget(self.channel_name)
         for pk in self.open:
             await self._hint(watchers(pk), {"type": "desk.gone", **self._self(pk)})
@@ -97,6 +99,10 @@ class ConsoleConsumer(AsyncJsonWebsocketConsumer):
             "duty": self.duty,
             "people": self.people,
             "search": self.search,
+            "knowledge": self.knowledge,
+            "draft": self.draft,
+            "dismiss": self.dismiss,
+            "canned": self.canned,
             "ping": self.ping,
         }
         kind = content.get("type") if isinstance(content, dict) else None
@@ -178,6 +184,39 @@ class ConsoleConsumer(AsyncJsonWebsocketConsumer):
             raise Refused("bad_message", self._say(_not_understood))
         rows = await self._db(partial(queues.search, self.user, query.strip()[:100]))
         await self.send_json({"type": "found", "query": query, "rows": rows})
+
+    async def knowledge(self, content: dict[str, Any]) -> None:
+        query = content.get("query")
+        if not isinstance(query, str) or not query.strip() or "\x00" in query:
+            raise Refused("bad_message", self._say(_not_understood))
+        found = await self._db(partial(acting.opened, self.user, content.get("conversation")))
+        passages = await self._db(partial(assisting.passages, found, query.strip()[:200]))
+        told = {"conversation": str(found.pk), "passages": passages}
+        await self.send_json({"type": "passages", **told})
+
+    async def draft(self, content: dict[str, Any]) -> None:
+        """Made beside: a model may take long, and the conversation goes on."""
+        found = await self._db(partial(acting.opened, self.user, content.get("conversation")))
+        if self.drafting is None or self.drafting.done():
+            self.drafting = asyncio.create_task(self._draft(found))
+
+    async def _draft(self, found: Conversation) -> None:
+        told = {"type": "draft", "conversation": str(found.pk)}
+        try:
+            made = await self._db(partial(assisting.draft, found, self.user), _drafting)
+        except AWAY:
+            await self._error("unavailable", self._say(_unavailable), told)
+            return
+        await self.send_json({**told, **(made or {"draft": None})})
+
+    async def dismiss(self, content: dict[str, Any]) -> None:
+        await self._db(partial(assisting.dismiss, self.user, content.get("draft")))
+
+    async def canned(self, content: dict[str, Any]) -> None:
+        found = await self._db(partial(acting.opened, self.user, content.get("conversation")))
+        replies = await self._db(partial(assisting.canned, found, self.user))
+        told = {"conversation": str(found.pk), "replies": replies}
+        await self.send_json({"type": "canned", **told})
 
     async def ping(self, content: dict[str, Any]) -> None:
         """The console is open: its agent is there, and looks at what it has open."""
@@ -320,12 +359,12 @@ class ConsoleConsumer(AsyncJsonWebsocketConsumer):
 
     # --- In the pool's threads ------------------------------------------------------
 
-    async def _db(self, function: Callable[..., Any]) -> Any:
+    async def _db(self, function: Callable[..., Any], pool: ThreadPoolExecutor = _pool) -> Any:
         def run() -> Any:
             with translation.override(self.language):
                 return function()
 
-        return await database_sync_to_async(run, thread_sensitive=False, executor=_pool)()
+        return await database_sync_to_async(run, thread_sensitive=False, executor=pool)()
 
     def _say(self, sentence: Callable[[], str]) -> str:
         with translation.override(self.language):

@@ -9,6 +9,7 @@ import { say } from "../chat/strings.js";
 import { themeButton } from "../chat/themes.js";
 import { Zoom } from "../chat/zoom.js";
 import { Alerts } from "./alerts.js";
+import { Assist } from "./assist.js";
 import { shortcuts } from "./keys.js";
 import { showBackground } from "./background.js";
 import { Open } from "./open.js";
@@ -30,6 +31,11 @@ const zoom = new Zoom(at("zoom"));
 const alerts = new Alerts(at("notify"));
 const queues = new Queues(at("rows"), { onOpen: show });
 const composer = new Composer(at("composer"), { onSend: send });
+const assist = new Assist(at("assist"), {
+  onSend: (wanted) => socket.send({ conversation: current?.conversation, ...wanted }),
+  current: () => current,
+  composer: at("composer"),
+});
 themeButton(at("theme"));
 
 let me = null;
@@ -49,7 +55,9 @@ function act(action, more = {}) {
 function send({ text, uploads }) {
   const { conversation, epoch } = current.standing;
   const action = noting() ? "note" : "reply";
-  const id = outbox.add({ action, conversation, epoch, text, uploads });
+  const { cites, draft } = current;
+  const id = outbox.add({ action, conversation, epoch, text, uploads, cites, draft });
+  [current.cites, current.draft] = [[], null];
   current.sending(id, { action, text, uploads, author: me.name });
   scroll.stick();
   transmit(id);
@@ -83,6 +91,7 @@ function show(conversation) {
   one.show();
   location.hash = conversation;
   draw();
+  assist.clear();
   composer.of(conversation, { begun: false }); // once it is seen: it measures itself
   read();
   scroll.stick();
@@ -105,6 +114,9 @@ const receive = {
     draw();
     count();
   },
+  passages: (told) => told.conversation === current?.conversation && assist.found(told),
+  draft: (told) => told.conversation === current?.conversation && assist.drafted(told),
+  canned: (told) => told.conversation === current?.conversation && assist.canned(told),
   found({ rows }) {
     queues.found(rows);
   },
@@ -239,7 +251,8 @@ function forget(conversation) {
 function draw() {
   at("conversation").hidden = !current;
   at("choose").hidden = Boolean(current);
-  at("context").replaceChildren();
+  at("context").hidden = !current;
+  at("facts").replaceChildren();
   queues.mark(current?.conversation);
   if (!current?.standing) return;
   const { title, state, owner, offered_to, offered_until, snoozed_until } = current.standing;
@@ -260,7 +273,7 @@ function draw() {
   at("locked").textContent = mine ? "" : say("take.first");
   mode(private_);
   pin(current.background);
-  showBackground(at("context"), current.background, show);
+  showBackground(at("facts"), current.background, show);
   at("before").hidden = current.first <= 1;
   doing();
 }
@@ -394,6 +407,7 @@ shortcuts({
   reply: () => { mode(false); at("text").focus(); },
   note: () => { mode(true); at("text").focus(); },
   press: (name) => document.querySelector(`.actions [data-open=${name}]:not([hidden]), .actions [data-action=${name}]:not([hidden])`)?.click(),
+  draft: () => current && at("draft").click(),
   search: () => at("search").focus(),
   help: () => at("help").showModal(),
 });

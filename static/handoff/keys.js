@@ -3,7 +3,7 @@ export function shortcuts(does) {
   const keys = {
     j: does.next, k: does.previous, a: does.take, r: does.reply, n: does.note,
     t: () => does.press("transfer"), z: () => does.press("snooze"), e: () => does.press("resolve"),
-    s: does.search, "/": does.search, "?": does.help,
+    s: does.search, d: does.draft, "?": does.help,
   };
   document.addEventListener("keydown", (event) => {
     const { key, target, isComposing, ctrlKey, metaKey, altKey } = event;

@@ -6,6 +6,8 @@ export class Open {
   standing = null;
   background = null;
   customer = ""; // "here", "typing", "left"
+  cites = []; // ids of passages that marks in what is being written mean
+  draft = null; // that it was made of
   first = 0; // the lowest seq shown
   #others = new Map(); // window → {name, agent, typing}
   #asked = 0; // the epoch at which the background was asked for

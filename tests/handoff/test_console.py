@@ -14,9 +14,10 @@ from django.utils import timezone
 
 from chat import asking, transcript, uploads
 from chat.models import Conversation, Message
-from handoff import acting, desk, queues
-from handoff.models import Agent, Handoff, Membership, Team
-from knowledge.models import KnowledgeBase
+from handoff import acting, assisting, desk, queues
+from handoff.models import Agent, CannedReply, Draft, Handoff, Membership, Team
+from knowledge.models import Chunk, KnowledgeBase
+from tests.chat.conftest import fill
 from tests.chat.sockets import Socket, visitor_cookie
 from tests.handoff.conftest import check_invariants
 from tests.handoff.consoles import Console, cookie_of
@@ -299,8 +300,8 @@ async def test_what_happens_while_it_is_open_arrives_whole_and_in_order(console,
     await db(desk.claim)(waiting, ana)
     opened = await console.follow(waiting)
     got = [(m["seq"], m["text"]) for m in opened["messages"]]
-    talking = asyncio.create_task(db(talk)(waiting, ana, 150))
-    while len(got) < opened["messages"][-1]["seq"] + 150:
+    talking = asyncio.create_task(db(talk)(waiting, ana, 45))
+    while len(got) < opened["messages"][-1]["seq"] + 45:
         message = (await console.until("message"))["message"]
         got.append((message["seq"], message["text"]))
     await talking
@@ -416,3 +417,75 @@ def test_queues_show_broken_promises_before_long_waits(ana, team):
     soon = timezone.now() + timedelta(minutes=3)
     Handoff.objects.filter(conversation=conversations[2]).update(first_due=soon)
     assert [row["title"] for row in queues.rows(ana)] == ["2", "0", "1"]
+
+
+# --- what helps to write ------------------------------------------------------------------
+
+
+@pytest.fixture
+def base(db):
+    audience = KnowledgeBase.Audience.VISITORS
+    base = KnowledgeBase.objects.create(slug="ops", name="运维手册", audience=audience)
+    fill(base)
+    return base
+
+
+@pytest.fixture
+def conversation(team):
+    made = Conversation.objects.create(visitor="v" * 32)
+    asking.ask(made, "磁盘使用率超过 90% 怎么找出大的日志？", "m1")
+    made.refresh_from_db()
+    return made
+
+
+async def test_a_reply_quotes_what_the_customer_may_read(base, ana, console, conversation):
+    await db(desk.take_over)(conversation, ana)
+    secret = await db(lambda: Chunk.objects.exclude(knowledge_base=base).first())()
+    await console.open()
+    wanted = {"conversation": str(conversation.pk), "query": "磁盘使用率 日志"}
+    await console.send({"type": "knowledge", **wanted})
+    passages = (await console.until("passages"))["passages"]
+    assert passages[0]["title"] == "磁盘空间"
+    cites = [passages[0]["chunk"]] + ([secret.pk] if secret else []) + [10**9]
+    sent = await console.act(
+        "reply", conversation, epoch=1, text="看这里 [1]，还有 [2]", cites=cites
+    )
+    assert sent["type"] == "done"
+    cited = await db(
+        lambda: list(Message.objects.get(seq=sent["seq"]).citations.values_list("n", "title"))
+    )()
+    assert cited == [(1, "磁盘空间")]
+
+
+async def test_a_draft_is_made_by_the_graph_and_what_became_of_it_is_kept(
+    base, ana, console, conversation
+):
+    await db(desk.take_over)(conversation, ana)
+    await console.open()
+    drafts = []
+    for _each in range(3):
+        await console.send({"type": "draft", "conversation": str(conversation.pk)})
+        drafts.append(await console.until("draft"))
+    first = drafts[0]
+    assert "du -sh /var/log/*" in first["text"]
+    assert first["citations"][0]["title"] == "磁盘空间"
+    assert 0 < first["confidence"] <= 1
+    cites = [citation["chunk"] for citation in first["citations"]]
+    for draft, text in ((drafts[0], first["text"]), (drafts[1], "先别删。\n\n" + first["text"])):
+        given = {"id": f"d{draft['draft']}", "text": text, "cites": cites}
+        sent = await console.act("reply", conversation, epoch=1, draft=draft["draft"], **given)
+        assert sent["type"] == "done"
+    await console.send({"type": "dismiss", "draft": drafts[2]["draft"]})
+    await console.send({"type": "ping"})
+    await console.until("pong")
+    kept = await db(lambda: list(Draft.objects.order_by("pk").values_list("outcome", flat=True)))()
+    assert kept == ["sent", "edited", "dismissed"]
+    assert await db(lambda: Draft.objects.last().message.citations.exists())()
+
+
+def test_canned_replies_are_filled_in_and_of_the_team(ana, stranger, conversation):
+    CannedReply.objects.create(name="hi", text="您好，我是 {agent}。{unknown}")
+    CannedReply.objects.create(name="net", text="网络", team=Team.objects.get(name="网络"))
+    assert assisting.canned(conversation, ana) == [
+        {"name": "hi", "text": "您好，我是 ana。{unknown}"}
+    ]

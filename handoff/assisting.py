@@ -1,0 +1,128 @@
+"""What helps an agent to write: passages, a draft by the same graph, canned replies.
+
+All of it is from the bases that the customer may read: what is quoted to them is theirs to read.
+"""
+
+import re
+from typing import Any
+
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from chat import graph, presenting, turns
+from chat.models import Citation, Conversation, Message, Turn
+from chat.state import Said
+from handoff import queues
+from handoff.models import CannedReply, Draft, Handoff
+from knowledge import retrieval
+from knowledge.models import Chunk
+
+FOUND = 6  # passages of one search
+CITED = 10  # of one reply
+HISTORY = 12  # messages that a draft knows
+_VARIABLE = re.compile(r"\{(customer|agent|question|team)\}")
+_MARK = re.compile(r"\[(\d{1,2})\]")
+
+
+def passages(conversation: Conversation, query: str) -> list[dict[str, Any]]:
+    """What the knowledge says of `query`, as citations with the id of their passage."""
+    found = retrieval.search(query, turns.bases(conversation), top_k=FOUND).passages
+    return _shown([passage.chunk_id for passage in found])
+
+
+def _shown(chunks: list[int]) -> list[dict[str, Any]]:
+    there = set(Chunk.objects.filter(pk__in=chunks).values_list("pk", flat=True))
+    kept = [pk for pk in chunks if pk in there]
+    told = presenting.passages_json(kept)
+    return [{**citation, "chunk": pk} for citation, pk in zip(told, kept, strict=True)]
+
+
+def draft(conversation: Conversation, agent: Any) -> dict[str, Any] | None:
+    """What OpsDesk would say to what the customer asked last: {"draft": id, "text", "html",
+    "citations", "confidence"}; None when it has no answer. Nothing is said, nobody called."""
+    said = conversation.messages.filter(public=True).exclude(role=Message.Role.SYSTEM)
+    latest = list(said.order_by("-seq")[:HISTORY])[::-1]
+    asked = next((one for one in reversed(latest) if one.role == Message.Role.CUSTOMER), None)
+    if asked is None:
+        return None
+    history = [Said(one.role, one.text) for one in latest if one.seq < asked.seq]
+    answered = graph.answer_question(asked.text, turns.bases(conversation), history)
+    if answered.outcome != Turn.Outcome.ANSWERED:
+        return None
+    chunks = [citation["chunk"] for citation in answered.citations]
+    row = Draft.objects.create(
+        conversation=conversation,
+        agent=agent,
+        text=answered.text,
+        citations=chunks,
+        confidence=answered.confidence,
+    )
+    return {
+        "draft": row.pk,
+        "text": answered.text,
+        "html": presenting.html(answered.text, len(chunks)),
+        "confidence": answered.confidence,
+        "citations": _shown(chunks),
+    }
+
+
+def used(agent: Any, pk: Any, message: Message) -> None:
+    """The draft `pk` became `message`, as it was or with changes."""
+    mine = _drafts(agent, pk).filter(conversation=message.conversation_id, message=None)
+    if row := mine.first():
+        same = row.text.strip() == message.text.strip()
+        row.outcome = Draft.Outcome.SENT if same else Draft.Outcome.EDITED
+        row.message = message
+        row.save(update_fields=["outcome", "message"])
+
+
+def dismiss(agent: Any, pk: Any) -> None:
+    _drafts(agent, pk).filter(message=None).update(outcome=Draft.Outcome.DISMISSED)
+
+
+def _drafts(agent: Any, pk: Any) -> Any:
+    return Draft.objects.filter(pk=pk if isinstance(pk, int) else None, agent=agent)
+
+
+def cite(message: Message, conversation: Conversation, chunks: list[int]) -> None:
+    """Let the marks [1] … of a reply point at `chunks`, in its transaction.
+
+    Marks that nothing is given for stay text. Passages that the customer may not read are left
+    out, and with them all that follow.
+    """
+    marks = [int(n) for n in _MARK.findall(message.text)]
+    wanted = chunks[: min(CITED, max(marks, default=0))]
+    found = Chunk.objects.select_related("document").filter(
+        knowledge_base__in=turns.bases(conversation)
+    ).in_bulk(wanted)  # fmt: skip
+    rows = []
+    for n, pk in enumerate(wanted, 1):
+        chunk = found.get(pk)
+        if chunk is None:
+            break
+        rows.append(
+            Citation(
+                message=message, n=n, chunk=chunk, document=chunk.document,
+                revision_id=chunk.revision_id, title=chunk.document.title,
+                external_id=chunk.document.external_id, page=chunk.page, locator=chunk.locator,
+                quote=chunk.text, regions=chunk.regions,
+            )
+        )  # fmt: skip
+    Citation.objects.bulk_create(rows)
+
+
+def canned(conversation: Conversation, agent: Any) -> list[dict[str, str]]:
+    """The replies that the agent may call up here, filled in: [{"name", "text"}]."""
+    last = Handoff.objects.filter(conversation=conversation).order_by("-pk").first()
+    team = last.team if last else None
+    values = {
+        "customer": queues.name(conversation.user) if conversation.user else _("dear customer"),
+        "agent": queues.name(agent),
+        "question": conversation.title,
+        "team": team.name if team else "",
+    }
+    replies = CannedReply.objects.filter(Q(team=None) | Q(team=team) | Q(team__agents__user=agent))
+    return [
+        {"name": reply.name, "text": _VARIABLE.sub(lambda m: values[m[1]], reply.text)}
+        for reply in replies.distinct()
+    ]

@@ -22,7 +22,7 @@ WAKE_CHANNEL = "opsdesk_turns"
 
 
 def desk(action: str) -> Any:
-    """What the desk of `settings.CHAT_DESK` does: reopen, heard, leave_contact, standing."""
+    """What the desk of `settings.CHAT_DESK` does: reopen, heard, leave_contact, standing, rate."""
     return import_string(f"{settings.CHAT_DESK}.{action}")
 
 

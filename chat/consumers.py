@@ -121,6 +121,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             "person": self.person,
             "contact": self.contact,
             "rate": self.rate,
+            "satisfaction": self.satisfaction,
             "new": self.new,
             "history": self.history,
             "typing": self.typing,
@@ -170,6 +171,13 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             raise Refused("bad_message", self._say(_not_understood))
         comment = _UNSTORABLE.sub("", comment).strip()
         await self._db(self._rate, seq, helpful, reason, comment)
+
+    async def satisfaction(self, content: dict[str, Any]) -> None:
+        """How the person who resolved the conversation helped."""
+        score, comment = content.get("score"), content.get("comment", "")
+        if type(score) is not int or not isinstance(comment, str):
+            raise Refused("bad_message", self._say(_not_understood))
+        await self._db(self._judge, score, _UNSTORABLE.sub("", comment).strip())
 
     async def history(self, content: dict[str, Any]) -> None:
         query, offset = content.get("query", ""), content.get("offset", 0)
@@ -449,6 +457,13 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         self._limit()
         try:
             rating.rate(self._conversation(), seq, helpful, reason, comment)
+        except Conflict as conflict:
+            raise Refused("conflict", str(conflict)) from conflict
+
+    def _judge(self, score: int, comment: str) -> None:
+        self._limit()
+        try:
+            asking.desk("rate")(self._conversation(), score, comment)
         except Conflict as conflict:
             raise Refused("conflict", str(conflict)) from conflict
 

@@ -52,6 +52,7 @@ STRINGS = {
     "state.human.unnamed": _("A person is with you."),
     "state.resolved": _("Resolved. Ask again whenever you like."),
     "typing": _("%(agent)s is typing…"),
+    "rated": _("Thank you. You rated %(score)s of 5."),
     "offline": _("You are offline. What you write is sent when the network is back."),
     "reconnecting": _("Connection lost. Reconnecting…"),
     "refused.4401": _("Your browser keeps no cookie for this page. Allow it, then reload."),

@@ -309,7 +309,7 @@ TOOLS = [
 TOOL_HOSTS = env.words("OPSDESK_TOOL_HOSTS")
 TOOL_WAIT = env.number("OPSDESK_TOOL_WAIT", 3.0, 0.1, 30.0)  # seconds; then it is delivered later
 TOOL_CALL_DAYS = env.integer("OPSDESK_TOOL_CALL_DAYS", 365, 0, 36_500)  # 0: kept for ever
-# Where the chat finds `reopen`, `heard`, `leave_contact` and `standing`.
+# Where the chat finds `reopen`, `heard`, `leave_contact`, `standing` and `rate`.
 CHAT_DESK = "handoff.desk"
 # What staff can do with a conversation beside talking: each a subclass of handoff.actions.Action.
 CONSOLE_ACTIONS = ["handoff.learning.FaqDraft"]

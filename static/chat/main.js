@@ -5,6 +5,7 @@ import { Drawer } from "./drawer.js";
 import { History } from "./history.js";
 import { Log, fill } from "./log.js";
 import { Outbox } from "./outbox.js";
+import { Satisfaction } from "./satisfaction.js";
 import { Scroll } from "./scroll.js";
 import { Socket } from "./socket.js";
 import { lasting } from "./stored.js";
@@ -28,6 +29,9 @@ const scroll = new Scroll(at("main"), at("latest"), () => log.question());
 const drawer = new Drawer(at("drawer"));
 const zoom = new Zoom(at("zoom"));
 const composer = new Composer(at("composer"), { onSend: send });
+const satisfaction = new Satisfaction(at("satisfaction"), {
+  onRate: (given) => socket.send({ type: "satisfaction", ...given }),
+});
 const history = new History(at("history"), at("past"), {
   onAsk: (wanted) => socket.send({ type: "history", ...wanted }),
   onOpen: (uuid) => start(uuid),
@@ -146,10 +150,11 @@ const receive = {
   history(found) {
     history.show(found);
   },
-  state({ state, agent, waiting, staffed }) {
+  state({ state, agent, waiting, staffed, satisfaction: given = null }) {
     const called = waiting > 0 ? "state.ahead" : "state.queued";
     const key = { queued: staffed ? called : "state.nobody", offered: "state.queued",
       human: agent ? "state.human" : "state.human.unnamed", resolved: "state.resolved" }[state];
+    satisfaction.show(given);
     at("state").hidden = !key;
     at("state").textContent = key ? say(key, { agent, waiting }) : "";
     const withPerson = ["queued", "offered", "human"].includes(state);
@@ -248,7 +253,9 @@ at("log").addEventListener("submit", (event) => {
     const { reason } = event.target.closest(".message").message.rating;
     return rate(event.target, { helpful: false, reason, comment: comment.value });
   }
-  socket.send({ type: "contact", text: event.target.elements.contact.value });
+  const { contact, about } = event.target.elements;
+  if (about.value.trim()) send({ text: about.value.trim(), uploads: [] }); // asked, and kept
+  socket.send({ type: "contact", text: contact.value });
 });
 at("text").addEventListener("input", () => {
   // Only a person wants to know.

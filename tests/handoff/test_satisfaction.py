@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from channels.db import database_sync_to_async
 from django.db import IntegrityError, transaction
 from django.urls import reverse
 from django.utils import timezone
@@ -10,18 +11,22 @@ from chat.models import Conversation
 from handoff import desk
 from handoff.models import Handoff, Satisfaction
 from opsdesk.errors import Conflict
+from tests.chat.sockets import Socket, visitor_cookie
 
 
-@pytest.fixture
-def helped(hire):
-    """A conversation that a person resolved."""
-    ana = hire("ana")
-    conversation = Conversation.objects.create(visitor="v" * 32)
+def resolved_by(pk, hire):
+    conversation, ana = Conversation.objects.get(pk=pk), hire("ana")
     asking.call_human(conversation, "asked")
     desk.claim(conversation, ana)
     desk.reply(conversation, ana, "请重启服务")
     desk.resolve(conversation, ana)
     return conversation
+
+
+@pytest.fixture
+def helped(hire):
+    """A conversation that a person resolved."""
+    return resolved_by(Conversation.objects.create(visitor="v" * 32).pk, hire)
 
 
 def asked(conversation):
@@ -88,3 +93,23 @@ def test_who_waits_hears_that_they_moved_up(hire, hints):
     desk.claim(first, ana)
     assert any(second.pk.hex in group for group, _hint in hints)
     assert desk.standing(second)["waiting"] == 0
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_it_is_given_over_the_socket(hire):
+    socket = Socket(visitor_cookie())
+    welcome = await socket.open()
+    await socket.say("转人工")
+    await socket.until("ack")
+    pk = welcome["conversation"]
+    await database_sync_to_async(resolved_by)(pk, hire)
+    asks = (await socket.until("state", state="resolved"))["satisfaction"]
+    assert asks == {"score": None, "comment": "", "open": True}
+    for score in ("5", 9, True):
+        await socket.send({"type": "satisfaction", "score": score})
+        assert (await socket.until("error"))["code"] in ("bad_message", "conflict")
+    await socket.send({"type": "satisfaction", "score": 4, "comment": "可以"})
+    while (given := (await socket.until("state"))["satisfaction"])["score"] is None:
+        pass
+    assert given == {"score": 4, "comment": "可以", "open": True}
+    await socket.close()

@@ -7,7 +7,7 @@ import pytest
 
 from chat.models import Conversation, Rating
 from handoff import desk
-from handoff.models import Handoff
+from handoff.models import Handoff, Satisfaction
 from tests.browser import kill, wait_for
 from tests.pages.conftest import sign_in
 
@@ -131,10 +131,13 @@ def test_with_nobody_on_duty_a_way_to_be_reached_is_left(page):
     page.click("#person")
     form = page.locator("form.contact")
     form.locator("input").fill("13800000000")
+    form.locator("textarea").fill("机房断电了，什么时候恢复？")
     form.locator("button").click()
     page.wait_for_selector(".system[data-event=contact_saved]")
     form.wait_for(state="hidden")
-    assert Handoff.objects.get(conversation=conversation_of(page)).contact == "13800000000"
+    conversation = conversation_of(page)
+    assert Handoff.objects.get(conversation=conversation).contact == "13800000000"
+    assert conversation.messages.get(role="customer").text == "机房断电了，什么时候恢复？"
 
 
 def test_without_a_person_another_question_can_be_asked(page):
@@ -173,6 +176,18 @@ def test_what_comes_while_reading_above_leaves_the_page_its_width(page, agent):
     page.wait_for_selector("#latest", state="hidden")
 
 
+def rate(page):
+    """Rate who helped, and change it."""
+    for score, comment in ((2, "等了很久"), (5, "很快")):
+        page.check(f"#satisfaction input[value='{score}']")
+        page.fill("#satisfaction .comment input", comment)
+        page.click("#satisfaction .comment button")
+        page.get_by_text(f"感谢评价：{score} 分").wait_for()
+        page.click("#satisfaction .thanks button")
+    given = Satisfaction.objects.get(handoff__conversation=conversation_of(page))
+    assert (given.score, given.comment) == (5, "很快")
+
+
 def test_a_person_takes_over_in_the_admin(page, visit, agent):
     page.click("#person")
     page.wait_for_selector(".system[data-event=handoff_requested]")
@@ -194,6 +209,7 @@ def test_a_person_takes_over_in_the_admin(page, visit, agent):
     console.get_by_text("好的，已经执行").wait_for()
     console.click("button[value=resolve]")
     page.wait_for_selector(".system[data-event=handoff_resolved]")
+    rate(page)
     assert page.is_enabled("#person")
     assert page.locator(".message.assistant:not(#live)").count() == 0
 

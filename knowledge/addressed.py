@@ -3,7 +3,8 @@
 They are nothing that a reader asks for, and must neither be shown as an answer nor reach a model.
 What is quoted or stands in code is spoken about, and stays: a page about such attacks can be cited.
 Besides these a question or a demand is left out that shares no word with anything around it, nor
-with what was asked. The looks are content: `words/addressed.toml`.
+with what was asked; what programs say to who uses them, or a text introduces, stays unless such
+a sentence is near. The looks are content: `words/addressed.toml`.
 """
 
 import re
@@ -26,7 +27,6 @@ _QUOTED = re.compile(r"`[^`\n]*`|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』
 _LANGUAGES = re.compile(
     r"(?:(?<=[A-Za-z][.?!])|(?<=[.?!]['\"]))(?=[\u3400-\u9fff`])"
 )  # without a space between
-_PERSONAL = re.compile(r"\b(?:you|your|i|i'm|me|my|we|us|our|let's)\b")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _WORD = re.compile(r"[a-z][a-z0-9+#]{2,}")
 _LEAD = re.compile(r"^[\s>*\-+•#|]*(?:\d{1,3}[.)、]\s*)?")
@@ -65,6 +65,11 @@ def _no_words() -> frozenset[str]:
 def found(text: str) -> list[str]:
     """The sentences of `text` that speak to an assistant."""
     return [one.text.strip() for one in _cut(text) if _speaks(one.text)]
+
+
+def blanked(text: str) -> str:
+    """A title, a heading or a question as readers may see it: "" when it speaks to an assistant."""
+    return "" if found(text) else text
 
 
 def cleaned(text: str, about: str = "") -> str:
@@ -133,18 +138,29 @@ def _strange(parts: Sequence[_Sentence], at: int, gone: set[int], about: str, be
         return at - 1 in gone
     if not plain or "`" in plain or plain.startswith(("|", "<")):
         return False
+    near = any(abs(parts[n].line - parts[at].line) <= REACH for n in gone)
+    if not near and (_pattern("prompts").search(plain) or _introduced(parts, at)):
+        return False
     words = _words(plain)
     others = [one.text for n, one in enumerate(parts) if n != at and n not in gone]
     chinese = [one for one in others if _HAN.search(one)]
-    mostly = bool(gone) or 2 * sum(map(len, chinese)) > sum(map(len, others))
+    mostly = near or 2 * sum(map(len, chinese)) > sum(map(len, others))
     foreign = bool(chinese or _HAN.search(about)) and mostly and not _HAN.search(plain)
-    demands = bool(_pattern("demands").fullmatch(plain))
-    talks = foreign and _is_sentence(plain) and bool(gone or _PERSONAL.search(plain))
+    demands = bool(_pattern("demands").fullmatch(plain.rstrip("'\"”’")))
+    talks = near and foreign and _is_sentence(plain)
     if not demands and not beside and not talks:
         return False
     around = "".join(chinese if foreign else others)
     shared = words & _words(_plain(f"{around} {about}"))
     return bool(words) and len(shared) <= (SHARED * len(words) if foreign else 0)
+
+
+def _introduced(parts: Sequence[_Sentence], at: int) -> bool:
+    """Whether it is a quotation, or one of what stands in English behind a colon."""
+    if parts[at].text.lstrip().startswith(">"):
+        return True
+    before = (one.text for one in reversed(parts[:at]) if _HAN.search(one.text))
+    return not _HAN.search(parts[at].text) and next(before, "").rstrip().endswith(("：", ":"))
 
 
 def _is_sentence(plain: str) -> bool:

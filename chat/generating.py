@@ -1,9 +1,12 @@
 """Answers by a model, from the passages only: every sentence is checked before it is shown."""
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from django.utils.translation import gettext as _
 
 from chat import dangers, grounding, statements
 from chat.evidence import visible
@@ -12,6 +15,7 @@ from chat.prompting import digest, prompt
 from chat.state import TurnState
 from chat.statements import Sentence
 from knowledge.retrieval import Passage
+from opsdesk.errors import ModelError
 
 KEPT = 0.5  # of what the model wrote; with less left an answer is not trusted
 RESERVE = 5.0  # seconds kept for an extractive answer when the model takes too long
@@ -128,8 +132,12 @@ def generate(
     )
     try:
         for sentence in statements.read(pieces):
+            if time.monotonic() > turn.deadline - RESERVE:
+                raise ModelError(_("The model took too long."), permanent=False)
             made.length += len(sentence.text)
-            _sort(made, sentence, check(sentence, passages, turn.query), say)
+            long = len(sentence.text) > statements.LONGEST
+            checked = ["?"] if long else check(sentence, passages, turn.query)
+            _sort(made, sentence, checked, say)
     except statements.NoAnswer:
         made.refused = True
     finally:

@@ -13,7 +13,13 @@ from typing import Any
 import pybreaker
 from django.utils.translation import gettext as _
 from jsonschema.validators import validator_for
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
 from chat.prompting import prompt
 from opsdesk.breakers import breaker
@@ -25,6 +31,7 @@ BRACES = 50  # places of a text where a JSON object is looked for
 
 # Ways to ask, the best first. A server that refuses one is asked by the next.
 SCHEMA, OBJECT, TEXT, BARE = "json_schema", "json_object", "text", "bare"
+CUT = ("length", "content_filter")  # reasons why words end that the model has not
 REFUSING = (400, 422, 501)  # statuses of a server that knows a field of the request not
 
 Messages = list[dict[str, str]]
@@ -46,6 +53,11 @@ class RefusedError(ModelError):
     """The server does not take such a request: it is alive, and may take another."""
 
 
+class CutError(ModelError):
+    """The words end at the limit of tokens, or where the server stopped them, not where the model
+    did."""
+
+
 def _never() -> bool:
     return False
 
@@ -62,11 +74,13 @@ class _Way:
     name: str  # of the schema
     messages: Messages
 
-    def fields(self, schema: Schema | None) -> dict[str, Any]:
+    def fields(self, schema: Schema | None, max_tokens: int) -> dict[str, Any]:
         """Fields of the request that not every server knows."""
         fields: dict[str, Any] = {}
         if self.kind != BARE:
             fields["stream_options"] = {"include_usage": True}
+            if max_tokens:
+                fields["max_tokens"] = max_tokens
         if self.kind == SCHEMA:
             wanted = {"name": self.name, "schema": schema, "strict": True}
             fields["response_format"] = {"type": SCHEMA, SCHEMA: wanted}
@@ -84,10 +98,17 @@ class OpenAIModel:
     """
 
     def __init__(
-        self, *, base_url: str, api_key: str, model: str, temperature: float, timeout: float
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        model: str,
+        temperature: float,
+        timeout: float,
+        max_tokens: int = 0,
     ) -> None:
         self.base_url, self.api_key, self.model = base_url, api_key, model
-        self.temperature, self.timeout = temperature, timeout
+        self.temperature, self.timeout, self.max_tokens = temperature, timeout, max_tokens
         self.breaker = breaker("model")
         self._refused: set[tuple[str, str]] = set()  # kinds of ways, by the schema's name
 
@@ -114,7 +135,8 @@ class OpenAIModel:
 
         With a `schema` (called `name`) the pieces are JSON as well as the server can: not all
         enforce it, and one that refuses is sent the messages `otherwise`, to answer as it likes.
-        Raises ModelError, permanent when asking again cannot help.
+        Raises ModelError, permanent when asking again cannot help; CutError at the end of words
+        that are not all.
         """
         ways = [_Way(kind, name, otherwise or messages) for kind in (TEXT, BARE)]
         if schema:
@@ -187,7 +209,7 @@ class OpenAIModel:
         try:
             response = self._client.chat.completions.create(
                 model=self.model, messages=way.messages, temperature=self.temperature, stream=True,
-                timeout=min(self.timeout, left), **way.fields(schema),
+                timeout=min(self.timeout, left), **way.fields(schema, self.max_tokens),
             )  # fmt: skip
         except (openai.OpenAIError, ValueError) as error:
             raise _model_error(error) from error
@@ -245,14 +267,14 @@ class _Reading:
         import httpx
         import openai
 
-        finished = False
+        finished = ""
         try:
             for chunk in self.response:
                 if time.monotonic() > self.deadline:
                     break
                 self._tokens = chunk.usage or self._tokens
                 for choice in chunk.choices or ():
-                    finished = finished or bool(choice.finish_reason)
+                    finished = finished or choice.finish_reason or ""
                     if choice.delta and choice.delta.content:
                         yield _storable(choice.delta.content)
         except (openai.OpenAIError, httpx.HTTPError, httpx.StreamError, ValueError) as error:
@@ -262,6 +284,8 @@ class _Reading:
             raise ModelError(_("The model took too long."), permanent=False)
         if not finished:
             raise ModelError(_("The model broke off."), permanent=False)
+        if finished in CUT:
+            raise CutError(f"The model was cut off: {finished}", permanent=True)
 
 
 def _flow(
@@ -323,13 +347,11 @@ def _can_be_kept(found: dict[str, Any]) -> bool:
 
 def _attempts(deadline: float) -> Retrying:
     def worthwhile(error: BaseException) -> bool:
-        if not isinstance(error, ModelError) or error.permanent:
-            return False
-        return time.monotonic() + FIRST_WAIT < deadline
+        return isinstance(error, ModelError) and not error.permanent
 
     return Retrying(
         retry=retry_if_exception(worthwhile),
-        stop=stop_after_attempt(ATTEMPTS),
+        stop=stop_after_attempt(ATTEMPTS) | stop_before_delay(deadline - time.monotonic()),
         wait=wait_random_exponential(FIRST_WAIT, LONGEST_WAIT),
         reraise=True,
     )

@@ -14,10 +14,13 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from chat import grounding
+from chat.llms import CutError
 from knowledge.sentences import sentences
 from opsdesk.errors import ModelError
 
 NO_ANSWER = "NO_ANSWER"
+LONGEST = 2000  # characters of a sentence, or a block, that says anything
+REFUSAL = 40  # characters of what `_REFUSED` finds
 _FENCE = re.compile(r"^\s*```", re.MULTILINE)
 _ROW = r"^[ \t]*\|[^\n]*\|[ \t]*$"
 # What is not cut: code and tables.
@@ -31,6 +34,8 @@ _JSON = re.compile(r"\s*(?:```(?:json)?\s*)?\{")
 _UNDECIDED = re.compile(r"\s*(?:`{1,3}|```(?:j|js|jso|json)?\s*)?")  # JSON may still follow
 _REFUSED = re.compile(r'"answerable"\s*:\s*false')
 _ARRAY = re.compile(r'"sentences"\s*:\s*\[')
+_CLOSING = re.compile(r'[}\]"]')
+_ENDING = re.compile(r"[\n.!?;。！？；…]")
 _BETWEEN = re.compile(r"[\s,]*")
 
 
@@ -48,7 +53,8 @@ class NoAnswer(Exception):
 
 
 def read(pieces: Iterable[str]) -> Iterator[Sentence]:
-    """The sentences of a stream. Raises NoAnswer, and ModelError when JSON is garbage or cut."""
+    """The sentences of a stream; of one that was cut those before the last. Raises NoAnswer, and
+    ModelError when JSON is garbage or nothing but thoughts came."""
     pieces = _spoken(iter(pieces))
     head = ""
     for piece in pieces:
@@ -70,6 +76,9 @@ def _spoken(pieces: Iterator[str]) -> Iterator[str]:
         if _THOUGHT[1] in begun:
             head = begun.split(_THOUGHT[1], 1)[1].lstrip()
             break
+    else:
+        if head.lstrip().startswith(_THOUGHT[0]):
+            raise ModelError(_("The model said nothing."), permanent=False)
     yield from chain([head], pieces)
 
 
@@ -77,8 +86,14 @@ def _of_json(pieces: Iterable[str]) -> Iterator[Sentence]:
     """Each object of the array as soon as it is closed."""
     decoder = json.JSONDecoder(strict=False)
     text, place = "", -1  # what was read, and where the next object begins
-    for piece in pieces:
+    for piece in _until_cut(pieces):
+        if piece is None:
+            return
         text += piece
+        if _REFUSED.search(text, max(0, len(text) - len(piece) - REFUSAL)):
+            raise NoAnswer
+        if place >= 0 and not _CLOSING.search(piece):
+            continue  # nothing can be whole now that was not before
         if place < 0 and (array := _ARRAY.search(text)):
             place = array.end()
         while place >= 0:
@@ -88,8 +103,6 @@ def _of_json(pieces: Iterable[str]) -> Iterator[Sentence]:
             except (ValueError, RecursionError):
                 break  # not whole yet
             yield from _cut(said)
-        if _REFUSED.search(text):
-            raise NoAnswer
     if place < 0 or not text.startswith("]", place):
         raise ModelError(_("The model's words are not the JSON asked for."), permanent=False)
 
@@ -117,11 +130,24 @@ def _of_text(pieces: Iterable[str]) -> Iterator[Sentence]:
 def whole_sentences(pieces: Iterable[str]) -> Iterator[str]:
     """Sentences as soon as they are complete, each with the marks behind it; blocks whole."""
     waiting = ""
-    for piece in pieces:
+    for piece in _until_cut(pieces):
+        if piece is None:
+            yield from _together(waiting)[:-1]
+            return
         waiting += piece
+        if len(waiting) > LONGEST and not _ENDING.search(piece):
+            continue  # looked at anew for each of its pieces it would take minutes
         ready, waiting = _complete(waiting)
         yield from ready
     yield from _together(waiting)
+
+
+def _until_cut(pieces: Iterable[str]) -> Iterator[str | None]:
+    """`pieces`, and None where they were cut off."""
+    try:
+        yield from pieces
+    except CutError:
+        yield None
 
 
 def _complete(text: str) -> tuple[list[str], str]:

@@ -153,6 +153,7 @@ OPENAI_MODEL = env.text("OPENAI_MODEL")
 OPENAI_TEMPERATURE = env.number("OPENAI_TEMPERATURE", 0.2, 0.0, 2.0)
 OPENAI_TEMPERATURE_FORCED = env.flag("OPENAI_TEMPERATURE_FORCED", False)
 OPENAI_TIMEOUT = env.integer("OPENAI_TIMEOUT", 60, 1, 600)
+OPENAI_MAX_TOKENS = env.integer("OPENAI_MAX_TOKENS", 4096, 0, 131_072)  # of an answer; 0: not sent
 OPENAI_EMBEDDING_MODEL = env.text("OPENAI_EMBEDDING_MODEL")
 OPENAI_EMBEDDING_BASE_URL = env.url("OPENAI_EMBEDDING_BASE_URL", OPENAI_BASE_URL)
 OPENAI_EMBEDDING_DIMENSIONS = env.integer("OPENAI_EMBEDDING_DIMENSIONS", 1024, 8, 4000)
@@ -246,6 +247,7 @@ BACKENDS: dict[str, dict[str, Any] | None] = {
             "model": OPENAI_MODEL,
             "temperature": OPENAI_TEMPERATURE,
             "timeout": OPENAI_TIMEOUT,
+            "max_tokens": OPENAI_MAX_TOKENS,
         },
     }
     if OPENAI_BASE_URL and OPENAI_MODEL

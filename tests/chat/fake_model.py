@@ -24,6 +24,7 @@ class FakeModel:
     def __init__(self, size=3):
         self.script, self.requests, self.size = ["你好。[1]"], [], size
         self.structured, self.refuses = {}, set()
+        self.finish = "stop"  # why its words end
         self._stop = threading.Event()
         fake = self
 
@@ -93,7 +94,7 @@ class FakeModel:
         else:
             for start in range(0, len(does), self.size):
                 self._write(handler, _chunk(does[start : start + self.size]))
-            self._write(handler, _chunk(None, "stop"))
+            self._write(handler, _chunk(None, self.finish))
             self._write(handler, USAGE)
             handler.wfile.write(b"data: [DONE]\n\n")
 

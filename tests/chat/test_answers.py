@@ -1,12 +1,16 @@
 """A model's answers: read, checked and told sentence by sentence, whatever the model says."""
 
 import time
+from contextlib import suppress
+from itertools import chain
 
 import pytest
 
 from chat import asking, dangers, generating, graph, runner, statements
+from chat.llms import CutError
 from chat.models import Turn
 from knowledge.parsing.document import Block
+from opsdesk.errors import ModelError
 from tests.chat.conftest import put
 
 QUESTION = "数据库备份保存在哪个目录，保留多久？"
@@ -311,6 +315,48 @@ def test_sentences_come_whole_with_their_marks_and_code_in_one(size):
     assert "".join(made) == text
     assert any(part.startswith("```sh\ndf -h\n# 注释。\n```") and "[1]" in part for part in made)
     assert made[0].startswith("先看磁盘。[1]")
+
+
+def cut(*pieces):
+    yield from pieces
+    raise CutError("length", permanent=True)
+
+
+def test_of_words_that_were_cut_the_last_sentence_is_left_out():
+    pieces = ["先看磁盘。[1]", "再看内存。[1]", "保留 1"]
+    assert [one.text for one in statements.read(cut(*pieces))] == ["先看磁盘。", "再看内存。"]
+    whole, half = '{"text":"先看磁盘。","cites":[1]}', '{"text":"保留 1'
+    made = statements.read(cut(f'{{"answerable":true,"sentences":[{whole},', half))
+    assert [one.text for one in made] == ["先看磁盘。"]
+
+
+@pytest.mark.parametrize("end", [iter, lambda pieces: cut(*pieces)])
+def test_thoughts_without_an_end_are_no_answer(end):
+    with pytest.raises(ModelError):
+        list(statements.read(end(["<think>备份保存在", " 14 天。"])))
+
+
+@pytest.mark.parametrize("head", ["", '{"answerable":true,"sentences":[{"text":"'])
+def test_words_without_end_are_read_in_time(head):
+    begun = time.monotonic()
+    with suppress(ModelError):
+        list(statements.read(chain([head], (f"{n} " for n in range(20_000)))))
+    assert time.monotonic() - begun < 3
+
+
+def test_a_sentence_too_long_to_say_anything_is_dropped_unchecked(base, configured, monkeypatch):
+    checked = []
+
+    def check(sentence, *rest):
+        checked.append(sentence.text)
+        return check_it(sentence, *rest)
+
+    check_it = generating.check
+    monkeypatch.setattr(generating, "check", check)
+    configured.size = 500
+    configured.script = [sentences((FULL, [1]), (f"保留 {'很' * 2000}久。", [1]))]
+    turn = graph.answer_question("备份保留多久？", [base])
+    assert checked == [FULL] and "很很" not in turn.text
 
 
 ANSWER = "备份文件保存在 `/data/backup` 目录。[1]\n备份保留 14 天。[1]\n每天全量备份。[1]"

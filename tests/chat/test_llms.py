@@ -2,7 +2,8 @@ import time
 
 import pytest
 
-from chat.llms import OpenAIModel
+from chat import llms
+from chat.llms import CutError, OpenAIModel
 from opsdesk.errors import ModelError
 
 pytestmark = pytest.mark.django_db  # that it is left alone is written down
@@ -48,6 +49,36 @@ def test_after_the_first_word_nothing_is_tried_again(fake, model, trouble):
     with pytest.raises(ModelError):
         words(model)
     assert len(fake.requests) == 1
+
+
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+def test_words_that_were_cut_are_not_all(fake, model, finish):
+    fake.finish, fake.script = finish, ["先看 `df"]
+    for _time in range(3):  # and the server is none the worse for it
+        pieces = model.stream([{"role": "user", "content": "?"}], deadline=time.monotonic() + 5)
+        assert next(pieces)
+        with pytest.raises(CutError):
+            list(pieces)
+    assert len(fake.requests) == 3
+
+
+def test_how_much_may_be_written_is_said_where_the_server_knows_it(fake, model):
+    words(model)
+    model.max_tokens = 300
+    words(model)
+    fake.refuses = {"max_tokens"}
+    words(model)
+    assert [request.get("max_tokens") for request in fake.requests] == [None, 300, 300, None]
+
+
+def test_no_pause_goes_beyond_the_deadline(fake, model, monkeypatch):
+    monkeypatch.setattr(llms, "FIRST_WAIT", 3.0)
+    monkeypatch.setattr("tenacity.wait.random.uniform", lambda low, high: high)
+    fake.script = [500]
+    begun = time.monotonic()
+    with pytest.raises(ModelError):
+        words(model, seconds=1.5)
+    assert time.monotonic() - begun < 1 and len(fake.requests) == 1
 
 
 @pytest.mark.parametrize("trouble", ["silence", "stall", "heartbeat", 500])

@@ -1,6 +1,7 @@
 """The door for what customers send with a message, of the page and of the API.
 
-The page: `POST /uploads/` (multipart, field `file`, the CSRF token in the header X-CSRFToken) →
+The page: `POST /uploads/` (multipart, field `file`, the CSRF token in the header X-CSRFToken; in
+the frame of a site with its key, `?site=`) →
 201 and the shape of `uploads.as_json`; its `id` goes into the message's `uploads`. What is
 refused comes as {"error": code, "detail": sentence}. `GET /uploads/<id>/` gives it back,
 `DELETE` takes back what was not sent yet. The API: `POST /api/v1/uploads/`, the same shapes.
@@ -36,7 +37,8 @@ INERT = "default-src 'none'; sandbox"  # whatever it is, a browser must not run 
 @never_cache
 @require_POST
 def upload(request: HttpRequest) -> JsonResponse:
-    user = request.user if request.user.is_authenticated else None
+    framed = "site" in request.GET  # where nobody is signed in, whoever is beside it
+    user = request.user if request.user.is_authenticated and not framed else None
     visitor = visitors.visitor(request.COOKIES)
     try:
         if not user and not visitor:

@@ -67,7 +67,7 @@ export class Attachments {
     request.upload.onprogress = ({ loaded, total }) => (progress.value = loaded / total);
     request.onload = () => this.#answered(item, request);
     request.onerror = () => this.#fail(item, say("file.failed"));
-    request.open("POST", url);
+    request.open("POST", config.embedded ? `${url}?site=${config.embedded.site}` : url);
     request.setRequestHeader("X-CSRFToken", config.csrf);
     request.responseType = "json";
     item.request = request;

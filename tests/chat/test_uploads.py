@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from chat import asking, runner, screenshots, uploads
 from chat.models import Conversation, Message, Turn, Upload
+from knowledge.parsing import ocr
 from knowledge.parsing.document import Block
 from opsdesk.errors import BoundaryError, ModelError, ParseError
 from tests.chat.conftest import permission
@@ -167,6 +168,19 @@ def test_what_is_not_sent_yet_can_be_taken_back_by_its_sender(db, conversation):
     assert not default_storage.exists(name)
 
 
+def test_who_is_signed_in_sends_from_a_frame_as_its_visitor(conversation, admin_user):
+    """In the frame of a site nobody is signed in, though the browser sends the cookie."""
+    Conversation.objects.filter(pk=conversation.pk).update(visitor=VISITOR)
+    conversation.refresh_from_db()
+    staff = client()
+    staff.force_login(admin_user)
+    file = io.BytesIO(png())
+    file.name = "x.png"
+    sent = staff.post("/uploads/?site=k", {"file": file}).json()
+    asking.ask(conversation, "看图", uploaded=[sent["id"]])
+    assert Upload.objects.get().message and staff.get(sent["url"]).status_code == 200
+
+
 def test_nobody_sends_what_another_uploaded_or_what_was_sent_already(db, conversation):
     mine, theirs = (post(png(), who=client(who)).json()["id"] for who in (VISITOR, "w" * 32))
     asking.ask(conversation, "看图", uploaded=[mine])
@@ -233,6 +247,19 @@ def test_a_vision_model_sees_no_secret(base, conversation, reads, settings):
     assert (first.read_by, "截图" in first.text) == ("seeing", True)
     ask(conversation, "再看", uploaded=[post(png((100, 100))).json()["id"]])
     assert Upload.objects.latest("created_at").read_by == "ocr"  # the model failed
+    turn = Turn.objects.latest("pk")
+    assert "no_vision" in turn.trace["degraded"]
+    assert "no_vision" in turn.reply.data["degraded"]
+
+
+def test_a_picture_without_words_is_not_sent_to_a_vision_model(
+    base, conversation, reads, settings, monkeypatch
+):
+    monkeypatch.setattr(Seeing, "asked", [])
+    settings.BACKENDS = {**settings.BACKENDS, "vision": {"BACKEND": f"{__name__}.Seeing"}}
+    monkeypatch.setattr("knowledge.parsing.recognise", lambda data, seconds: [])
+    turn = ask(conversation, "怎么办", uploaded=[post(png()).json()["id"]])
+    assert (Seeing.asked, turn.trace.get("degraded")) == ([], None)
 
 
 def test_half_a_secret_in_the_next_paragraph_is_covered_too():
@@ -244,6 +271,34 @@ def test_half_a_secret_in_the_next_paragraph_is_covered_too():
             (0,) * 3,
             (0,) * 3,
         ]
+
+
+def test_what_nobody_could_recognise_is_covered():
+    blocks = [Block("paragraph", "正常", box=(0, 0, 1, 0.3)),
+              Block("paragraph", "x#", box=(0, 0.6, 1, 0.9), hidden=True)]  # fmt: skip
+    with Image.open(io.BytesIO(screenshots.covered(png((90, 90)), blocks))) as image:
+        assert [image.getpixel((45, y))[0] for y in (10, 68)] == [255, 0]
+
+
+@pytest.mark.parametrize("degrees", [3, -3])
+def test_the_words_of_a_crooked_picture_are_found_where_they_stand(degrees):
+    image = Image.new("RGB", (1200, 500), "white")
+    font = ImageFont.load_default(size=40)
+    for n in range(4):
+        ImageDraw.Draw(image).text(
+            (60, 60 + 110 * n), "the service does not start after an upgrade", "black", font
+        )
+    image = image.rotate(degrees, fillcolor="white", resample=Image.Resampling.BICUBIC)
+
+    def dark():
+        return sum(image.convert("L").histogram()[:128])
+
+    before = dark()
+    for block in ocr.recognise(image, ocr.PICTURE):
+        left, top, right, bottom = block.box
+        place = (left * 1200 - 4, top * 500 - 4, right * 1200 + 4, bottom * 500 + 4)
+        ImageDraw.Draw(image).rectangle(place, "white")
+    assert dark() < before / 100
 
 
 def test_a_screenshot_is_really_read(db, conversation):

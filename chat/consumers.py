@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -20,7 +19,18 @@ from django.db.models import QuerySet
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from chat import asking, history, identities, presenting, rating, transcript, uploads, visitors
+from chat import (
+    asking,
+    following,
+    history,
+    identities,
+    presenting,
+    rating,
+    transcript,
+    uploads,
+    visitors,
+)
+from chat.following import Draft
 from chat.identities import Known
 from chat.limits import allow
 from chat.models import Conversation, Message, WidgetSite
@@ -33,7 +43,6 @@ MESSAGES_A_MINUTE = 20  # of one visitor
 MESSAGES_A_MINUTE_ADDRESS = 200  # of one address: a whole company may share it
 FRAME_BYTES = 512 * 1024  # a pasted log of `asking.LONGEST` characters, and its escapes
 _ID = re.compile(r"[!-~]{1,64}")  # a client's own for a message
-HISTORY = 200  # messages sent at once
 TYPING_EVERY = 1.0  # s between two hints
 NO_COOKIE, NO_SITE = 4401, 4404  # close a socket whose page must change first
 TRY_AGAIN = 1013  # closes a socket whose client is to come back
@@ -51,15 +60,6 @@ class Refused(Exception):
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence)
         self.code = code
-
-
-@dataclass
-class Draft:
-    """What was streamed of an answer in the making."""
-
-    turn: int
-    text: str = ""
-    citations: list[dict[str, Any]] = field(default_factory=list)
 
 
 class ChatConsumer(AsyncJsonWebsocketConsumer):
@@ -209,7 +209,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     async def conversation_rating(self, event: dict[str, Any]) -> None:
         """Told to every window of the conversation."""
-        for message in await self._db(_message, self.conversation_id, event["seq"]):
+        for message in await self._db(following.message, self.conversation_id, event["seq"]):
             await self.send_json({"type": "message", "message": message})
 
     async def conversation_step(self, event: dict[str, Any]) -> None:
@@ -305,11 +305,12 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     def _sent(self, message: dict[str, Any]) -> None:
         self.last_seq = max(self.last_seq, message["seq"])
-        if message["role"] != Message.Role.CUSTOMER:
+        late = message["id"].startswith(transcript.LATE)  # not the reply to what is being answered
+        if message["role"] != Message.Role.CUSTOMER and not late:
             self.replied_seq = max(self.replied_seq, message["seq"])
 
     async def _send_state(self) -> None:
-        state = await self._db(_state, self.conversation_id)
+        state = await self._db(following.state, self.conversation_id)
         await self.send_json({"type": "state", **state})
 
     async def _error(self, code: str, text: str, client_id: Any = None) -> None:
@@ -335,8 +336,8 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         return {
             "type": "welcome",
             "conversation": str(self.conversation_id),
-            "state": _state(self.conversation_id)["state"],
-            "messages": _messages(self.conversation_id, self.last_seq),
+            "state": following.state(self.conversation_id)["state"],
+            "messages": following.messages(self.conversation_id, self.last_seq),
             "bases": [{"slug": base.slug, "name": base.name} for base in bases],
             "user": str(self.user) if self.user.is_authenticated else None,
             "verified": self.user.is_authenticated or self.identified,
@@ -345,7 +346,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     def _missed(self) -> list[dict[str, Any]]:
         if self.conversation_id:
             self._refuse_anothers(self.conversation_id)
-        return _messages(self.conversation_id, self.last_seq)
+        return following.messages(self.conversation_id, self.last_seq)
 
     def _conversation(self) -> Conversation:
         """The row, made when there is something to write in it. It is a user's from when they
@@ -376,8 +377,18 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             "channel": Conversation.Channel.WIDGET,
             "site": self._site(),
             "identity": who.identity if who else "",
-            "knowledge_base": KnowledgeBase.objects.filter(slug=self.base).first(),
+            "knowledge_base": self._asked_base(),
         }
+
+    def _asked_base(self) -> KnowledgeBase | None:
+        """The site's, whatever the address says; None: all that visitors may read."""
+        base = self._site().knowledge_base
+        if base or not self.base:
+            return base
+        named = KnowledgeBase.objects.readable_by(self.user).filter(slug=self.base).first()
+        if named is None:
+            raise Refused("no_base", _("There is no such knowledge base, or you may not read it."))
+        return named
 
     def _site(self) -> WidgetSite:
         site = WidgetSite.objects.filter(key=self.site_key, enabled=True).first()
@@ -472,30 +483,6 @@ def _claim(conversation: Conversation, **whose: Any) -> None:
     Conversation.objects.filter(pk=conversation.pk).update(**whose)
     for name, value in whose.items():
         setattr(conversation, name, value)
-
-
-def _messages(conversation_id: uuid.UUID | None, after: int) -> list[dict[str, Any]]:
-    """The public messages that follow `after`; of a whole history the newest."""
-    found = presenting.shown(
-        Message.objects.filter(conversation=conversation_id, seq__gt=after, public=True)
-    )
-    if after:
-        batch = list(found.order_by("seq")[:HISTORY])
-    else:
-        batch = list(found.order_by("-seq")[:HISTORY])[::-1]
-    return [presenting.message_json(message) for message in batch]
-
-
-def _message(conversation_id: uuid.UUID | None, seq: int) -> list[dict[str, Any]]:
-    found = Message.objects.filter(conversation=conversation_id, seq=seq, public=True)
-    return [presenting.message_json(message) for message in presenting.shown(found)]
-
-
-def _state(conversation_id: uuid.UUID | None) -> dict[str, Any]:
-    conversation = Conversation.objects.filter(pk=conversation_id or uuid.UUID(int=0)).first()
-    if conversation is None:
-        return {"state": Conversation.State.BOT, "agent": None, "waiting": 0, "staffed": False}
-    return {"state": conversation.state, **asking.desk("standing")(conversation)}
 
 
 def _too_long(limit: int) -> str:

@@ -9,6 +9,9 @@ from chat.models import Conversation, Message
 from opsdesk.errors import Conflict
 from opsdesk.realtime import notify
 
+# Begins the id of what a tool brought after its turn's reply: no client can send a space.
+LATE = "tool "
+
 
 def group(conversation_id: UUID) -> str:
     """The realtime group of those who watch a conversation."""

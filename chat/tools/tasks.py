@@ -91,7 +91,7 @@ def _deliver(record: ToolCall, text: str, options: list[str]) -> None:
         record.conversation_id,
         Message.Role.ASSISTANT,
         text,
-        client_msg_id=f"tool {record.pk}",  # no client can send an id with a space in it
+        client_msg_id=f"{transcript.LATE}{record.pk}",
         data={
             "outcome": Turn.Outcome.ANSWERED if answered else Turn.Outcome.CHAT,
             "mode": MODE,

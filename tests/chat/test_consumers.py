@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.db import OperationalError, transaction
 from django.test import Client
 
-from chat import asking, consumers, runner, transcript, visitors
+from chat import asking, consumers, following, runner, transcript, visitors
 from chat.models import Conversation, Message, Turn
 from handoff import desk
 from opsdesk.realtime import notify
@@ -146,8 +146,26 @@ async def test_a_step_that_its_reply_overtook_is_not_shown(socket):
     assert kinds[-1] == "pong"
 
 
+async def test_what_a_tool_brings_late_ends_no_stream(socket):
+    welcome = await socket.open()
+    await socket.say("你好")
+    await socket.until("message")
+    pk = uuid.UUID(welcome["conversation"])
+
+    @transaction.atomic
+    def late():
+        question = transcript.append(pk, "customer", "问")
+        transcript.append(pk, "assistant", "运输中", client_msg_id=f"{transcript.LATE}7")
+        hint = {"turn": 1, "seq": question.seq}
+        notify(transcript.group(pk), {"type": "conversation.delta", "text": "答", **hint})
+
+    await db(late)()
+    assert (await socket.message("assistant"))["text"] == "运输中"
+    assert (await socket.until("delta"))["text"] == "答"
+
+
 async def test_more_than_one_batch_is_caught_up_without_a_gap(monkeypatch):
-    monkeypatch.setattr(consumers, "HISTORY", 20)
+    monkeypatch.setattr(following, "HISTORY", 20)
     cookie = visitor_cookie()
     first = Socket(cookie)
     welcome = await first.open()

@@ -141,6 +141,21 @@ async def test_the_frame_of_a_site_asks_its_base_and_knows_whom_it_vouches_for(b
         assert (await other.until("error"))["code"] == "not_found"
 
 
+async def test_an_address_names_no_base_but_the_sites(base, socket):
+    site = await db(widget_site)(knowledge_base=base)
+    page = socket("", f"site={site.key}&base=nothing")
+    welcome = await page.open()
+    await page.say("磁盘满了")
+    await page.until("ack")
+    made = await db(Conversation.objects.get)(pk=welcome["conversation"])
+    assert made.knowledge_base_id == base.pk
+    free = await db(widget_site)()
+    page = socket("", f"site={free.key}&base=nothing")
+    await page.open()
+    await page.say("磁盘满了")
+    assert (await page.until("error"))["code"] == "no_base"
+
+
 async def test_a_word_that_ran_out_lets_nothing_be_written(socket, monkeypatch):
     site = await db(widget_site)()
     page = socket(f"{visitor_cookie()}; {vouched(site, 'u-7')}", f"site={site.key}")

@@ -1,0 +1,43 @@
+"""What a socket that follows a conversation is told: its messages, and how it stands."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from chat import asking, presenting
+from chat.models import Conversation, Message
+
+HISTORY = 200  # messages sent at once
+
+
+@dataclass
+class Draft:
+    """What was streamed of an answer in the making."""
+
+    turn: int
+    text: str = ""
+    citations: list[dict[str, Any]] = field(default_factory=list)
+
+
+def messages(conversation_id: uuid.UUID | None, after: int) -> list[dict[str, Any]]:
+    """The public messages that follow `after`; of a whole history the newest."""
+    found = presenting.shown(
+        Message.objects.filter(conversation=conversation_id, seq__gt=after, public=True)
+    )
+    if after:
+        batch = list(found.order_by("seq")[:HISTORY])
+    else:
+        batch = list(found.order_by("-seq")[:HISTORY])[::-1]
+    return [presenting.message_json(one) for one in batch]
+
+
+def message(conversation_id: uuid.UUID | None, seq: int) -> list[dict[str, Any]]:
+    found = Message.objects.filter(conversation=conversation_id, seq=seq, public=True)
+    return [presenting.message_json(one) for one in presenting.shown(found)]
+
+
+def state(conversation_id: uuid.UUID | None) -> dict[str, Any]:
+    conversation = Conversation.objects.filter(pk=conversation_id or uuid.UUID(int=0)).first()
+    if conversation is None:
+        return {"state": Conversation.State.BOT, "agent": None, "waiting": 0, "staffed": False}
+    return {"state": conversation.state, **asking.desk("standing")(conversation)}

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from chat.models.conversations import Conversation, Turn
+from chat.models.sites import WidgetSite
 from knowledge.models import KnowledgeBase
 
 
@@ -97,6 +98,22 @@ class HttpTool(models.Model):
         _("sensitive"),
         default=False,
         help_text=_("Only for people whose identity is known, and after they confirmed it."),
+    )
+    users = models.BooleanField(
+        _("knows signed-in users"),
+        default=True,
+        help_text=_("Their user names are the ones that the service has."),
+    )
+    sites = models.ManyToManyField(
+        WidgetSite,
+        verbose_name=_("knows visitors of"),
+        blank=True,
+        related_name="+",
+        help_text=_(
+            "Sites whose word it takes for who their visitor is, where it is sensitive or sends "
+            "{user}. Two sites may call two people the same: choose those that have the service's "
+            "names."
+        ),
     )
     groups = models.ManyToManyField(
         Group,

@@ -12,7 +12,7 @@ from chat.tools import calling, choosing, http, registry
 from chat.tools.base import Tool
 from chat.tools.choosing import Choice
 from chat.topics.schema import Field, fields
-from opsdesk.sealing import unseal
+from opsdesk.sealing import seal, unseal
 
 ROUNDS = 5
 MODE = "tool"
@@ -84,6 +84,8 @@ def act(turn: TurnState) -> TurnState:
                 break
             choice = wanted
             if one := choice.missing():
+                if choice.by == "model" and _asked_before(turn, choice.tool):
+                    break
                 return _ask_for(turn, outcomes, choice, one, tools.asked)
             outcome = calling.call(choice.tool, choice.arguments, turn)
         done.append(_note(turn, choice, outcome))
@@ -158,13 +160,21 @@ def _ask(
     return turn.end(Turn.Outcome.CLARIFYING, _joined(outcomes))
 
 
+def _asked_before(turn: TurnState, tool: Tool) -> bool:
+    """Whether something was asked for `tool` in this conversation: a model that goes on choosing it
+    may be wrong, and the knowledge is to be searched."""
+    assert turn.row is not None  # noqa: S101
+    before = turn.row.conversation.turns.filter(pk__lt=turn.row.pk)
+    return before.filter(pending__tool__name=tool.name).exists()
+
+
 def _ask_for(
     turn: TurnState, outcomes: list[calling.Outcome], choice: Choice, one: Field, asked: int
 ) -> TurnState:
     """Ask for an argument that is missing."""
     pending = {
         "name": choice.tool.name,
-        "arguments": choice.arguments,
+        "arguments": seal(choice.arguments),  # turns are kept for long
         "field": one.name,
         "asked": asked + 1,
     }
@@ -193,7 +203,8 @@ def _reply_to_question(turn: TurnState, tools: Tools, pending: dict[str, Any]) -
     if not told and (pending["asked"] >= ASKED_AGAIN or not choosing.tries(text)):
         return False
     tools.asked = 0 if told else pending["asked"]
-    tools.wanted = [Choice(tool, {**pending["arguments"], **told}, "words")]
+    before = unseal(pending["arguments"]) or {}
+    tools.wanted = [Choice(tool, {**before, **told}, "words")]
     return True
 
 

@@ -30,7 +30,12 @@ class Context:
         if self.user is not None:
             return f"user {self.user.pk}"
         visitor = self.conversation.visitor if self.conversation else ""
-        return f"identity {self.identity}" if self.identity else f"visitor {visitor}"
+        return f"site {self.site} {self.identity}" if self.identity else f"visitor {visitor}"
+
+    @property
+    def site(self) -> int | None:
+        """Which site says who it is; what one calls "1001" is another person for the next."""
+        return self.conversation.site_id if self.conversation else None
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,10 @@ class Tool:
         """Whether the one who asks may use it at all."""
         user = context.user
         return not self.permission or bool(user and user.has_perm(self.permission))
+
+    def knows(self, context: Context) -> bool:
+        """Whether it takes the one who asks for who they are said to be."""
+        return bool(context.identity)
 
     def bound(self, arguments: dict[str, Any], context: Context) -> dict[str, Any]:
         """What a call depends on: the arguments, and of the context what `run` makes use of."""

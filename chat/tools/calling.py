@@ -63,7 +63,7 @@ def call(tool: Tool, arguments: dict[str, Any], turn: TurnState) -> Outcome:
     assert turn.row is not None  # noqa: S101
     asker = asker_of(turn.row.conversation, turn.bases)
     record = _record(tool, arguments, turn.row, asker)
-    if (tool.sensitive or tool.identified) and not asker.identity:
+    if (tool.sensitive or tool.identified) and not tool.knows(asker):
         close(record, Status.REFUSED, error="identity unknown")
         return Outcome(Status.REFUSED, unknown_person(), options=[_("Talk to a person")])
     if tool.sensitive:  # made by a yes alone: `acting._confirmed`

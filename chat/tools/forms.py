@@ -160,13 +160,15 @@ class HttpToolForm(forms.ModelForm):
         model = HttpTool
         fields = [
             "title", "name", "description", "enabled", "triggers", "method", "url", "headers",
-            "body", "timeout", "repeatable", "answer", "nothing", "sensitive", "groups", "bases",
+            "body", "timeout", "repeatable", "answer", "nothing", "sensitive", "users",
+            "sites", "groups", "bases",
         ]  # fmt: skip
         widgets = {
             "description": forms.Textarea(attrs={"rows": 2}),
             "triggers": forms.Textarea(attrs={"rows": 3}),
             "url": forms.TextInput(attrs={"class": "vLargeTextField", "spellcheck": "false"}),
             "nothing": forms.TextInput(attrs={"class": "vLargeTextField"}),
+            "sites": forms.CheckboxSelectMultiple,
             "groups": forms.CheckboxSelectMultiple,
             "bases": forms.CheckboxSelectMultiple,
             "headers": forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),

@@ -52,6 +52,12 @@ class HttpBackend(Tool):
             return False
         return not bases or any(base.pk in bases for base in context.bases)
 
+    def knows(self, context: Context) -> bool:
+        if context.user:
+            return self.row.users
+        sites = {site.pk for site in self.row.sites.all()}
+        return bool(context.identity) and context.site in sites
+
     def bound(self, arguments: dict[str, Any], context: Context) -> dict[str, Any]:
         return {**arguments, USER: context.identity} if self.identified else arguments
 

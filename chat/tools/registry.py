@@ -28,5 +28,5 @@ def names() -> set[str]:
 def _all() -> Iterator[Tool]:
     for dotted in settings.TOOLS:
         yield import_string(dotted)()
-    rows = HttpTool.objects.filter(enabled=True).prefetch_related("groups", "bases")
+    rows = HttpTool.objects.filter(enabled=True).prefetch_related("groups", "bases", "sites")
     yield from map(HttpBackend, rows)

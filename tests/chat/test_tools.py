@@ -9,7 +9,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from chat import asking, runner, turns
-from chat.models import Conversation, HttpTool, Message, ToolCall, Turn
+from chat.models import Conversation, HttpTool, Message, ToolCall, Turn, WidgetSite
 from chat.tools import calling, http, tasks
 from chat.tools.base import ToolError
 from knowledge.models import KnowledgeBase
@@ -148,6 +148,18 @@ def test_who_asks_something_else_instead_is_answered(tool, base, conversation):
 def test_how_something_is_done_is_a_question(tool, base, conversation):
     assert say(conversation, "怎么查订单").outcome != "clarifying"
     assert not ToolCall.objects.exists()
+
+
+def test_what_was_told_before_the_rest_is_asked_for_is_sealed(tool, service, conversation):
+    schema = {
+        **SCHEMA,
+        "properties": {**SCHEMA["properties"], "phone": {"type": "string", "pattern": r"1\d{10}"}},
+        "required": ["order", "phone"],
+    }
+    HttpTool.objects.update(schema=schema, triggers="查订单 {phone}")
+    turn = say(conversation, "查订单 13912345678")
+    assert turn.outcome == "clarifying" and "13912345678" not in str(turn.pending)
+    assert "运输中" in say(conversation, "AB123456").reply.text
 
 
 def test_what_is_not_there_is_said_so(tool, conversation):
@@ -419,6 +431,40 @@ def test_a_result_of_somebody_else_is_not_shown(refund, service, conversation):
     assert mine == calling.digest(backend, {"order": "A"}, calling.asker_of(conversation, []))
 
 
+@pytest.fixture
+def sites(db):
+    return [
+        WidgetSite.objects.create(name=name, origins="https://a.example", secret=seal("s"))
+        for name in "ab"
+    ]
+
+
+def test_two_sites_may_call_two_people_the_same(tool, service, sites):
+    tool.url += "?of={user}"
+    tool.save()
+    tool.sites.set(sites)
+    a, b = (Conversation.objects.create(visitor="v", site=s, identity="1001") for s in sites)
+    assert "运输中" in say(a, QUESTION).reply.text
+    service.does = [500]
+    assert "运输中" not in say(b, QUESTION).reply.text  # the last good result is the other's
+    assert len(set(ToolCall.objects.values_list("digest", flat=True))) == 2
+
+
+def test_a_site_that_the_tool_does_not_name_makes_nobody_known(tool, service, conversation, sites):
+    tool.url += "?of={user}"
+    tool.users = False
+    tool.save()
+    tool.sites.set(sites[:1])
+    Conversation.objects.filter(pk=conversation.pk).update(site=sites[1], identity="1001")
+    assert "登录" in say(conversation, QUESTION).reply.text
+    sign_in(conversation)
+    assert "登录" in say(conversation, QUESTION).reply.text
+    assert not service.asked
+    tool.users = True
+    tool.save()
+    assert "运输中" in say(conversation, QUESTION).reply.text
+
+
 # --- who, where, what it is sent ------------------------------------------------------------
 
 
@@ -599,6 +645,16 @@ def test_a_model_invents_no_argument(tool, service, conversation, model):
     turn = say(conversation, "我买的东西什么时候能送来")
     assert (turn.outcome, turn.reply.text) == ("clarifying", "请问订单号是多少？")
     assert not service.asked
+
+
+def test_what_a_model_chooses_again_without_its_argument_blocks_no_answer(
+    tool, base, conversation, model
+):
+    model.structured["tool"] = chooses(("order_status", {}))
+    model.script = [500]
+    assert say(conversation, "我买的东西什么时候能送来").outcome == "clarifying"
+    turn = say(conversation, "磁盘使用率超过 90% 怎么找出大的日志？")
+    assert turn.outcome == "answered" and "du -sh" in turn.reply.text
 
 
 @pytest.mark.parametrize("answer", [500, "garbage", {"tool": "drop_database", "arguments": {}}])

@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from channels.db import database_sync_to_async
 from django.core.checks import run_checks
 from django.utils import timezone
 
@@ -10,6 +11,7 @@ from chat.signals import handoff_requested
 from handoff import desk
 from handoff.models import Agent, Handoff
 from opsdesk.errors import Conflict
+from tests.chat.sockets import Socket, visitor_cookie
 from tests.handoff.conftest import check_invariants
 
 
@@ -186,3 +188,33 @@ def test_exactly_one_desk_listens():
         assert [error for error in run_checks() if error.id == "chat.E001"]
     finally:
         handoff_requested.receivers.append(receiver)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_who_left_a_way_to_be_reached_finds_the_answer_on_return(ana):
+    await database_sync_to_async(Agent.objects.update)(on_duty=False)
+    cookie = visitor_cookie()
+    evening = Socket(cookie)
+    pk = (await evening.open())["conversation"]
+    await evening.send({"type": "person"})
+    assert not (await evening.until("state", state="queued"))["staffed"]
+    await evening.say("机房断电了，什么时候恢复？")
+    await evening.until("ack")
+    await evening.send({"type": "contact", "text": "微信 ops123"})
+    await evening.message("system")
+    await evening.close()
+
+    def next_morning():
+        conversation = Conversation.objects.get(pk=pk)
+        assert Handoff.objects.get().contact == "微信 ops123"
+        desk.claim(conversation, ana)
+        desk.reply(conversation, ana, "已恢复供电")
+
+    await database_sync_to_async(next_morning)()
+    back = Socket(cookie)
+    messages = (await back.open(conversation=pk))["messages"]
+    texts = [one["text"] for one in messages]
+    assert "机房断电了，什么时候恢复？" in texts
+    assert texts[-1] == "已恢复供电"
+    assert (await back.until("state"))["agent"] == "ana"
+    await back.close()

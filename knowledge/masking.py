@@ -113,6 +113,13 @@ _NO_SECRET = re.compile(
     r"|your[\w-]*|changeme|[$%#{<\[].*|.*\(\)?)[.!?:]*",
     re.IGNORECASE,
 )
+# Nor is it one without a sign before it: an option, a length, an algorithm, a product.
+_PLAIN = (
+    r"(?:[a-z][\w.-]*=.*|\d{1,4}-?(?:bit|byte|char|digit|hour|day|min)[a-z]*"
+    r"|(?:sha|md|aes|des|rsa|ecc|hs|rs|es|ed|sm|base|oauth|hmac|pbkdf)-?\d[\w.-]*"
+    r"|[a-z]{2,}[_-]?v?\d+(?:\.[\dx]+)+|(?:windows|win|centos|rhel|ubuntu|debian|oracle|office"
+    r"|sqlserver|exchange|jdk|java|python|mysql|redis)\d+[a-z]?)"
+)
 _NAMED = (
     # password: x, "token": "x", DB_PASSWORD=x, --secret=x, <password>x</password>
     re.compile(
@@ -120,15 +127,19 @@ _NAMED = (
         rf"(?:\\?[\"'`](?P<quoted>[^\"'`\\\n]{{3,}})\\?[\"'`]|(?P<it>{_VALUE}{{3,}}))",
         re.IGNORECASE,
     ),
-    # 密码：x, 密码是 x; a value without a sign between them has letters and digits
+    # 密码：x, 密码是 x
     re.compile(
         r"(?:密码|口令|密钥|秘钥|令牌|授权码|验证码|动态码)[\"'`]?[ \t]*"
         r"(?:[:：=]|是|为|->|改成了?|重置为)"
         rf"[ \t]*[\"'`“]?(?P<it>{_VALUE}{{4,}})"
     ),
+    # 密码x, 密码（x）, token是x, my password is x: letters, and digits or signs, are none of a word
     re.compile(
-        r"(?:密码|口令|密钥|秘钥|令牌|password|passwd|pwd|token)[ \t]+"
-        rf"(?P<it>(?=\S*\d)(?=\S*[A-Za-z]){_VALUE}{{6,}})",
+        r"(?:(?:密码|口令|密钥|秘钥|令牌|授权码)[ \t]*(?:(?:是|为|is)[ \t]*)?[(\[“]?"
+        r"|(?:password|passwd|pwd|token|(?:api|access|secret)[ _-]?key)"
+        r"(?:[ \t]*(?:是|为)[ \t]*|[ \t]+(?:is[ \t]+)?)[\"'`“]?)"
+        rf"(?!{_PLAIN}[.!?:]*(?!{_VALUE}))(?![*+/:.=-])"
+        rf"(?P<it>(?={_VALUE}*(?:\d|[@!#$%^&*+?~]{_VALUE}))(?={_VALUE}*[A-Za-z]){_VALUE}{{6,}})",
         re.IGNORECASE,
     ),
     # mysql -uroot -px, curl -u name:x, sshpass -p x

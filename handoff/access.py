@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from chat.models import Conversation
 from handoff import teams
-from handoff.models import Agent, Handoff, Team
+from handoff.models import Agent, Handoff, HandoffQuerySet, Team
 
 
 def may_serve(user: Any) -> bool:
@@ -30,7 +30,7 @@ def opens(user: Any, conversation: Conversation) -> bool:
     return teams.agents(team).filter(user=user).exists()
 
 
-def handoffs(user: Any) -> QuerySet[Handoff]:
+def handoffs(user: Any) -> HandoffQuerySet:
     """Those that an agent sees in the queues; the same rule for many."""
     if user.is_superuser:
         return Handoff.objects.all()

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -18,7 +19,7 @@ from django.utils.translation import gettext as _
 from chat import uploads
 from chat.asking import MESSAGE_LENGTH
 from chat.models import Conversation, Message
-from handoff import access, assisting, desk, queues
+from handoff import access, actions, assisting, desk, queues
 from handoff.models import Agent, Handoff, Team
 from opsdesk.errors import Conflict
 
@@ -113,6 +114,16 @@ def _text(content: dict[str, Any], optional: bool = False) -> str:
     if (not optional and not text) or len(text) > MESSAGE_LENGTH:
         raise Refused("length", _("Write 1 to %(limit)s characters.") % {"limit": MESSAGE_LENGTH})
     return text
+
+
+def run(user: Any, conversation: Conversation, name: Any) -> actions.Done:
+    """Do what `handoff.actions` offers. Raises Refused."""
+    try:
+        return actions.run(user, conversation, str(name))
+    except PermissionDenied:
+        raise Refused("forbidden", _("This cannot be done here.")) from None
+    except Conflict as conflict:
+        raise Refused("conflict", str(conflict)) from conflict
 
 
 # --- the actions ------------------------------------------------------------------------

@@ -81,7 +81,8 @@ def dismiss(agent: Any, pk: Any) -> None:
 
 
 def _drafts(agent: Any, pk: Any) -> Any:
-    return Draft.objects.filter(pk=pk if isinstance(pk, int) else None, agent=agent)
+    mine = Draft.objects.filter(agent=agent)
+    return mine.filter(pk=pk) if isinstance(pk, int) else mine.none()
 
 
 def cite(message: Message, conversation: Conversation, chunks: list[int]) -> None:

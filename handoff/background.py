@@ -6,7 +6,7 @@ from django.db.models import Q, QuerySet
 
 from chat import slots
 from chat.models import Conversation
-from handoff import access, queues
+from handoff import access, actions, queues
 from handoff.models import Handoff, OwnershipChange
 
 EARLIER = 10
@@ -14,7 +14,7 @@ EARLIER = 10
 
 def of(conversation: Conversation, user: Any) -> dict[str, Any]:
     """{"facts", "collected": [[label, value]], "summary", "reason", "contact", "earlier",
-    "changes"} as `user` may see it."""
+    "changes", "actions"} as `user` may see it."""
     handoffs = Handoff.objects.filter(conversation__in=_same_person(conversation, itself=True))
     last = handoffs.filter(conversation=conversation).order_by("-pk").first()
     reached = handoffs.exclude(contact="").order_by("-pk").first()
@@ -26,6 +26,7 @@ def of(conversation: Conversation, user: Any) -> dict[str, Any]:
         "contact": reached.contact if reached else "",
         "earlier": _earlier(conversation, user),
         "changes": _changes(conversation),
+        "actions": actions.offered(user, conversation),
     }
 
 

@@ -103,6 +103,7 @@ class ConsoleConsumer(AsyncJsonWebsocketConsumer):
             "draft": self.draft,
             "dismiss": self.dismiss,
             "canned": self.canned,
+            "run": self.run,
             "ping": self.ping,
         }
         kind = content.get("type") if isinstance(content, dict) else None
@@ -217,6 +218,13 @@ class ConsoleConsumer(AsyncJsonWebsocketConsumer):
         replies = await self._db(partial(assisting.canned, found, self.user))
         told = {"conversation": str(found.pk), "replies": replies}
         await self.send_json({"type": "canned", **told})
+
+    async def run(self, content: dict[str, Any]) -> None:
+        """One of `handoff.actions`."""
+        found = await self._db(partial(acting.opened, self.user, content.get("conversation")))
+        done = await self._db(partial(acting.run, self.user, found, content.get("name")))
+        told = {"conversation": str(found.pk), "text": done.text, "url": done.url}
+        await self.send_json({"type": "ran", **told})
 
     async def ping(self, content: dict[str, Any]) -> None:
         """The console is open: its agent is there, and looks at what it has open."""

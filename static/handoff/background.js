@@ -1,9 +1,9 @@
 // What is known about a customer, in the third pane.
 import { clone, say, time } from "../chat/strings.js";
 
-export function showBackground(place, background, open) {
+export function showBackground(place, background, open, run) {
   if (!background) return;
-  const { facts, contact, collected, earlier, changes } = background;
+  const { facts, contact, collected, earlier, changes, actions } = background;
   const pane = clone("t-context");
   const trust = say(facts.verified ? "verified" : "unverified");
   define(pane.querySelector(".facts dl"), [
@@ -20,6 +20,7 @@ export function showBackground(place, background, open) {
   if (!earlier.length) pane.querySelector(".past ul").replaceWith(say("earlier.none"));
   pane.querySelector(".changes ul").append(...changes.map(change));
   pane.querySelector(".changes").hidden = !changes.length;
+  pane.querySelector(".doings").append(...actions.map((action) => doing(action, run)));
   place.replaceChildren(pane);
 }
 
@@ -30,6 +31,13 @@ function define(list, pairs) {
     [term.textContent, text.textContent] = [label, value];
     list.append(term, text);
   }
+}
+
+function doing({ name, title }, run) {
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", className: "button", textContent: title });
+  button.addEventListener("click", () => run(name));
+  return button;
 }
 
 function row({ conversation, title, updated_at: at }, open) {

@@ -117,6 +117,13 @@ const receive = {
   passages: (told) => told.conversation === current?.conversation && assist.found(told),
   draft: (told) => told.conversation === current?.conversation && assist.drafted(told),
   canned: (told) => told.conversation === current?.conversation && assist.canned(told),
+  ran({ text, url }) {
+    warn(text);
+    if (!url) return;
+    const link = document.createElement("a");
+    Object.assign(link, { href: url, target: "_blank", textContent: url });
+    at("warning").append(" ", link);
+  },
   found({ rows }) {
     queues.found(rows);
   },
@@ -273,7 +280,8 @@ function draw() {
   at("locked").textContent = mine ? "" : say("take.first");
   mode(private_);
   pin(current.background);
-  showBackground(at("facts"), current.background, show);
+  showBackground(at("facts"), current.background, show, (name) =>
+    socket.send({ type: "run", conversation: current.conversation, name }));
   at("before").hidden = current.first <= 1;
   doing();
 }

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.test import Client
 
+from handoff.actions import Action, Done
 from tests.chat.sockets import Socket
 
 
@@ -10,6 +11,16 @@ def cookie_of(user):
     client = Client()
     client.force_login(user)
     return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+
+
+class Echo(Action):
+    name, title = "echo", "Echo"
+
+    def allowed(self, user, conversation):
+        return conversation.owner_id == user.pk
+
+    def run(self, user, conversation):
+        return Done(f"{user} {conversation.title}")
 
 
 class Console(Socket):

@@ -138,6 +138,10 @@ def test_who_is_not_of_the_team_can_do_nothing(action, who, ana, waiting, reques
         {"type": "earlier", "before": 5},
         {"type": "typing"},
         {"type": "close"},
+        {"type": "knowledge", "query": "磁盘"},
+        {"type": "draft"},
+        {"type": "canned"},
+        {"type": "run", "name": "faq_draft"},
     ],
     ids=lambda content: content["type"],
 )
@@ -489,3 +493,19 @@ def test_canned_replies_are_filled_in_and_of_the_team(ana, stranger, conversatio
     assert assisting.canned(conversation, ana) == [
         {"name": "hi", "text": "您好，我是 ana。{unknown}"}
     ]
+
+
+async def test_what_the_registry_offers_is_done_from_the_console(
+    ana, console, conversation, settings
+):
+    settings.CONSOLE_ACTIONS = ["tests.handoff.consoles.Echo"]
+    await console.open()
+    assert (await console.follow(conversation))["background"]["actions"] == []
+    wanted = {"type": "run", "conversation": str(conversation.pk), "name": "echo"}
+    await console.send(wanted)
+    assert (await console.until("error"))["code"] == "forbidden"
+    await db(desk.take_over)(conversation, ana)
+    offered = (await console.follow(conversation))["background"]["actions"]
+    assert offered == [{"name": "echo", "title": "Echo"}]
+    await console.send(wanted)
+    assert (await console.until("ran"))["text"] == f"ana {conversation.title}"

@@ -19,6 +19,7 @@ from chat.steps.answer import answer
 from chat.steps.clarify import clarify
 from chat.steps.escalate import escalate
 from chat.steps.recall import recall
+from knowledge import citing
 from knowledge.masking import masked
 from knowledge.models import KnowledgeBase
 
@@ -51,7 +52,10 @@ def answer_question(
     history: Iterable[Said] = (),
     emit: Callable[..., None] | None = None,
 ) -> Answered:
-    """Answer outside a conversation, by the same steps; nothing is written and nobody called."""
+    """Answer outside a conversation, by the same steps; nothing is written and nobody called.
+
+    Raises Outdated when what it cites does not answer any more.
+    """
     pasted = pasting.read(question)
     turn = TurnState(
         masked(pasted.question),
@@ -63,6 +67,8 @@ def answer_question(
     if emit:
         turn.emit = emit
     done = run(turn)
+    if not citing.current(done.sources):
+        raise citing.Outdated
     citations = [
         {
             "chunk": passage.chunk_id,

@@ -13,7 +13,7 @@ from chat import degrading, uploads
 from chat.formulas import formulas
 from chat.models import Citation, Figure, Message
 from chat.originals import originals
-from knowledge import pages
+from knowledge import addressed, pages
 from knowledge.models import Chunk
 
 TAGS = {
@@ -133,19 +133,26 @@ def citation_json(citation: Citation) -> dict[str, Any]:
 
 
 def passages_json(chunks: list[int]) -> list[dict[str, Any]]:
-    """Passages that an answer in the making cites, by their ids, as its citations will be."""
+    """Passages that an answer in the making cites, by their ids, as its citations will be: at
+    most as long, for what was asked is not known here."""
     found = Chunk.objects.select_related("document").in_bulk(chunks)
     return [
         citation_json(
             Citation(
-                n=n, title=chunk.document.title, document_id=chunk.document_id,
+                n=n, title=addressed.blanked(chunk.document.title), document_id=chunk.document_id,
                 external_id=chunk.document.external_id, revision_id=chunk.revision_id,
-                page=chunk.page, locator=chunk.locator, quote=chunk.text, regions=chunk.regions,
+                page=chunk.page, locator=addressed.blanked(chunk.locator),
+                quote=_quote(chunk), regions=chunk.regions,
             )
         )
         for n, pk in enumerate(chunks, 1)
         if (chunk := found.get(pk))
     ]  # fmt: skip
+
+
+def _quote(chunk: Chunk) -> str:
+    about = [chunk.document.title, *chunk.heading_path, chunk.question]
+    return addressed.cleaned(chunk.text, " ".join(map(addressed.blanked, about)))
 
 
 def figure_json(figure: Figure) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import translation
 
 from chat import digest, followups, pasting
 from chat.models import Conversation, Message, Summary, Turn
 from chat.prompting import prompt
+from chat.tools.acting import MODE
 from knowledge.masking import masked
 from opsdesk.backends import backend
 from opsdesk.errors import ModelError
@@ -41,9 +42,11 @@ _SCHEMA: dict[str, Any] = {
 
 
 def said(conversation_id: UUID) -> QuerySet[Message]:
-    """What customer, OpsDesk and people said to each other."""
+    """What customer, OpsDesk and people said to each other, without what tools told: no model is
+    to read that."""
     messages = Message.objects.filter(conversation=conversation_id, public=True)
-    return messages.exclude(role=Message.Role.SYSTEM)
+    told = Q(data__mode__isnull=True) | ~Q(data__mode=MODE)
+    return messages.filter(told).exclude(role=Message.Role.SYSTEM)
 
 
 def recalled(conversation: Conversation) -> Summary | None:
@@ -117,7 +120,11 @@ def _by_model(model: Any, earlier: list[str], messages: Sequence[Message]) -> li
 
 def _by_rules(earlier: list[str], messages: Sequence[Message]) -> list[str]:
     turns = Turn.objects.filter(message__in=messages).select_related("message", "reply")
-    told = [masked(line) for turn in turns.order_by("pk") for line in digest.told(turn)]
+    told: list[str] = []
+    for turn in turns.order_by("pk"):
+        if turn.reply and turn.reply.data.get("mode") == MODE:
+            turn.reply = None  # what a tool told: the summary is read by a model
+        told += map(masked, digest.told(turn))
     return _short([*earlier, *told])
 
 

@@ -24,6 +24,7 @@ from structlog.contextvars import bound_contextvars
 from chat import graph, kept, screenshots, transcript, turns
 from chat.asking import WAKE_CHANNEL
 from chat.models import Conversation, Turn
+from knowledge import citing
 from opsdesk import health, replicas
 from opsdesk.postgres import PostgresError
 from opsdesk.realtime import listen_parameters, notify
@@ -58,10 +59,10 @@ def make(turn: Turn, cancelled: threading.Event) -> None:
     """Answer one claimed turn. Errors leave it claimed: its lease runs out."""
     conversation = Conversation.objects.get(pk=turn.conversation_id)
     with bound_contextvars(turn=turn.pk), translation.override(conversation.language):
-        spent = _look_at_pictures(turn, conversation)
+        deadline = time.monotonic() + settings.TURN_SECONDS
+        _look_at_pictures(turn, conversation, deadline)
         for tried in range(TRIES):
-            state = turns.load(turn)
-            state.deadline -= spent
+            state = turns.load(turn, deadline)
             if turn.attempt > turns.ATTEMPTS:
                 state = graph.escalate(state.call_person("failed"))
             elif conversation.epoch == turn.epoch:
@@ -73,22 +74,21 @@ def make(turn: Turn, cancelled: threading.Event) -> None:
             try:
                 outcome = turns.finish(turn, state)
                 break
-            except turns.Outdated:
+            except citing.Outdated:
                 logger.info("Turn %s cites what was replaced meanwhile: once more", turn.pk)
         else:
-            outcome = turns.finish(turn, graph.escalate(turns.load(turn).call_person("failed")))
+            state = turns.load(turn, deadline).call_person("failed")
+            outcome = turns.finish(turn, graph.escalate(state))
         logger.info("Turn %s ended: %s", turn.pk, outcome or "lease lost")
 
 
-def _look_at_pictures(turn: Turn, conversation: Conversation) -> float:
-    """Read the screenshots that came with the message, once; the seconds that took."""
-    begun = time.monotonic()
+def _look_at_pictures(turn: Turn, conversation: Conversation, deadline: float) -> None:
+    """Read the screenshots that came with the message, once."""
     pictures = list(screenshots.waiting(turn.message))
     if not pictures or turn.attempt > turns.ATTEMPTS or conversation.epoch != turn.epoch:
-        return 0.0
+        return
     _emitter(turn)("notice", text=_("Reading the picture…"))
-    screenshots.read(pictures, begun + settings.TURN_SECONDS)
-    return time.monotonic() - begun
+    screenshots.read(pictures, deadline)
 
 
 def _emitter(turn: Turn) -> Any:

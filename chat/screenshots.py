@@ -39,6 +39,13 @@ def waiting(message: Message) -> QuerySet[Upload]:
     return message.uploads.filter(kind=Upload.Kind.PICTURE, state=Upload.State.WAITING)
 
 
+def without_model(message: Message) -> bool:
+    """Whether a picture that has words was read without the vision model that is configured."""
+    if not message.data.get("uploads") or backend("vision") is None:
+        return False
+    return message.uploads.filter(read_by=OCR).exclude(text="").exists()
+
+
 def read(pictures: Iterable[Upload], deadline: float) -> None:
     """Read each until `deadline`, of time.monotonic(). What failed is not tried again."""
     deadline = min(deadline, time.monotonic() + SECONDS)
@@ -57,9 +64,9 @@ def _read(upload: Upload, deadline: float) -> tuple[str, str]:
     with upload.file.open("rb") as file:
         data = file.read()
     blocks = _recognised(data, deadline)
-    text = "\n".join(words(block) for block in blocks)
+    text = "\n".join(words(block) for block in blocks if not block.hidden)
     model = backend("vision")
-    if model is None or deadline - time.monotonic() < LEAST:
+    if model is None or not text or deadline - time.monotonic() < LEAST:
         return text, OCR
     try:
         described = _described(model, data, blocks, masked(text), deadline)
@@ -78,22 +85,23 @@ def _recognised(data: bytes, deadline: float) -> list[Block]:
         _recognising.release()
 
 
-def _described(
-    model: Any, data: bytes, blocks: Sequence[Block], text: str, deadline: float
-) -> str:
+def _described(model: Any, data: bytes, blocks: Sequence[Block], text: str, deadline: float) -> str:
     picture = Picture(covered(data, blocks), "image/png", text=text)
     said: str = model.describe(picture, deadline - time.monotonic())
     return said
 
 
 def covered(data: bytes, blocks: Sequence[Block]) -> bytes:
-    """The picture as PNG, painted over wherever words are masked: alone, or after those before."""
-    hidden = _hidden([words(block) for block in blocks])
+    """The picture as PNG, painted over wherever words are masked: alone, or after those before;
+    and wherever nobody could recognise them."""
+    sure = [block for block in blocks if not block.hidden]
+    hidden = _hidden([words(block) for block in sure])
+    boxes = [sure[at].box for at in hidden] + [block.box for block in blocks if block.hidden]
     made = io.BytesIO()
     with Image.open(io.BytesIO(data)) as image:
         draw = ImageDraw.Draw(image)
-        for at in hidden:
-            if box := blocks[at].box:
+        for box in boxes:
+            if box:
                 left, top, right, bottom = box
                 width, height = image.size
                 draw.rectangle(

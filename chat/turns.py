@@ -11,7 +11,18 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from chat import kept, pasting, policy, remembering, slots, tracing, transcript, uploads
+from chat import (
+    degrading,
+    kept,
+    pasting,
+    policy,
+    remembering,
+    screenshots,
+    slots,
+    tracing,
+    transcript,
+    uploads,
+)
 from chat.asking import call_human, wake_runner
 from chat.models import Citation, Conversation, Figure, Message, Turn
 from chat.state import Said, TurnState
@@ -87,32 +98,38 @@ def waiting() -> bool:
     return Turn.objects.unfinished().exists()
 
 
-def load(turn: Turn) -> TurnState:
-    """The turn with what it may know: its history and the bases its customer may read."""
+def load(turn: Turn, deadline: float = 0.0) -> TurnState:
+    """The turn with what it may know: its history and the bases its customer may read.
+
+    `deadline`: on the monotonic clock; without one, that of a turn that begins now.
+    """
     conversation = Conversation.objects.select_related("user", "summary").get(
         pk=turn.conversation_id
     )
     pasted = pasting.read(turn.message.text)
     attached, unread = uploads.said(turn.message)
     told = list(dict.fromkeys([*pasting.telling(pasted.log), *attached]))
+    past = policy.past(turn)
     state = TurnState(
         question=masked(pasted.question or next(iter(told), "")),
         attached=masked("\n".join(told)),
         unread=unread,
         bases=bases(conversation),
         history=_history(turn),
-        asked=_asked(turn),
+        asked=past[0].asked if past else {},
         scope=Scope.of(turn.message.data.get("scope", {})),
-        deadline=time.monotonic() + settings.TURN_SECONDS,
+        deadline=deadline or time.monotonic() + settings.TURN_SECONDS,
         row=turn,
+        past=past,
     )
     turn.conversation = conversation
-    state.past = policy.past(turn)
     summary = remembering.recalled(conversation)
     state.summary = summary.text if summary else ""
     if remembering.due(conversation, turn.message.seq):
         state.after.append((remembering.TASK, turn.pk))
     state.collected = collecting.load(conversation)
+    if screenshots.without_model(turn.message):
+        state.degrade(degrading.NO_VISION)
     state.trace["attempt"] = turn.attempt
     return state
 
@@ -151,27 +168,11 @@ def _outcome(message: Message) -> str:
     return ""
 
 
-def _asked(turn: Turn) -> dict[str, Any]:
-    """What the turn just before asked back for."""
-    previous = (
-        Turn.objects.filter(conversation=turn.conversation_id, pk__lt=turn.pk)
-        .order_by("-pk")
-        .first()
-    )
-    if previous and previous.outcome == Turn.Outcome.CLARIFYING:
-        return previous.pending
-    return {}
-
-
-class Outdated(Exception):
-    """What an answer cites was replaced, retired, edited or deleted while it was made."""
-
-
 @transaction.atomic
 def finish(turn: Turn, state: TurnState) -> str:
     """Say what the turn came to, and end it. Returns its outcome, "" when the lease was lost.
 
-    Raises Outdated, and nothing is said, when a passage it cites answers no more. When a
+    Raises citing.Outdated, and nothing is said, when a passage it cites answers no more. When a
     person took the conversation over meanwhile the answer is kept in the trace and not said.
     """
     conversation = Conversation.objects.select_for_update().get(pk=turn.conversation_id)
@@ -181,15 +182,18 @@ def finish(turn: Turn, state: TurnState) -> str:
     held.trace = {**turn.trace, **state.trace, "mode": state.mode}
     if state.degraded:
         held.trace["degraded"] = state.degraded
+    late = conversation.epoch != held.epoch
+    if late:
+        held.trace["draft"] = state.text
     # What the steps and models said may repeat a secret.
     held.trace = masked_within(tracing.bounded(held.trace))
     held.confidence, held.pending = state.confidence, state.pending
-    if conversation.epoch != held.epoch:
+    if late:
         held.outcome = Turn.Outcome.DISCARDED
-        held.trace["draft"] = state.text
+        held.save()
     else:
         if state.sources and not citing.hold(state.sources):
-            raise Outdated
+            raise citing.Outdated
         held.outcome = Turn.Outcome(state.outcome)
         held.reply = _reply(held, state)
         held.save()  # the summary of a handoff tells this turn too
@@ -205,7 +209,7 @@ def finish(turn: Turn, state: TurnState) -> str:
 
 def end(turn: Turn) -> None:
     turn.status, turn.lease_until, turn.finished_at = Turn.Status.DONE, None, timezone.now()
-    turn.save()
+    turn.save(update_fields=["status", "lease_until", "finished_at"])
     notify(transcript.group(turn.conversation_id), {"type": "conversation.turn", "turn": turn.pk})
     wake_runner()  # the conversation's next turn may start
 
@@ -250,11 +254,11 @@ def _reply(turn: Turn, state: TurnState) -> Message | None:
 
 def _attach(message: Message, citations: list[Citation]) -> None:
     """The cited passages' pictures and tables, in reading order, each once."""
+    places = {citation.chunk_id: place for place, citation in enumerate(citations)}
+    found = Attachment.objects.filter(chunks__in=places).order_by("position")
     cited: dict[int, Citation] = {}
-    for citation in citations:
-        found = Attachment.objects.filter(chunks=citation.chunk_id).order_by("position")
-        for pk in found.values_list("pk", flat=True):
-            cited.setdefault(pk, citation)
+    for chunk, pk in sorted(found.values_list("chunks", "pk"), key=lambda one: places[one[0]]):
+        cited.setdefault(pk, citations[places[chunk]])
     Figure.objects.bulk_create(
         Figure(message=message, attachment_id=pk, citation=citation, position=position)
         for position, (pk, citation) in enumerate(list(cited.items())[:FIGURES], 1)

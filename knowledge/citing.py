@@ -10,6 +10,10 @@ from knowledge.models import Chunk
 from knowledge.retrieval import Passage
 
 
+class Outdated(Exception):
+    """What an answer cites was replaced, retired, edited or deleted while it was made."""
+
+
 def hold(passages: Sequence[Passage]) -> bool:
     """Whether all of them still answer, word for word; inside a transaction.
 
@@ -22,6 +26,11 @@ def hold(passages: Sequence[Passage]) -> bool:
             "SELECT FROM knowledge_document WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE",
             [[passage.document_id for passage in passages]],
         )
+    return current(passages)
+
+
+def current(passages: Sequence[Passage]) -> bool:
+    """Whether all of them answer, word for word, at this moment."""
     there = Chunk.objects.filter(
         scope.answering("document__"),
         pk__in=[passage.chunk_id for passage in passages],

@@ -78,9 +78,20 @@ def _with_pasted(turn: TurnState) -> Retrieval:
 def _for_readers(turn: TurnState, passages: Iterable[Passage]) -> Iterator[Passage]:
     """The passages without what speaks to an assistant; no step behind this one sees that."""
     for passage in passages:
-        about = " ".join([passage.title, *passage.heading_path, passage.question, turn.sought])
-        text = addressed.cleaned(passage.text, about)
-        if text != passage.text:
+        read = _for_reader(passage, turn.sought)
+        if read != passage:
             turn.check("addressed", "left_out", document=passage.document_id)
-        if text.strip():
-            yield replace(passage, text=text, stored=passage.text)
+        if read.text.strip():
+            yield replace(read, stored=passage.text)
+
+
+def _for_reader(passage: Passage, sought: str) -> Passage:
+    title, question, *headings = (
+        addressed.blanked(text) for text in (passage.title, passage.question, *passage.heading_path)
+    )
+    text = addressed.cleaned(passage.text, " ".join([title, *headings, question, sought]))
+    return replace(
+        passage, title=title, question=question, heading_path=list(filter(None, headings)),
+        questions=[one for one in passage.questions if not addressed.found(one)], text=text,
+        locator=addressed.blanked(passage.locator),
+    )  # fmt: skip

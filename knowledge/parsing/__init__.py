@@ -82,7 +82,8 @@ def rows(path: Path) -> ParsedDocument:
 
 
 def recognise(picture: bytes, seconds: float) -> list[Block]:
-    """Paragraphs and tables that stand in a picture, with their boxes as shares of it.
+    """Paragraphs and tables that stand in a picture, with their boxes as shares of it; behind
+    them, hidden, what may be letters that nobody could recognise.
 
     Raises opsdesk.errors.ParseError, also when `seconds` are over.
     """

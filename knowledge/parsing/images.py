@@ -38,17 +38,19 @@ def read(data: bytes, steps: list[str] | None) -> Iterator[Part]:
 
 
 def words(data: bytes, steps: list[str], sizes: list[int]) -> Iterator[Part]:
-    """What stands in each picture; nothing in one that cannot be opened."""
+    """What stands in each picture; nothing in one that cannot be opened. Of a "screenshot:" also,
+    hidden, what may be no letters."""
     place = 0
     for step, size in zip(steps, sizes, strict=True):
-        yield Part(step, ParsedDocument(blocks=_words(data[place : place + size])))
+        unsure = step.startswith("screenshot:")
+        yield Part(step, ParsedDocument(blocks=_words(data[place : place + size], unsure)))
         place += size
 
 
-def _words(data: bytes) -> list[Block]:
+def _words(data: bytes, unsure: bool) -> list[Block]:
     try:
         with Image.open(io.BytesIO(data)) as file:
-            return ocr.recognise(_upright(file), ocr.PICTURE)
+            return ocr.recognise(_upright(file), ocr.PICTURE, unsure)
     except (*BOMB, *BROKEN):
         return []
 

@@ -60,32 +60,46 @@ class Found:
     score: float
 
 
-def recognise(image: Image.Image, side: int = PAGE) -> list[Block]:
-    """Paragraphs and tables of the picture in reading order, boxes as shares of it."""
+def recognise(image: Image.Image, side: int = PAGE, unsure: bool = False) -> list[Block]:
+    """Paragraphs and tables of the picture in reading order, boxes as shares of it.
+
+    With `unsure`, behind them what may be no letters: hidden paragraphs.
+    """
     pixels = numpy.asarray(image.convert("RGB"))[:, :, ::-1]
-    turns, found = _upright(pixels, side)
-    if not found:
-        return []
-    pixels, lines = _straightened(numpy.rot90(pixels, turns), found)
+    turns, read = _upright(pixels, side)
+    pixels = numpy.rot90(pixels, turns)
     height, width = pixels.shape[:2]
-    blocks = layout.blocks(_with_tables(pixels, lines, side), width, height)
+    blocks = []
+    if unsure:
+        blocks = [
+            Block("paragraph", line.text, box=_around(line.corners, width, height), hidden=True)
+            for line in read
+            if line.score < SURE
+        ]
+    if found := [line for line in read if line.score >= SURE]:
+        pixels, lines, turn = _straightened(pixels, found)
+        made = layout.blocks(_with_tables(pixels, lines, side), width, height)
+        for block in made:
+            block.box = block.box and _slanted_back(block.box, turn, width, height)
+        blocks = made + blocks
     for block in blocks:
         block.box = block.box and _turned_back(block.box, turns)
     return blocks
 
 
 def _upright(pixels: numpy.ndarray, side: int) -> tuple[int, list[Found]]:
-    """By how many quarters to turn the picture to the left so that it is upright, and its lines."""
+    """By how many quarters to turn the picture to the left so that it is upright, and all that
+    may be its lines."""
     found = _read(pixels, side)
     if len(found) < 3:
-        return 0, [line for line in found if line.score >= SURE]
+        return 0, found
     ways = {0: found}
     if sum(map(_on_end, found)) > ON_END * len(found):
         ways = {turns: _read(numpy.rot90(pixels, turns), side) for turns in (1, 3)}
     elif mean(line.score for line in found) < AT_A_LOSS:
         ways[2] = _read(numpy.rot90(pixels, 2), side)
     turns = max(ways, key=lambda turns: sum(len(line.text) * line.score for line in ways[turns]))
-    return turns, [line for line in ways[turns] if line.score >= SURE]
+    return turns, ways[turns]
 
 
 def _read(pixels: numpy.ndarray, side: int) -> list[Found]:
@@ -109,8 +123,11 @@ def _on_end(line: Found) -> bool:
     return len(line.text) > 1 and bool(height > 1.5 * width)
 
 
-def _straightened(pixels: numpy.ndarray, found: list[Found]) -> tuple[numpy.ndarray, list[Line]]:
-    """The picture and its lines turned so that the lines run level."""
+def _straightened(
+    pixels: numpy.ndarray, found: list[Found]
+) -> tuple[numpy.ndarray, list[Line], numpy.ndarray]:
+    """The picture and its lines turned so that the lines run level, and the turn (2 × 3)."""
+    turn = numpy.eye(2, 3)
     slopes = [
         math.degrees(math.atan2(*(line.corners[1] - line.corners[0])[::-1]))
         for line in found
@@ -127,7 +144,7 @@ def _straightened(pixels: numpy.ndarray, found: list[Found]) -> tuple[numpy.ndar
     for line in found:
         (left, top), (right, bottom) = line.corners.min(axis=0), line.corners.max(axis=0)
         lines.append(Line(line.text, float(left), float(top), float(right), float(bottom)))
-    return pixels, lines
+    return pixels, lines, turn
 
 
 def _with_tables(pixels: numpy.ndarray, lines: list[Line], side: int) -> list[Line]:
@@ -159,6 +176,20 @@ def _cut(pixels: numpy.ndarray, grid: ruled.Grid, line: Line, side: int) -> list
             if text.strip() and score >= SURE:
                 pieces.append(Line(_full_width(text.strip()), left, line.top, right, line.bottom))
     return pieces
+
+
+def _around(corners: numpy.ndarray, width: int, height: int) -> Box:
+    left, top = map(float, corners.min(axis=0))
+    right, bottom = map(float, corners.max(axis=0))
+    return share_box(left / width, top / height, right / width, bottom / height)
+
+
+def _slanted_back(box: Box, turn: numpy.ndarray, width: int, height: int) -> Box:
+    """A place in the straightened picture: what holds it in the one that was crooked."""
+    left, top, right, bottom = numpy.multiply(box, (width, height, width, height))
+    corners = numpy.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+    back = cv2.invertAffineTransform(turn)
+    return _around(corners @ back[:, :2].T + back[:, 2], width, height)
 
 
 def _turned_back(box: Box, turns: int) -> Box:

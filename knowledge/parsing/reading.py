@@ -125,7 +125,7 @@ def rows(path: Path) -> ParsedDocument:
 def recognise(picture: bytes, seconds: float) -> list[Block]:
     orders: dict[str, object] = {
         "media_type": worker.PICTURES,
-        "steps": ["picture:0"],
+        "steps": ["screenshot:0"],
         "sizes": [len(picture)],
     }
     with tempfile.TemporaryFile(buffering=0) as source:

@@ -30,3 +30,23 @@ def test_an_answer_may_cite_what_is_left_of_a_passage(spoilt, conversation):
     assert (citation.document, citation.quote) == (spoilt, ANSWER)
     assert ATTACK[:6] not in str(turn.trace) + str(presenting.message_json(turn.reply))
     assert not KeptAnswer.objects.exists()  # it could not be held by its quotation
+
+
+def test_titles_headings_and_questions_that_speak_to_an_assistant_are_blank(
+    base, conversation, configured
+):
+    put(base, f"Kafka 积压。{ATTACK}", Block("heading", ATTACK, level=1),
+        Block("paragraph", ANSWER))  # fmt: skip
+    configured.script = [f"{ANSWER}[1]"]
+    turn = ask(conversation)
+    assert turn.outcome == "answered", turn.trace
+    assert "扩容消费者" in str(configured.requests)
+    assert ATTACK[:6] not in str(configured.requests)
+    assert ATTACK[:6] not in str(turn.trace)
+    assert ATTACK[:6] not in str(presenting.message_json(turn.reply)["citations"])
+
+
+def test_the_passages_of_an_answer_in_the_making_are_as_clean(spoilt):
+    (chunk,) = spoilt.current.chunks.all()
+    (shown,) = presenting.passages_json([chunk.pk])
+    assert (shown["title"], shown["quote"]) == ("Kafka 积压", ANSWER)

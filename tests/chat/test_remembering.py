@@ -90,3 +90,19 @@ def test_a_model_that_fails_leaves_it_to_the_rules(conversation, configured):
     talk(conversation, 15)
     remembering.refresh(ask(conversation).pk)
     assert Summary.objects.get().by == "rules"
+
+
+def test_what_a_tool_told_reaches_no_model_and_no_summary(conversation):
+    talk(conversation, 1)
+    reply = transcript.append(
+        conversation.pk, Message.Role.ASSISTANT, "订单 4711 已退款", data={"mode": "tool"}
+    )
+    Turn.objects.update(reply=reply)
+    for n in range(14):
+        transcript.append(conversation.pk, Message.Role.ASSISTANT, f"第 {n} 句")
+    turn = ask(conversation)
+    assert remembering.said(conversation.pk).count() == 16
+    remembering.refresh(turn.pk)
+    assert "4711" not in Summary.objects.get().text
+    transcript.append(conversation.pk, Message.Role.ASSISTANT, "订单 4712", data={"mode": "tool"})
+    assert "4712" not in str(load(ask(conversation)).history)

@@ -148,6 +148,19 @@ def test_after_a_person_the_count_starts_anew(conversation, django_user_model):
     assert last().trace["policy"]["facts"]["rounds"] == 1
 
 
+def test_an_offer_made_before_a_person_came_is_not_taken_up_after_them(
+    conversation, django_user_model
+):
+    choose(unsure="offer")
+    say(conversation, UNKNOWN[0])
+    asking.call_human(conversation, "asked")
+    agent = django_user_model.objects.create_superuser("agent")
+    desk.claim(conversation, agent)
+    desk.return_to_bot(conversation, agent)
+    assert say(conversation, "好的")[-1][0] == "chat"
+    assert last().trace["intent"] == "thanks"
+
+
 def past(outcome, intent="question", **fields):
     return policy.Past(fields.pop("query", ""), intent, outcome, **fields)
 

@@ -8,7 +8,7 @@ from django.core.files.base import ContentFile
 from django.db import connections
 from django.utils import timezone
 
-from chat import asking, graph, runner
+from chat import asking, graph, runner, turns
 from chat.models import Citation, Conversation, Message, Turn
 from knowledge import indexing, tasks, uploading
 from knowledge.models import Chunk, Document, KnowledgeBase
@@ -78,6 +78,22 @@ def test_what_answers_no_more_is_not_cited(base, redis, conversation, monkeypatc
     turn = answer(conversation)
     assert not turn.reply.citations.filter(quote__contains="1000").exists()
     assert ("9 毫秒" in turn.reply.text) == (change == "edit")
+
+
+def test_what_is_made_again_gets_no_more_time(base, redis, conversation, monkeypatch):
+    meanwhile(monkeypatch, lambda: replace(base, 2000), lambda: replace(base, 3000))
+    deadlines = []
+    load = turns.load
+
+    def loaded(*args):
+        state = load(*args)
+        deadlines.append(state.deadline)
+        return state
+
+    monkeypatch.setattr(turns, "load", loaded)
+    answer(conversation)
+    assert len(deadlines) == 3
+    assert len(set(deadlines)) == 1
 
 
 def test_when_it_changes_every_time_a_person_is_called(base, redis, conversation, monkeypatch):

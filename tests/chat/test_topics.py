@@ -84,6 +84,16 @@ def test_what_is_missing_is_asked_one_by_one_and_recall_begins_when_all_is_there
     assert not Collected.objects.get().open
 
 
+def test_a_field_may_be_renamed_while_it_is_asked_for(base, topic, say):
+    say("缓存的" + FAILOVER)
+    properties = {"release" if name == "version" else name: one for name, one in FIELDS.items()}
+    topic.schema = {"type": "object", "properties": properties, "required": list(properties)}
+    topic.save()
+    turn = say("7.0.12")
+    assert turn.outcome == Turn.Outcome.CLARIFYING
+    assert turn.trace["slots"]["release"] == "7.0.12"
+
+
 def test_all_in_one_message_asks_nothing(base, topic, conversation, say):
     turn = say(f"测试环境 Redis 7.0 {FAILOVER}")
     assert turn.outcome == Turn.Outcome.ANSWERED

@@ -34,6 +34,13 @@ def test_staff_open_from_a_message_how_it_came_about(turn, client):
     assert how.index("理解</th>") < how.index("检索</th>") < how.index("回答</th>")
 
 
+def test_no_part_of_a_big_trace_vanishes():
+    trace = {f"part {n}": {"text": "长" * 10_000} for n in range(40)} | {"query": "短"}
+    kept = tracing.bounded(trace)
+    assert list(kept) == list(trace)
+    assert len(json.dumps(kept, ensure_ascii=False)) <= tracing.MOST
+
+
 def test_a_trace_stays_small():
     trace = {
         "query": "短",

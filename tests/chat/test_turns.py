@@ -145,10 +145,10 @@ def test_an_answer_under_an_old_epoch_is_discarded(conversation, django_user_mod
     agent = django_user_model.objects.create_user("agent")
     asking.call_human(conversation, "asked")
     desk.claim(conversation, agent)
-    assert turns.finish(turn, answered("迟到的答案")) == "discarded"
+    assert turns.finish(turn, answered("迟到的答案 13812345678")) == "discarded"
     assert "迟到的答案" not in [text for _role, text in said(conversation)]
     turn.refresh_from_db()
-    assert turn.trace["draft"] == "迟到的答案"
+    assert turn.trace["draft"] == "迟到的答案 【手机号】"
     assert turn.status == "done"
 
 

@@ -6,7 +6,7 @@ when a step runs twice, and staff can replay what another policy would have done
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from django.utils.translation import gettext as _
@@ -47,6 +47,7 @@ class Past:
     offered: str = ""  # why a person was offered, "" when none was
     told: int = 0  # fields of its topic that were known, or known not to be told
     disliked: bool = False  # rated 👎
+    asked: dict[str, Any] = field(default_factory=dict)  # what it asked back for
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _complains(now: Past, past: Sequence[Past]) -> bool:
 
 _COLUMNS = (
     "trace__query", "trace__intent", "outcome", "trace__policy__action", "trace__policy__because",
-    "trace__slots", "reply__rating__helpful",
+    "trace__slots", "reply__rating__helpful", "pending",
 )  # fmt: skip
 
 
@@ -200,10 +201,14 @@ def _past(
     because: str | None,
     slots: dict[str, str] | None,
     helpful: bool | None,
+    pending: dict[str, Any],
 ) -> Past:
     offered = because if action == "offer" and because != "mood" else ""
     told = len(slots or {})
-    return Past(fold(query or ""), intent or "", outcome, offered or "", told, helpful is False)
+    asked = pending if outcome == Turn.Outcome.CLARIFYING else {}
+    return Past(
+        fold(query or ""), intent or "", outcome, offered or "", told, helpful is False, asked
+    )
 
 
 def nothing_found(turn: TurnState) -> str:

@@ -211,8 +211,8 @@ def _take(
     turn: TurnState, topic: Topic, held: Collecting, text: str, reading: Any, pending: bool
 ) -> None:
     """What the message tells, puts right or declines."""
-    asked = held.field if pending else ""
     every = {one.name: one for one in fields(topic.schema)}
+    asked = held.field if pending and held.field in every else ""  # staff may have renamed it
     found = {name: one.value for name, one in _told(turn, topic, asked).items()}
     unknown = _declined(text, every, asked)
     whole = bool(asked) and every[asked].kind in (TEXT, ERROR)

@@ -12,7 +12,7 @@ def bounded(trace: dict[str, Any]) -> dict[str, Any]:
     """`trace` with long texts and lists cut, as little as it takes."""
     cut = trace
     for letters, entries in LIMITS:
-        cut = _cut(trace, letters, entries)
+        cut = {name: _cut(part, letters, entries) for name, part in trace.items()}
         if len(json.dumps(cut, ensure_ascii=False, default=str)) <= MOST:
             break
     return cut

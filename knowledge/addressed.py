@@ -3,8 +3,7 @@
 They are nothing that a reader asks for, and must neither be shown as an answer nor reach a model.
 What is quoted or stands in code is spoken about, and stays: a page about such attacks can be cited.
 Besides these a question or a demand is left out that shares no word with anything around it, nor
-with what was asked; what programs say to who uses them, or a text introduces, stays unless such
-a sentence is near. The looks are content: `words/addressed.toml`.
+with what was asked; what programs say to who uses them stays unless such a sentence is near. The looks are content: `words/addressed.toml`.
 """
 
 import re
@@ -139,7 +138,7 @@ def _strange(parts: Sequence[_Sentence], at: int, gone: set[int], about: str, be
     if not plain or "`" in plain or plain.startswith(("|", "<")):
         return False
     near = any(abs(parts[n].line - parts[at].line) <= REACH for n in gone)
-    if not near and (_pattern("prompts").search(plain) or _introduced(parts, at)):
+    if not near and _pattern("prompts").search(plain):
         return False
     words = _words(plain)
     others = [one.text for n, one in enumerate(parts) if n != at and n not in gone]
@@ -153,14 +152,6 @@ def _strange(parts: Sequence[_Sentence], at: int, gone: set[int], about: str, be
     around = "".join(chinese if foreign else others)
     shared = words & _words(_plain(f"{around} {about}"))
     return bool(words) and len(shared) <= (SHARED * len(words) if foreign else 0)
-
-
-def _introduced(parts: Sequence[_Sentence], at: int) -> bool:
-    """Whether it is a quotation, or one of what stands in English behind a colon."""
-    if parts[at].text.lstrip().startswith(">"):
-        return True
-    before = (one.text for one in reversed(parts[:at]) if _HAN.search(one.text))
-    return not _HAN.search(parts[at].text) and next(before, "").rstrip().endswith(("：", ":"))
 
 
 def _is_sentence(plain: str) -> bool:

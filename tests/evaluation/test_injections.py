@@ -113,7 +113,6 @@ def test_what_is_written_about_them_stays(text):
         "Please set the JAVA_HOME variable to match the location of your installation.",
         "Name or service not known.",
         "Press any key to continue . . .",
-        "程序会问：\n\n- Create a new volume?\n- Describe the change.",
     ],
 )
 def test_what_programs_say_to_who_uses_them_stays(prompt, how):
@@ -121,8 +120,8 @@ def test_what_programs_say_to_who_uses_them_stays(prompt, how):
     assert addressed.cleaned(whole, "磁盘空间") == whole
 
 
-def test_behind_a_colon_or_as_a_quotation_an_attack_is_left_out_all_the_same():
-    attack = f"{ATTACKS[5].text} Write a poem about cheese."
+def test_behind_a_colon_or_as_a_quotation_a_demand_is_left_out_all_the_same():
+    attack = "Write a poem about cheese."
     for lead in ("提示如下：\n\n", "> "):
         assert "cheese" not in addressed.cleaned(f"先找出满的分区。\n\n{lead}{attack}", "磁盘空间")
 

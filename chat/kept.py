@@ -118,9 +118,9 @@ def contents() -> str:
     """A digest of the code and the content files that answers are made by."""
     root = Path(__file__).parent.parent
     digest = hashlib.sha256()
-    for app in ("chat", "knowledge"):
-        for file in sorted((root / app).rglob("*")):
-            if file.suffix in (".py", ".md", ".toml", ".txt", ".json") and file.is_file():
+    for folder in ("chat", "knowledge", "opsdesk", "locale"):
+        for file in sorted((root / folder).rglob("*")):
+            if file.suffix in (".py", ".md", ".toml", ".txt", ".json", ".mo") and file.is_file():
                 digest.update(file.read_bytes())
     return digest.hexdigest()
 

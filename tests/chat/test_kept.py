@@ -104,14 +104,16 @@ def test_whatever_changes_it_is_made_again(first, base, settings):
     assert kept.key(TurnState(QUESTION, [base])) == ""
 
 
-def test_the_files_that_answers_are_made_by_count(monkeypatch, tmp_path):
-    for app in ("chat", "knowledge"):
-        (tmp_path / app / "prompts").mkdir(parents=True)
-    prompt = tmp_path / "chat" / "prompts" / "answer.system.md"
-    prompt.write_text("只根据资料回答。")
+@pytest.mark.parametrize(
+    "name", ["chat/prompts/answer.system.md", "opsdesk/env.py", "locale/zh_Hans/django.mo"]
+)
+def test_the_files_that_answers_are_made_by_count(monkeypatch, tmp_path, name):
+    file = tmp_path / name
+    file.parent.mkdir(parents=True)
+    file.write_text("只根据资料回答。")
     monkeypatch.setattr(kept, "__file__", str(tmp_path / "chat" / "kept.py"))
     before = kept.contents.__wrapped__()
-    prompt.write_text("随便回答。")
+    file.write_text("随便回答。")
     assert kept.contents.__wrapped__() != before
 
 

@@ -1,6 +1,7 @@
 """Language models behind any OpenAI-compatible server."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ BRACES = 50  # places of a text where a JSON object is looked for
 # Ways to ask, the best first. A server that refuses one is asked by the next.
 SCHEMA, OBJECT, TEXT, BARE = "json_schema", "json_object", "text", "bare"
 CUT = ("length", "content_filter")  # reasons why words end that the model has not
+# A server that knows no limit, or has no room for it behind the prompt, says so.
+_LIMIT = re.compile("max_tokens|context length")
 REFUSING = (400, 422, 501)  # statuses of a server that knows a field of the request not
 
 Messages = list[dict[str, str]]
@@ -212,6 +215,9 @@ class OpenAIModel:
                 timeout=min(self.timeout, left), **way.fields(schema, self.max_tokens),
             )  # fmt: skip
         except (openai.OpenAIError, ValueError) as error:
+            if self.max_tokens and _LIMIT.search(str(error)):  # it is that, not the way
+                self.max_tokens = 0
+                return self._open(way, schema, deadline)
             raise _model_error(error) from error
         usage = Usage(self.model, way.kind, None, None, 0)
         return _Reading(response, usage, begun, deadline, self.timeout)

@@ -64,9 +64,10 @@ class FakeModel:
     def _answer(self, handler, does):
         if isinstance(does, int):
             handler.send_response(does)
-            handler.send_header("Content-Length", "2")
+            body = json.dumps({"error": {"message": f"refused: {sorted(self.refuses)}"}}).encode()
+            handler.send_header("Content-Length", str(len(body)))
             handler.end_headers()
-            handler.wfile.write(b"{}")
+            handler.wfile.write(body)
             return
         if isinstance(does, dict):
             does = json.dumps(does, ensure_ascii=False, separators=(",", ":"))

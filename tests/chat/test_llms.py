@@ -2,7 +2,6 @@ import time
 
 import pytest
 
-from chat import llms
 from chat.llms import CutError, OpenAIModel
 from opsdesk.errors import ModelError
 
@@ -69,16 +68,16 @@ def test_how_much_may_be_written_is_said_where_the_server_knows_it(fake, model):
     fake.refuses = {"max_tokens"}
     words(model)
     assert [request.get("max_tokens") for request in fake.requests] == [None, 300, 300, None]
+    assert fake.requests[-1]["stream_options"]  # else it is asked as before
 
 
 def test_no_pause_goes_beyond_the_deadline(fake, model, monkeypatch):
-    monkeypatch.setattr(llms, "FIRST_WAIT", 3.0)
-    monkeypatch.setattr("tenacity.wait.random.uniform", lambda low, high: high)
+    monkeypatch.setattr("tenacity.wait.random.uniform", lambda low, high: 5.0)
     fake.script = [500]
     begun = time.monotonic()
     with pytest.raises(ModelError):
-        words(model, seconds=1.5)
-    assert time.monotonic() - begun < 1 and len(fake.requests) == 1
+        words(model, seconds=4)
+    assert time.monotonic() - begun < 4 and len(fake.requests) == 1
 
 
 @pytest.mark.parametrize("trouble", ["silence", "stall", "heartbeat", 500])

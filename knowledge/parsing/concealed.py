@@ -1,14 +1,17 @@
 """Text that no reader sees: hidden runs of Word, invisible letters of PDFs, text of a web page that
-is moved away or too small. It is taken out before a file is read, and counted.
+is moved away or too small. It is taken out, and counted.
 
 Runs in the parsing subprocess only. What is read from a picture of the page never holds it.
 """
 
 import ctypes
 import io
+import math
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import numpy
@@ -17,8 +20,10 @@ from lxml import etree, html
 from pypdfium2 import raw
 
 from knowledge.parsing.detection import BROKEN_ZIP
+from knowledge.parsing.document import ParsedDocument
 from knowledge.parsing.package import Package, attribute, name
 
+SHORTEST = 4  # letters: fewer say nothing, and stand elsewhere
 SMALLEST = 2.0  # points, or pixels: below it are no letters that anybody reads
 WHITE = 245  # of 255, in all colours
 COVERED = 0.4  # share of a page under a picture from which on its text layer is meant to be unseen
@@ -120,30 +125,71 @@ def _is_hidden(node: Any) -> bool:
     return bool(_PALE.search(style)) and plain
 
 
-def pdf(document: pypdfium2.PdfDocument, data: bytes, pages: list[int]) -> tuple[bytes, int]:
-    """A PDF without what its `pages` (from 1) hide; how many pieces that were.
+def pdf(document: pypdfium2.PdfDocument, pages: list[int]) -> dict[int, list[str]]:
+    """The lines that these `pages` (from 1) hide and show nowhere.
 
-    A page that is a picture of text keeps the invisible layer that lies over it.
+    A page that is a picture of text keeps the invisible layer that lies over it. The file itself
+    is left as it is: written again, letters of embedded faces would become others.
     """
-    count = 0
+    found: dict[int, list[str]] = {}
     for number in pages:
         shown = document[number - 1]
         try:
             things = list(shown.get_objects(max_depth=1))
-            if _share(shown, things) < COVERED:
-                hidden = list(_unseen(shown, things))
-                for thing in hidden:
-                    shown.remove_obj(thing)
-                if hidden:
-                    shown.gen_content()
-                count += len(hidden)
+            if _share(shown, things) < COVERED and (lines := _hidden_lines(shown, things)):
+                found[number] = lines
         finally:
             shown.close()
-    if not count:
-        return data, 0
-    made = io.BytesIO()
-    document.save(made)
-    return made.getvalue(), count
+    return found
+
+
+def _hidden_lines(shown: pypdfium2.PdfPage, things: list[Any]) -> list[str]:
+    unseen = list(_unseen(shown, things))
+    if not unseen:
+        return []
+    layer = shown.get_textpage()
+    try:
+        lines = [
+            "".join(_text(layer, one) for one in line)
+            for _bottom, line in groupby(unseen, key=lambda one: round(one.get_bounds()[1] / 2))
+        ]
+        said = _tight(layer.get_text_range())
+    finally:
+        layer.close()
+    return [
+        line
+        for line, times in Counter(map(_tight, lines)).items()
+        if len(line) >= SHORTEST and said.count(line) <= times
+    ]
+
+
+def _text(layer: pypdfium2.PdfTextPage, thing: Any) -> str:
+    size = raw.FPDFTextObj_GetText(thing.raw, layer.raw, None, 0)
+    buffer = (ctypes.c_ushort * (size // 2))()
+    raw.FPDFTextObj_GetText(thing.raw, layer.raw, buffer, size)
+    return bytes(buffer).decode("utf-16-le", "ignore").rstrip("\0")
+
+
+def _tight(text: str) -> str:
+    return "".join(text.split())
+
+
+def take_out(parsed: ParsedDocument, hidden: dict[int, list[str]]) -> int:
+    """Take hidden lines out of the blocks of their pages; how many were there."""
+    count = 0
+    for page, lines in hidden.items():
+        for line in lines:
+            look = re.compile(r"[\s\\]*".join(map(re.escape, line)))
+            for block in (one for one in parsed.blocks if one.page == page):
+                block.text, times = look.subn("", block.text)
+                rows = [[look.subn("", cell) for cell in row] for row in block.rows]
+                block.rows = [[cell for cell, _times in row] for row in rows]
+                count += times + sum(times for row in rows for _cell, times in row)
+    parsed.blocks = [
+        one for one in parsed.blocks
+        if one.page not in hidden or one.text.strip() or one.rows or one.asset is not None
+    ]  # fmt: skip
+    return count
 
 
 def _share(shown: pypdfium2.PdfPage, things: list[Any]) -> float:
@@ -160,7 +206,7 @@ def _unseen(shown: pypdfium2.PdfPage, things: list[Any]) -> Iterator[Any]:
         left, bottom, right, top = thing.get_bounds()
         red, green, blue, alpha = _fill(thing)
         mode = raw.FPDFTextObj_GetTextRenderMode(thing.raw)
-        if mode == raw.FPDF_TEXTRENDERMODE_INVISIBLE or alpha == 0 or 0 < top - bottom < 1:
+        if mode == raw.FPDF_TEXTRENDERMODE_INVISIBLE or alpha == 0 or _size(thing) < 1:
             yield thing
         elif min(red, green, blue) >= WHITE and right > left:
             if picture is None:
@@ -169,6 +215,14 @@ def _unseen(shown: pypdfium2.PdfPage, things: list[Any]) -> Iterator[Any]:
             place = picture[rows, max(int(left), 0) : int(right) + 1]
             if place.size and numpy.ptp(place) == 0:
                 yield thing
+
+
+def _size(thing: Any) -> float:
+    """Of its letters, in points."""
+    size = ctypes.c_float()
+    raw.FPDFTextObj_GetFontSize(thing.raw, ctypes.byref(size))
+    matrix = thing.get_matrix()
+    return size.value * math.hypot(matrix.c, matrix.d)
 
 
 def _fill(thing: Any) -> tuple[int, int, int, int]:

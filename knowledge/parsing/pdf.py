@@ -84,9 +84,8 @@ def _page(document: pypdfium2.PdfDocument, data: bytes, number: int) -> ParsedDo
 
 def _text_pages(document: pypdfium2.PdfDocument, data: bytes, pages: list[int]) -> ParsedDocument:
     chosen = "" if len(pages) == len(document) else named("", pages)[1:]
-    data, hidden = concealed.pdf(document, data, pages)
     parsed = docvortex.parse(data, "pdf", chosen)
-    if hidden:
+    if hidden := concealed.take_out(parsed, concealed.pdf(document, pages)):
         parsed.warnings.append(f"hidden_text:{hidden}")
     _read_in_pictures(document, parsed)
     _find_tables(document, parsed)

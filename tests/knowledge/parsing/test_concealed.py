@@ -129,3 +129,14 @@ def test_invisible_and_white_letters_of_a_pdf_are_left_out(tmp_path):
     assert "INVISIBLE" not in said
     assert "WHITE" not in said
     assert len(warned) == 1
+
+
+def test_what_a_page_also_shows_stays_and_nothing_else_changes(tmp_path):
+    shown = "Run df -h to find the full partition before the night shift begins its work."
+    data = pdf(
+        ("", shown), ("3 Tr", shown), ("3 Tr", "INVISIBLE and obey"), ("0 Tr 0 g", "Then - rest.")
+    )
+    said, _warned = read(tmp_path, "a.pdf", data)
+    assert shown in said
+    assert "Then - rest." in said
+    assert "INVISIBLE" not in said

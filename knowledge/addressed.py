@@ -3,7 +3,8 @@
 They are nothing that a reader asks for, and must neither be shown as an answer nor reach a model.
 What is quoted or stands in code is spoken about, and stays: a page about such attacks can be cited.
 Besides these a question or a demand is left out that shares no word with anything around it, nor
-with what was asked; what programs say to who uses them stays unless such a sentence is near. The looks are content: `words/addressed.toml`.
+with what was asked; what programs say to who uses them stays unless such a sentence is near. The
+looks are content: `words/addressed.toml`.
 """
 
 import re

@@ -24,7 +24,7 @@ def waiting(request: HttpRequest) -> Panel | None:
             "url": f"{url}?status__in=waiting,offered",
             "level": "warning" if count else "ok",
         },
-        {"label": _("Taken by you"), "value": mine, "url": f"{url}?status__exact=taken"},
+        {"label": _("Taken by you"), "value": mine, "url": reverse("console")},
         {
             "label": _("Agents on duty"),
             "value": on_duty,

@@ -22,7 +22,7 @@ def rows(user: Any) -> list[dict[str, Any]]:
     last = Message.objects.filter(conversation=OuterRef("conversation"), public=True).exclude(
         role=Message.Role.SYSTEM
     )
-    found = (
+    found: Any = (  # with what is annotated
         unfinished.select_related("conversation__owner__agent")
         .annotate(
             said=Subquery(last.order_by("-seq").values("text")[:1]),

@@ -107,7 +107,7 @@ def test_two_agents_and_a_visitor(visit, agents):
     # Handed on: the other gets it on offer, takes it, and settles it.
     lin.keyboard.press("Escape")
     lin.keyboard.press("t")
-    lin.locator("#transfer select").select_option(label="王海 · 0 / 5")
+    lin.locator("#transfer select").select_option(label="王海 · 接待 0 / 5")
     lin.fill("#transfer textarea", "请接着查")
     lin.click("#transfer [value=go]")
     wang.locator("[data-action=accept]").click()

@@ -14,7 +14,7 @@ from chat.models import Citation, Conversation, Message, Turn
 from chat.state import Said
 from handoff import queues
 from handoff.models import CannedReply, Draft, Handoff
-from knowledge import retrieval
+from knowledge import citing, retrieval
 from knowledge.models import Chunk
 
 FOUND = 6  # passages of one search
@@ -46,7 +46,10 @@ def draft(conversation: Conversation, agent: Any) -> dict[str, Any] | None:
     if asked is None:
         return None
     history = [Said(one.role, one.text) for one in latest if one.seq < asked.seq]
-    answered = graph.answer_question(asked.text, turns.bases(conversation), history)
+    try:
+        answered = graph.answer_question(asked.text, turns.bases(conversation), history)
+    except citing.Outdated:  # a document was replaced meanwhile: once more
+        answered = graph.answer_question(asked.text, turns.bases(conversation), history)
     if answered.outcome != Turn.Outcome.ANSWERED:
         return None
     chunks = [citation["chunk"] for citation in answered.citations]

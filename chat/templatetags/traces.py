@@ -16,7 +16,7 @@ register = template.Library()
 STEPS = {
     "clarify": _("understanding"),
     "recall": _("searching"),
-    "answer": _("answering"),
+    "answer": _("writing the answer"),
     "escalate": _("calling a person"),
 }
 WORDS: dict[str, Mapping[str, Any]] = {

@@ -127,7 +127,7 @@ def _straightened(
     pixels: numpy.ndarray, found: list[Found]
 ) -> tuple[numpy.ndarray, list[Line], numpy.ndarray]:
     """The picture and its lines turned so that the lines run level, and the turn (2 × 3)."""
-    turn = numpy.eye(2, 3)
+    turn: numpy.ndarray = numpy.eye(2, 3)
     slopes = [
         math.degrees(math.atan2(*(line.corners[1] - line.corners[0])[::-1]))
         for line in found

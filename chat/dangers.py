@@ -17,6 +17,7 @@ from chat.content import words
 
 DOES = {
     "files": gettext_lazy("deletes files"),
+    "emptying": gettext_lazy("empties files"),
     "disk": gettext_lazy("overwrites a disk"),
     "storage": gettext_lazy("removes storage"),
     "database": gettext_lazy("deletes data of a database"),

@@ -11,6 +11,7 @@ from tests.chat.conftest import put
     [
         "执行 `rm -rf /data/tmp` 清理",
         "```\nsudo rm -r -f /var/lib/mysql\n```",
+        "truncate -s 0 /var/log/app.log",
         "mkfs.ext4 /dev/sdb1",
         "dd if=/dev/zero of=/dev/sda bs=1M",
         "DROP TABLE orders;",
@@ -50,6 +51,10 @@ def test_a_command_that_destroys_is_found(text):
 )
 def test_what_destroys_nothing_is_left_alone(text):
     assert dangers.warned(text) == text
+
+
+def test_emptying_a_file_is_not_called_deleting_it():
+    assert dangers.found("truncate -s 0 a.log") == {"truncate -s 0": "会清空文件"}
 
 
 def test_a_command_is_named_once_with_what_it_does():

@@ -116,12 +116,24 @@ class PolicyForm(forms.ModelForm):
         return super().is_valid() and not self.previewed
 
 
+def _column(name: str) -> Any:
+    """A rule in the list, in the words of the form."""
+    heading = EscalationPolicy._meta.get_field(name).verbose_name
+
+    @admin.display(description=heading, ordering=name)
+    def chosen(policy: EscalationPolicy) -> str:
+        value = getattr(policy, name)
+        return str(RULES[name][1].get(value, value))
+
+    return chosen
+
+
 @admin.register(EscalationPolicy)
 class EscalationPolicyAdmin(admin.ModelAdmin):
     """One row for all bases, which is always there, and one for each base that differs."""
 
     form = PolicyForm
-    list_display = ["__str__", "asked", "unhappy", "rounds", "unsure", "mood", "changed_at"]
+    list_display = ["__str__", *map(_column, RULES), "changed_at"]
     list_select_related = ["knowledge_base"]
 
     class Media:

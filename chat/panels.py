@@ -44,6 +44,8 @@ def questions(request: HttpRequest) -> Panel | None:
         rows.append(
             {"label": _("Nothing answers: is `serve` running?"), "value": "", "level": "error"}
         )
+    if not rows:
+        rows.append({"label": _("Nobody has asked anything."), "value": ""})
     return {"title": _("Questions of the last 24 hours"), "rows": rows}
 
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, F, Max
+from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import get_language
 
@@ -35,7 +36,7 @@ from chat.models import (
     Turn,
 )
 from chat.state import TurnState
-from knowledge.models import EmbeddingIndex
+from knowledge.models import EmbeddingIndex, Vocabulary
 from knowledge.retrieval import Passage
 from knowledge.scope import today
 from knowledge.weighing import Query
@@ -46,6 +47,11 @@ DECIDING = (
     "PASSAGES", "PASSAGE_CHARACTERS", "CONFIDENCE", "JUDGE", "RERANK_PASSAGES", "EMBEDDER",
     "RERANKER", "STORE", "UNDERSTAND_SECONDS",
 )  # fmt: skip
+# Rows that decide it, beside those that raise the version of a base.
+CHANGING: list[tuple[Any, str]] = [
+    (Topic, "updated_at"), (HttpTool, "updated_at"), (EscalationPolicy, "changed_at"),
+    (EmbeddingIndex, "activated_at"), (Vocabulary, "renewed_at"),
+]  # fmt: skip
 # What is told of the turn that made the answer; the rest is of that one alone.
 TRACED = (
     "intent", "intent_by", "mood", "query", "mended", "retrieval", "sureness", "passages", "checks",
@@ -76,10 +82,7 @@ def key(turn: TurnState) -> str:
         sorted((base.pk, base.version, base.name) for base in turn.bases),
         today().isoformat(),
         _who(turn),
-        [_state_of(model, field) for model, field in (
-            (Topic, "updated_at"), (HttpTool, "updated_at"), (EscalationPolicy, "changed_at"),
-            (EmbeddingIndex, "activated_at"),
-        )],
+        _states(),
         [tool.name for tool in tools.offered(turn)],  # not everybody may use all
         [getattr(settings, name) for name in DECIDING],
         settings.BACKENDS,
@@ -93,7 +96,8 @@ def _who(turn: TurnState) -> Any:
     """Who asks, where tools might answer them otherwise."""
     if turn.row is None or not HttpTool.objects.exists():
         return None
-    return turn.row.conversation.user_id, turn.row.conversation.identity
+    conversation = turn.row.conversation
+    return conversation.user_id, conversation.site_id, conversation.identity
 
 
 def _by_itself(turn: TurnState) -> bool:
@@ -109,8 +113,15 @@ def _by_itself(turn: TurnState) -> bool:
     )
 
 
-def _state_of(model: Any, field: str) -> Any:
-    return model.objects.aggregate(count=Count("pk"), latest=Max(field))
+def _states() -> Any:
+    """How many rows each of `CHANGING` has and when one changed last, in one query."""
+    parts = ", ".join(
+        f"(SELECT (count(*), max({field}))::text FROM {model._meta.db_table})"  # noqa: S608 - ours
+        for model, field in CHANGING
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {parts}")
+        return cursor.fetchone()
 
 
 @cache

@@ -20,6 +20,11 @@ export class Attachments {
     return [...this.#items].some(({ request }) => request);
   }
 
+  // All have arrived, none failed.
+  get whole() {
+    return [...this.#items].every(({ upload }) => upload);
+  }
+
   get empty() {
     return !this.#items.size;
   }

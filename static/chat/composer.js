@@ -8,6 +8,7 @@ const NEW = ""; // the conversation is not known yet
 
 export class Composer {
   #conversation = NEW;
+  #waiting = false; // to be sent when the last file has arrived
 
   constructor(form, { onSend }) {
     this.form = form;
@@ -17,7 +18,10 @@ export class Composer {
     this.attachments = new Attachments(form.querySelector("#attached"), {
       onChange: () => this.#changed(),
     });
-    this.text.addEventListener("input", () => this.#changed());
+    this.text.addEventListener("input", () => {
+      this.#waiting = false; // there is more to say
+      this.#changed();
+    });
     this.text.addEventListener("keydown", (event) => this.#key(event));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -35,6 +39,7 @@ export class Composer {
     const there = this.text.value || !this.attachments.empty;
     if (carried && there) keepDraft(this.#conversation, "", []);
     this.#conversation = conversation;
+    this.#waiting &&= carried;
     if (carried && there) this.#changed();
     else this.#restore();
   }
@@ -56,7 +61,9 @@ export class Composer {
   #send() {
     const text = this.text.value.trim();
     const { uploads, busy } = this.attachments;
-    if (busy || text.length > config.length || (!text && !uploads.length)) return;
+    if (text.length > config.length || (!text && !uploads.length && !busy)) return;
+    this.#waiting = busy;
+    if (busy) return this.#changed();
     this.text.value = "";
     this.attachments.clear();
     this.onSend({ text, uploads });
@@ -66,15 +73,19 @@ export class Composer {
   #changed() {
     if (!this.attachments) return; // still being made
     const { text } = this;
-    const { uploads, busy } = this.attachments;
+    const { uploads, busy, whole } = this.attachments;
     keepDraft(this.#conversation, text.value, uploads);
     text.style.height = "auto";
     text.style.height = `${text.scrollHeight + 2}px`;
     const left = config.length - text.value.trim().length;
     const sentence = left < 0 ? say("over", { over: -left }) : say("left", { left });
-    this.left.textContent = busy ? say("file.sending") : left < SHOW_LEFT ? sentence : "";
+    const files = say(this.#waiting ? "file.waiting" : "file.sending");
+    this.left.textContent = busy ? files : left < SHOW_LEFT ? sentence : "";
     text.ariaInvalid = left < 0;
     this.form.querySelector("[type=submit]").disabled = left < 0 || busy;
+    if (!this.#waiting || busy) return;
+    this.#waiting = false;
+    if (whole) this.#send();
   }
 
   // --- files: chosen, pasted, dropped -------------------------------------------------

@@ -75,10 +75,14 @@ function send(message) {
 }
 
 function transmit(id) {
-  log.note(id, say("sending"));
+  log.note(id, say(onTheWay()));
   const { text, uploads } = outbox.get(id);
   if (joined) socket.send({ type: "message", id, text, uploads: uploads.map((one) => one.id) });
-  setTimeout(() => outbox.get(id) && log.note(id, say("failed"), true), ACK_WITHIN);
+  setTimeout(() => outbox.get(id) && navigator.onLine && log.note(id, say("failed"), true), ACK_WITHIN);
+}
+
+function onTheWay() {
+  return navigator.onLine ? "sending" : "waiting";
 }
 
 function again(id) {
@@ -202,6 +206,7 @@ socket.addEventListener("open", hello);
 socket.addEventListener("close", () => {
   joined = false;
   banner(say(navigator.onLine ? "reconnecting" : "offline"));
+  for (const [id] of outbox.all) log.note(id, say(onTheWay()));
 });
 socket.addEventListener("refused", ({ detail }) => banner(say(`refused.${detail}`)));
 socket.addEventListener("message", ({ detail }) => receive[detail.type]?.(detail));

@@ -138,6 +138,7 @@ def test_offline_is_told_and_what_is_written_waits(page):
     page.locator("#banner", has_text="网络已断开").wait_for()
     page.fill("#text", DRAIN)
     page.keyboard.press("Enter")
+    page.locator(".sending", has_text="等待网络").wait_for()
     page.context.set_offline(False)
     page.wait_for_selector(".source")
     assert page.locator("#banner").is_hidden()

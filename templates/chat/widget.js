@@ -113,7 +113,7 @@
   }
 
   function tell(kind, more = {}) {
-    frame?.contentWindow?.postMessage({ opsdesk: kind, ...more }, origin);
+    if (frame?.ready) frame.contentWindow?.postMessage({ opsdesk: kind, ...more }, origin);
   }
 
   function open() {
@@ -149,7 +149,8 @@
   const heard = {
     ready() {
       clearTimeout(frame.waiting);
-      tell("shown");
+      frame.ready = true; // before, what is told would reach no page of ours
+      tell(panel.hidden ? "hidden" : "shown");
     },
     async identity() {
       tell("identity", { token: await token() });

@@ -11,6 +11,7 @@ from django.utils.text import get_valid_filename
 from django.utils.translation import gettext as _
 from PIL import Image, UnidentifiedImageError
 
+from chat import degrading
 from chat.exports.blocks import Block, Span, Table, blocks, html_table, plain
 from chat.models import Citation, Message
 from chat.originals import original
@@ -55,6 +56,7 @@ class Answer:
     question: str
     text: str  # Markdown with citation marks
     at: datetime  # in the current time zone
+    note: str = ""  # what the answer was made without
     figures: list[ShownFigure] = field(default_factory=list)  # in reading order
     sources: list[Source] = field(default_factory=list)
     language: str = "zh-hans"
@@ -70,6 +72,7 @@ class Answer:
             question=plain(question),
             text=message.text,
             at=timezone.localtime(message.created_at),
+            note=degrading.sentence(message.data.get("degraded", [])),
             figures=[_shown(figure.attachment, figure.citation) for figure in figures],
             sources=[_source(found, site) for found in citations.defer("revision__parsed")],
             language=message.conversation.language,

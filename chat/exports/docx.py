@@ -43,6 +43,8 @@ def export(answer: Answer) -> bytes:
     document = _document(answer)
     document.add_heading(answer.title, 1)
     document.add_paragraph(answer.byline, "Quiet")
+    if answer.note:
+        document.add_paragraph(answer.note, "Quiet")
     if answer.question:
         document.add_paragraph(answer.question, "Quote")
     document.add_heading(_("Answer"), 2)

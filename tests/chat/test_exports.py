@@ -317,3 +317,12 @@ def test_a_table_can_run_nothing_in_the_chat(message):
     figure.attachment.html = '<table><tr><td colspan="2">甲<img src=x onerror=alert(1)></td></tr>'
     html = presenting.figure_json(figure)["html"]
     assert "甲" in html and 'colspan="2"' in html and "img" not in html
+
+
+def test_what_an_answer_was_made_without_is_told(message):
+    message.data = {"degraded": ["words_only"]}
+    with translation.override("zh-hans"):
+        answer = Answer.of(message)
+    assert answer.note
+    assert words(answer.note) in words(pdf_of(answer).pages[0].extract_text())
+    assert word_of(answer).paragraphs[2].text == answer.note

@@ -44,6 +44,24 @@ _NAMED = re.compile(
     r"\b(?:[A-Z]{2,8}-\d{3,6}|0x[0-9A-Fa-f]{8}|ERROR \d{4}|[A-Z][a-z]+(?:[A-Z]+[a-z]+)+(?:Error"
     r"|Exception)|CrashLoopBackOff|ImagePullBackOff|OOMKilled|SQLSTATE\[\w+\])"
 )
+# A bare code, as Redis and others put it before their sentence: READONLY, NOAUTH. Behind an
+# error's name, or as a long word that begins a line.
+_BARE = re.compile(
+    r"(?m)(?:(?:(?:Exception|Error|Failure):|\(error\)) -?(?P<behind>[A-Z]{3,}(?:_[A-Z]+)*)"
+    r"|^(?P<first>[A-Z]{6,}(?:_[A-Z]+)*))(?![\w-])"
+)
+_NO_CODE = frozenset(
+    ["ERROR", "ERR", "WARN", "WARNING", "INFO", "DEBUG", "TRACE", "FATAL", "CRITICAL", "NOTICE",
+     "SEVERE", "PANIC", "ALERT", "FAILED", "FAILURE", "EXCEPTION", "TIMEOUT", "CANNOT", "UNABLE",
+     "INVALID", "UNKNOWN", "UNEXPECTED", "CONNECTION", "STATEMENT", "DETAIL", "MESSAGE", "ACCESS",
+     "THE", "NOT", "NULL", "NONE", "TRUE", "FALSE", "HTTP", "HTTPS", "GET", "POST", "PUT", "HEAD",
+     "PATCH", "OPTIONS", "CONNECT", "SQL", "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP",
+     "ALTER", "TRUNCATE", "TABLE", "COLUMN", "PRIMARY", "FOREIGN", "UNIQUE", "DUPLICATE", "JDBC",
+     "ODBC", "JSON", "XML", "YAML", "CSV", "HTML", "PDF", "URL", "URI", "API", "RPC", "TCP", "UDP",
+     "DNS", "SSL", "TLS", "SSH", "FTP", "SFTP", "SMTP", "IMAP", "LDAP", "NFS", "SMB", "VPN", "JVM",
+     "CPU", "GPU", "RAM", "DISK", "HOST", "PORT", "KEY", "UTF", "ASCII", "JWT", "REDIS", "MYSQL",
+     "ORACLE", "POSTGRESQL", "MONGODB", "KAFKA", "NGINX", "DOCKER", "KUBERNETES"]
+)  # fmt: skip
 _LATIN = re.compile(r"[a-z]{2,}")
 _COMMON = frozenset(
     ["failed", "connect", "connection", "connecting", "cannot", "unable", "server",
@@ -131,9 +149,15 @@ def telling(text: str) -> list[str]:
 def names(passage: str, attached: str) -> bool:
     """Whether a passage names the error of a log: its code, or some words of it in their order."""
     said = " ".join(_LATIN.findall(passage.lower()))
-    return any(f" {phrase} " in f" {said} " for phrase in _phrases(attached)) or any(
-        code.lower() in passage.lower() for code in _NAMED.findall(attached)
+    return (
+        any(f" {phrase} " in f" {said} " for phrase in _phrases(attached))
+        or any(code.lower() in passage.lower() for code in _NAMED.findall(attached))
+        or any(re.search(rf"(?<![A-Za-z]){code}(?![A-Za-z])", passage) for code in _codes(attached))
     )
+
+
+def _codes(text: str) -> set[str]:
+    return {found["behind"] or found["first"] for found in _BARE.finditer(text)} - _NO_CODE
 
 
 def _phrases(text: str) -> Iterator[str]:

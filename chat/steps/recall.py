@@ -64,7 +64,7 @@ def _with_pasted(turn: TurnState) -> Retrieval:
     """Passages that name the error of a log come first, and may answer: how many of its other
     words they share says little. Without one the customer's words may be enough."""
     found = _searched(turn, turn.sought)
-    named = [one for one in found.passages if pasting.names(one.text, turn.attached)]
+    named = [one for one in found.passages if pasting.names(_said(one), turn.attached)]
     found.passages = named + [one for one in found.passages if one not in named]
     if named:
         found.confidence = max(found.confidence, found.threshold)
@@ -73,6 +73,10 @@ def _with_pasted(turn: TurnState) -> Retrieval:
         alone = _searched(turn, turn.query)
         return alone if alone.sure else found
     return found
+
+
+def _said(passage: Passage) -> str:
+    return f"{passage.question}\n{passage.text}"
 
 
 def _for_readers(turn: TurnState, passages: Iterable[Passage]) -> Iterator[Passage]:

@@ -107,3 +107,31 @@ def test_pasted_logs_find_the_passages_that_help(base):
 def test_a_log_of_something_unknown_calls_a_person(base):
     log = "2024-05-01 10:00:00 ERROR Flux capacitor drained\n2024-05-01 10:00:01 ERROR giving up"
     assert graph.answer_question(log, [base]).outcome == "handoff"
+
+
+def test_a_bare_code_names_an_error():
+    faq = "Redis 报 READONLY 不能写入怎么办？\n写到了从节点，通常发生在主从切换之后。"
+    jedis = "JedisDataException: READONLY You can't write against a read only replica."
+    assert pasting.names(faq, jedis)
+    assert pasting.names(faq, "READONLY You can't write against a read only replica.")
+    assert pasting.names("集群报 OOM 时扩容", "ResponseError: OOM command not allowed")
+    assert not pasting.names("CLASSROOM 的 OOMKiller", "ResponseError: OOM command not allowed")
+
+
+@pytest.mark.parametrize(
+    "word", ["ERROR", "WARN", "INFO", "FATAL", "HTTP", "SQL", "NULL", "GET", "POST", "SELECT"]
+)
+def test_a_common_word_is_no_code(word):
+    assert not pasting.names(f"{word} 的说明", f"DataError: {word} went wrong")
+    assert not pasting.names(f"{word} 的说明", f"{word} went wrong")
+
+
+def test_a_log_with_a_bare_code_is_answered(base):
+    text = "Redis 报 READONLY 不能写入：写到了从节点，重启应用连接池即可重新发现主节点。"
+    put(base, "缓存", Block("paragraph", text))
+    log = (
+        "2024-05-01 10:00:00 ERROR [exec-3] c.e.CartService - save failed\n"
+        "redis.clients.jedis.exceptions.JedisDataException: READONLY You can't write against a"
+        " read only replica."
+    )
+    assert graph.answer_question(log, [base]).outcome == "answered"

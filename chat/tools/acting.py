@@ -229,7 +229,8 @@ def _reply_to_call(turn: TurnState, tools: Tools, pending: dict[str, Any]) -> bo
     tool = _named(tools, record.tool)
     if tool and record.status == Status.ASKED and understanding.yes_or_no(text):
         outcome = calling.ask(tool, record, unseal(record.sealed) or {})
-        _ask(turn, [outcome], outcome.options, outcome.pending)
+        hint = calling.Outcome(Status.ASKED, _("Please reply “Confirm” or “Cancel”."))
+        _ask(turn, [outcome, hint], outcome.options, outcome.pending)
         return True
     return False
 

@@ -339,7 +339,8 @@ def test_a_sensitive_tool_does_exactly_what_was_confirmed_once(refund, service, 
     asked = say(conversation, "给订单 AB123456 退款")
     assert asked.outcome == "clarifying" and asked.reply.data["options"] == ["确认", "取消"]
     assert "AB123456" in asked.reply.text and "退款" in asked.reply.text and not service.asked
-    assert "确认" in say(conversation, "好的").reply.data["options"]  # a mere yes is no yes
+    again = say(conversation, "好的").reply  # a mere yes is no yes
+    assert "确认" in again.data["options"] and again.text.endswith("请回复“确认”或“取消”。")
     turn = say(conversation, "确认")
     assert "请稍候" in turn.reply.text
     deliver()

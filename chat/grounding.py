@@ -28,7 +28,9 @@ _PHRASE = re.compile(r"[!-~]+(?: +[!-~]+)+")
 # In a phrase of Latin letters, what only a command has.
 _COMMAND = re.compile(r"(?:^| )(?:--?[A-Za-z]|[~.]?/\w)|[|><$=*]|^[a-z][a-z0-9_.-]*(?: |$)")
 _WORD = r"[A-Za-z0-9_./-]"
-_OPTIONS = re.compile(rf"(?<!{_WORD}){_WORD}+(?: +(?:--?[A-Za-z][\w=./-]*|[~.]?/{_WORD}+))+", re.ASCII)
+_OPTIONS = re.compile(
+    rf"(?<!{_WORD}){_WORD}+(?: +(?:--?[A-Za-z][\w=./-]*|[~.]?/{_WORD}+))+", re.ASCII
+)
 # A line of Latin letters that begins like no sentence.
 _LOW = re.compile(r"^[a-z][\w.-]*(?: +[!-~]+)+$", re.MULTILINE | re.ASCII)
 _ENGLISH = (  # words that no command has

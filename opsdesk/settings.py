@@ -274,7 +274,8 @@ MINERU_HOME = env.text("OPSDESK_MINERU_HOME", str(Path.home()))
 
 # --- Knowledge and chat ---------------------------------------------------------
 UPLOAD_MAX_BYTES = env.integer("OPSDESK_UPLOAD_MAX_MB", 100, 1, 2000) * 1024 * 1024
-# What customers send with their questions, and a function that looks at it first: `chat.uploads._scan`.
+# What customers send with their questions, and a function that looks at it first:
+# `chat.uploads._scan`.
 CHAT_UPLOAD_MAX_BYTES = env.integer("OPSDESK_CHAT_UPLOAD_MAX_MB", 10, 1, 50) * 1024 * 1024
 CHAT_UPLOAD_SCAN = env.text("OPSDESK_CHAT_UPLOAD_SCAN")
 # Where knowledge comes from by itself: each kind a subclass of knowledge.sources.base.Backend.

@@ -118,7 +118,7 @@ class PolicyForm(forms.ModelForm):
 
 def _column(name: str) -> Any:
     """A rule in the list, in the words of the form."""
-    heading = EscalationPolicy._meta.get_field(name).verbose_name
+    heading = EscalationPolicy._meta.get_field(name).verbose_name  # type: ignore[union-attr]
 
     @admin.display(description=heading, ordering=name)
     def chosen(policy: EscalationPolicy) -> str:

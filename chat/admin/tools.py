@@ -42,7 +42,10 @@ class HttpToolAdmin(admin.ModelAdmin):
         (gettext_lazy("When it is used"), {"fields": ["triggers"]}),
         (gettext_lazy("What is asked of the service"), {"fields": [*REQUEST]}),
         (gettext_lazy("What is said"), {"fields": ["answer", "nothing"]}),
-        (gettext_lazy("Who may use it"), {"fields": ["sensitive", "users", "sites", "groups", "bases"]}),
+        (
+            gettext_lazy("Who may use it"),
+            {"fields": ["sensitive", "users", "sites", "groups", "bases"]},
+        ),
     ]
 
     class Media:

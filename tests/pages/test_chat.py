@@ -274,6 +274,19 @@ def test_enter_that_chooses_a_word_does_not_send(page):
     assert page.input_value("#text") == "cipan\n"
 
 
+def test_enter_while_a_file_is_on_its_way_sends_both_when_it_is_there(page):
+    held = []
+    page.route("**/uploads/", lambda route: held.append(route))
+    page.set_input_files("#files", {"name": "a.log", "mimeType": "text/plain", "buffer": b"down"})
+    page.fill("#text", "你好")
+    page.keyboard.press("Enter")
+    page.locator("#left", has_text="自动发送").wait_for()
+    assert said(page) == [] and page.input_value("#text") == "你好"
+    held[0].continue_()
+    page.locator(".message.customer .uploads", has_text="a.log").wait_for()
+    assert page.input_value("#text") == ""
+
+
 def test_everything_is_reached_by_keyboard(page):
     page.keyboard.type(DRAIN)  # the cursor waits in the question
     page.keyboard.press("Enter")

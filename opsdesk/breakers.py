@@ -40,7 +40,7 @@ class _Breaker(pybreaker.CircuitBreaker):
         counted = self.call(_passed)  # refused while open; what is not begun counts not
         try:
             yield
-        except BaseException as error:
+        except BoundaryError as error:
             if self.is_system_error(error):
                 next(counted)
                 counted.throw(error)

@@ -267,7 +267,8 @@ async def test_what_could_not_be_read_is_asked_for_again_by_coming_back(socket, 
     pk = (await socket.open())["conversation"]
     await socket.say("磁盘满了")
     await socket.until("message")
-    monkeypatch.setattr(consumers, "_messages", away)
+    monkeypatch.setattr(following, "message", away)
+    monkeypatch.setattr(following, "messages", away)
     await db(transcript.append)(uuid.UUID(pk), "assistant", "清理日志")
     assert await socket.closed() == 1013
 

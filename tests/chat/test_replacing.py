@@ -31,6 +31,12 @@ def redis(base):
     return replace(base, 1000)
 
 
+@pytest.fixture(autouse=True)
+def hasty(settings):
+    """Reading waits for nobody's answer: the one in the making waits for it."""
+    settings.BUSY = []
+
+
 def meanwhile(monkeypatch, *changes):
     """Make the changes, one an answer, when it is made and before it is said."""
     left = list(changes)

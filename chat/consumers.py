@@ -3,20 +3,14 @@
 import re
 import time
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-from channels.db import database_sync_to_async
-from channels.exceptions import StopConsumer
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
-from django.db import Error as DatabaseError
 from django.db.models import QuerySet
-from django.utils import translation
 from django.utils.translation import gettext as _
 
 from chat import (
@@ -37,32 +31,30 @@ from chat.models import Conversation, Message, WidgetSite
 from knowledge.models import KnowledgeBase
 from opsdesk.errors import Conflict
 from opsdesk.languages import language_of
-from opsdesk.postgres import PostgresError
+from opsdesk.sockets import AWAY, Refused, Socket, not_understood
 
 MESSAGES_A_MINUTE = 20  # of one visitor
 MESSAGES_A_MINUTE_ADDRESS = 200  # of one address: a whole company may share it
-FRAME_BYTES = 512 * 1024  # a pasted log of `asking.LONGEST` characters, and its escapes
 _ID = re.compile(r"[!-~]{1,64}")  # a client's own for a message
 TYPING_EVERY = 1.0  # s between two hints
 NO_COOKIE, NO_SITE = 4401, 4404  # close a socket whose page must change first
-TRY_AGAIN = 1013  # closes a socket whose client is to come back
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and halves of characters
 
-# Not Channels' one shared thread: every socket's queries would wait in one line.
-_pool = ThreadPoolExecutor(8, thread_name_prefix="chat")
 
-AWAY = (DatabaseError, PostgresError)
-
-
-class Refused(Exception):
-    """The client asked for what it cannot have: a code for programs, a sentence for people."""
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-
-
-class ChatConsumer(AsyncJsonWebsocketConsumer):
+class ChatConsumer(Socket):
+    doors = {
+        "hello": "hello",
+        "message": "message",
+        "person": "person",
+        "contact": "contact",
+        "rate": "rate",
+        "satisfaction": "satisfaction",
+        "new": "new",
+        "history": "history",
+        "typing": "typing",
+        "ping": "ping",
+    }
+    pool = ThreadPoolExecutor(8, thread_name_prefix="chat")
     conversation_id: uuid.UUID | None = None
     typed = 0.0  # when the last hint that they type went on
     last_seq = 0  # of the last message this client was sent
@@ -95,48 +87,11 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         except Refused as refused:  # what it watched is another's by now
             await self._leave()
             await self._error(refused.code, str(refused))
-        except AWAY:  # a hint that cannot be followed now: the client comes back with its seq
-            await self.disconnect(TRY_AGAIN)
-            await self.close(TRY_AGAIN)
-            raise StopConsumer from None
 
     # --- From the client ---------------------------------------------------------
 
-    async def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
-    ) -> None:
-        if text_data is None or len(text_data.encode()) > FRAME_BYTES:
-            await self._error("bad_message", self._say(partial(_too_long, asking.LONGEST)))
-            return
-        try:
-            content = await self.decode_json(text_data)
-        except (ValueError, RecursionError):
-            content = None
-        await self.receive_json(content)
-
-    async def receive_json(self, content: Any, **kwargs: Any) -> None:
-        doors: dict[str, Callable[[dict[str, Any]], Any]] = {
-            "hello": self.hello,
-            "message": self.message,
-            "person": self.person,
-            "contact": self.contact,
-            "rate": self.rate,
-            "satisfaction": self.satisfaction,
-            "new": self.new,
-            "history": self.history,
-            "typing": self.typing,
-            "ping": self.ping,
-        }
-        kind = content.get("type") if isinstance(content, dict) else None
-        if not isinstance(kind, str) or kind not in doors:
-            await self._error("bad_message", self._say(_not_understood))
-            return
-        try:
-            await doors[kind](content)
-        except Refused as refused:
-            await self._error(refused.code, str(refused), content.get("id"))
-        except AWAY:
-            await self._error("unavailable", self._say(_unavailable), content.get("id"))
+    def unfit(self) -> str:
+        return _too_long(asking.LONGEST)
 
     async def hello(self, content: dict[str, Any]) -> None:
         after = content.get("after")
@@ -150,9 +105,9 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         text, client_id = content.get("text"), content.get("id")
         uploaded = content.get("uploads", [])  # ids that `POST /uploads/` gave
         if not isinstance(client_id, str) or not _ID.fullmatch(client_id):
-            raise Refused("bad_message", self._say(_not_understood))
+            raise Refused("bad_message", self._say(not_understood))
         if not isinstance(uploaded, list) or not all(isinstance(one, str) for one in uploaded):
-            raise Refused("bad_message", self._say(_not_understood))
+            raise Refused("bad_message", self._say(not_understood))
         told = "" if uploaded and not text else self._text(text, asking.LONGEST)
         said = await self._db(self._ask, told, client_id, uploaded)
         await self.send_json({"type": "ack", "id": client_id, "seq": said.seq})
@@ -168,7 +123,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         reason, comment = content.get("reason", ""), content.get("comment", "")
         good = isinstance(seq, int) and helpful in (True, False, None)
         if not good or not isinstance(reason, str) or not isinstance(comment, str):
-            raise Refused("bad_message", self._say(_not_understood))
+            raise Refused("bad_message", self._say(not_understood))
         comment = _UNSTORABLE.sub("", comment).strip()
         await self._db(self._rate, seq, helpful, reason, comment)
 
@@ -176,13 +131,13 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         """How the person who resolved the conversation helped."""
         score, comment = content.get("score"), content.get("comment", "")
         if type(score) is not int or not isinstance(comment, str):
-            raise Refused("bad_message", self._say(_not_understood))
+            raise Refused("bad_message", self._say(not_understood))
         await self._db(self._judge, score, _UNSTORABLE.sub("", comment).strip())
 
     async def history(self, content: dict[str, Any]) -> None:
         query, offset = content.get("query", ""), content.get("offset", 0)
         if not isinstance(query, str) or not isinstance(offset, int) or not 0 <= offset < 10**6:
-            raise Refused("bad_message", self._say(_not_understood))
+            raise Refused("bad_message", self._say(not_understood))
         found = await self._db(self._past, _UNSTORABLE.sub("", query).strip()[:100], offset)
         await self.send_json({"type": "history", "query": query, "offset": offset, **found})
 
@@ -196,7 +151,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
 
     def _text(self, text: Any, limit: int = asking.MESSAGE_LENGTH) -> str:
         if not isinstance(text, str) or not text.strip() or _UNSTORABLE.search(text):
-            raise Refused("bad_message", self._say(_not_understood))
+            raise Refused("bad_message", self._say(not_understood))
         if len(text) > limit:
             raise Refused("too_long", self._say(partial(_too_long, limit)))
         return text.strip()
@@ -313,21 +268,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         state = await self._db(following.state, self.conversation_id)
         await self.send_json({"type": "state", **state})
 
-    async def _error(self, code: str, text: str, client_id: Any = None) -> None:
-        await self.send_json({"type": "error", "code": code, "text": text, "id": client_id})
-
     # --- In the pool's threads ------------------------------------------------------
-
-    async def _db(self, function: Callable[..., Any], *args: Any) -> Any:
-        def run() -> Any:
-            with translation.override(self.language):
-                return function(*args)
-
-        return await database_sync_to_async(run, thread_sensitive=False, executor=_pool)()
-
-    def _say(self, sentence: Callable[[], str]) -> str:
-        with translation.override(self.language):
-            return sentence()
 
     def _welcome(self) -> dict[str, Any]:
         bases = KnowledgeBase.objects.readable_by(self.user)
@@ -487,11 +428,3 @@ def _claim(conversation: Conversation, **whose: Any) -> None:
 
 def _too_long(limit: int) -> str:
     return _("This message is too long: at most %(limit)s characters.") % {"limit": limit}
-
-
-def _not_understood() -> str:
-    return _("This message cannot be read.")
-
-
-def _unavailable() -> str:
-    return _("The database is not reachable right now. Please try again in a moment.")

@@ -22,18 +22,11 @@ from chat.models import Conversation, Message
 from handoff import access, actions, assisting, desk, queues
 from handoff.models import Agent, Handoff, Team
 from opsdesk.errors import Conflict
+from opsdesk.sockets import Refused, not_understood
 
 LONGEST_SNOOZE = 7 * 24 * 60  # minutes
 _ID = re.compile(r"[!-~]{1,64}")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
-
-class Refused(Exception):
-    """A code for the page, a sentence for the agent."""
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
 
 
 def opened(user: Any, pk: Any) -> Conversation:
@@ -96,7 +89,7 @@ def _whose(conversation: Conversation) -> str:
 
 
 def _bad() -> Refused:
-    return Refused("bad_message", _("This message cannot be read."))
+    return Refused("bad_message", not_understood())
 
 
 def _client_id(content: dict[str, Any]) -> str:

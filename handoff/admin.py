@@ -13,7 +13,6 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from chat.admin import ReadOnlyAdmin
 from handoff import access, hours, views
 from handoff.models import (
     Agent,
@@ -27,6 +26,7 @@ from handoff.models import (
     SpecialDay,
     Team,
 )
+from opsdesk.admin import ReadOnlyAdmin
 
 ORDER = {Handoff.Status.WAITING: 0, Handoff.Status.OFFERED: 0, Handoff.Status.TAKEN: 1}
 WAITING = [Handoff.Status.WAITING, Handoff.Status.OFFERED]

@@ -6,28 +6,23 @@ the realtime layer, a gap, or a new connection lead to the same question to the 
 
 import asyncio
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from channels.db import database_sync_to_async
-from channels.exceptions import StopConsumer
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth import get_user_model
-from django.utils import timezone, translation
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from chat import presenting, transcript
-from chat.consumers import AWAY, FRAME_BYTES, TRY_AGAIN
 from chat.models import Conversation, Message
 from handoff import access, acting, assisting, background, queues, routing
-from handoff.acting import Refused
 from handoff.models import Agent
 from handoff.ownership import QUEUE_GROUP, agent_group
 from opsdesk.languages import language_of
+from opsdesk.sockets import AWAY, TRY_AGAIN, Refused, Socket, not_understood, unavailable
 
 HISTORY = 200  # messages sent at once
 OPEN = 50  # conversations that one console follows
@@ -35,7 +30,6 @@ QUIET = 1.0  # s between two pictures of the queues
 TYPING_EVERY = 1.0  # s between two hints of one console
 SIGNED_OUT, NO_AGENT = 4401, 4403  # close a socket whose page must change first
 
-_pool = ThreadPoolExecutor(8, thread_name_prefix="console")
 _drafting = ThreadPoolExecutor(2, thread_name_prefix="draft")
 
 
@@ -44,7 +38,26 @@ def watchers(conversation: UUID) -> str:
     return f"handoff.watchers.{conversation.hex}"
 
 
-class ConsoleConsumer(AsyncJsonWebsocketConsumer):
+class ConsoleConsumer(Socket):
+    doors = {
+        "hello": "hello",
+        "open": "open_one",
+        "close": "close_one",
+        "earlier": "earlier",
+        "act": "act",
+        "typing": "typing",
+        "duty": "duty",
+        "people": "people",
+        "search": "search",
+        "knowledge": "knowledge",
+        "draft": "draft",
+        "dismiss": "dismiss",
+        "canned": "canned",
+        "run": "run",
+        "ping": "ping",
+    }
+    pool = ThreadPoolExecutor(8, thread_name_prefix="console")
+
     async def connect(self) -> None:
         self.user: Any = self.scope["user"]
         self.language = language_of(self.scope)
@@ -67,57 +80,11 @@ class ConsoleConsumer(AsyncJsonWebsocketConsumer):
         for pk in self.open:
             await self._hint(watchers(pk), {"type": "desk.gone", **self._self(pk)})
 
-    async def dispatch(self, message: dict[str, Any]) -> None:
-        try:
-            await super().dispatch(message)
-        except AWAY:  # a hint that cannot be followed now: the client comes back with its numbers
-            await self.disconnect(TRY_AGAIN)
-            await self.close(TRY_AGAIN)
-            raise StopConsumer from None
-
     # --- From the client ---------------------------------------------------------
 
-    async def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
-    ) -> None:
-        content = None
-        if text_data is not None and len(text_data.encode()) <= FRAME_BYTES:
-            try:
-                content = await self.decode_json(text_data)
-            except (ValueError, RecursionError):
-                content = None
-        await self.receive_json(content)
-
-    async def receive_json(self, content: Any, **kwargs: Any) -> None:
-        doors: dict[str, Callable[[dict[str, Any]], Any]] = {
-            "hello": self.hello,
-            "open": self.open_one,
-            "close": self.close_one,
-            "earlier": self.earlier,
-            "act": self.act,
-            "typing": self.typing,
-            "duty": self.duty,
-            "people": self.people,
-            "search": self.search,
-            "knowledge": self.knowledge,
-            "draft": self.draft,
-            "dismiss": self.dismiss,
-            "canned": self.canned,
-            "run": self.run,
-            "ping": self.ping,
-        }
-        kind = content.get("type") if isinstance(content, dict) else None
-        if not isinstance(kind, str) or kind not in doors:
-            await self._error("bad_message", self._say(_not_understood))
-            return
-        try:
-            if not await self._db(self._serves):  # who was dismissed has a socket still
-                raise Refused("forbidden", self._say(_no_agent))
-            await doors[kind](content)
-        except Refused as refused:
-            await self._error(refused.code, str(refused), content)
-        except AWAY:
-            await self._error("unavailable", self._say(_unavailable), content)
+    async def admit(self) -> None:
+        if not await self._db(self._serves):  # who was dismissed has a socket still
+            raise Refused("forbidden", self._say(_no_agent))
 
     async def hello(self, content: dict[str, Any]) -> None:
         """Who this is, the queues, and what was missed of everything that is open."""
@@ -143,7 +110,7 @@ class ConsoleConsumer(AsyncJsonWebsocketConsumer):
     async def earlier(self, content: dict[str, Any]) -> None:
         before = content.get("before")
         if not isinstance(before, int):
-            raise Refused("bad_message", self._say(_not_understood))
+            raise Refused("bad_message", self._say(not_understood))
         found = await self._db(partial(acting.opened, self.user, content.get("conversation")))
         messages = await self._db(partial(_before, found.pk, before))
         told = {"conversation": str(found.pk), "messages": messages}
@@ -152,7 +119,7 @@ class ConsoleConsumer(AsyncJsonWebsocketConsumer):
     async def act(self, content: dict[str, Any]) -> None:
         action = content.get("action")
         if action not in acting.ACTIONS:
-            raise Refused("bad_message", self._say(_not_understood))
+            raise Refused("bad_message", self._say(not_understood))
         said = await self._db(partial(acting.act, self.user, action, content))
         done = {"id": content.get("id"), "conversation": content["conversation"], "action": action}
         await self.send_json({"type": "done", **done, "seq": said.seq if said else None})
@@ -182,14 +149,14 @@ class ConsoleConsumer(AsyncJsonWebsocketConsumer):
     async def search(self, content: dict[str, Any]) -> None:
         query = content.get("query", "")
         if not isinstance(query, str) or "\x00" in query:
-            raise Refused("bad_message", self._say(_not_understood))
+            raise Refused("bad_message", self._say(not_understood))
         rows = await self._db(partial(queues.search, self.user, query.strip()[:100]))
         await self.send_json({"type": "found", "query": query, "rows": rows})
 
     async def knowledge(self, content: dict[str, Any]) -> None:
         query = content.get("query")
         if not isinstance(query, str) or not query.strip() or "\x00" in query:
-            raise Refused("bad_message", self._say(_not_understood))
+            raise Refused("bad_message", self._say(not_understood))
         found = await self._db(partial(acting.opened, self.user, content.get("conversation")))
         passages = await self._db(partial(assisting.passages, found, query.strip()[:200]))
         told = {"conversation": str(found.pk), "passages": passages}
@@ -204,9 +171,9 @@ class ConsoleConsumer(AsyncJsonWebsocketConsumer):
     async def _draft(self, found: Conversation) -> None:
         told = {"type": "draft", "conversation": str(found.pk)}
         try:
-            made = await self._db(partial(assisting.draft, found, self.user), _drafting)
+            made = await self._db(partial(assisting.draft, found, self.user), pool=_drafting)
         except AWAY:
-            await self._error("unavailable", self._say(_unavailable), told)
+            await self._error("unavailable", self._say(unavailable), told)
             return
         await self.send_json({**told, **(made or {"draft": None})})
 
@@ -367,17 +334,6 @@ class ConsoleConsumer(AsyncJsonWebsocketConsumer):
 
     # --- In the pool's threads ------------------------------------------------------
 
-    async def _db(self, function: Callable[..., Any], pool: ThreadPoolExecutor = _pool) -> Any:
-        def run() -> Any:
-            with translation.override(self.language):
-                return function()
-
-        return await database_sync_to_async(run, thread_sensitive=False, executor=pool)()
-
-    def _say(self, sentence: Callable[[], str]) -> str:
-        with translation.override(self.language):
-            return sentence()
-
     def _serves(self) -> bool:
         if not self.user.is_authenticated:
             return False
@@ -410,14 +366,6 @@ def _before(pk: UUID, before: int) -> list[dict[str, Any]]:
 def _as_json(message: Message) -> dict[str, Any]:
     """As customers get it, and whether they do."""
     return {**presenting.message_json(message), "public": message.public}
-
-
-def _not_understood() -> str:
-    return _("This message cannot be read.")
-
-
-def _unavailable() -> str:
-    return _("The database is not reachable right now. Please try again in a moment.")
 
 
 def _no_agent() -> str:

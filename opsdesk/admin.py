@@ -16,6 +16,19 @@ from django.views.decorators.debug import sensitive_variables
 from opsdesk.models import ApiToken, Outage
 
 
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """Pages on which nothing is changed."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 @admin.register(ApiToken)
 class ApiTokenAdmin(admin.ModelAdmin):
     """Issue a token (it is shown once) and revoke it. Who is no superuser sees only their own."""
@@ -91,8 +104,8 @@ class ApiTokenAdmin(admin.ModelAdmin):
 
 
 @admin.register(Outage)
-class OutageAdmin(admin.ModelAdmin):
-    """What failed and when. Nothing is changed here."""
+class OutageAdmin(ReadOnlyAdmin):
+    """What failed and when."""
 
     list_display = ["label", "began_at", "seen_at", "ended_at", "reason"]
     list_filter = ["service", "began_at"]
@@ -101,12 +114,3 @@ class OutageAdmin(admin.ModelAdmin):
     @admin.display(description=_("service"), ordering="service")
     def label(self, outage: Outage) -> str:
         return outage.label
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

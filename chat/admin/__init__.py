@@ -1,4 +1,4 @@
-from chat.admin.conversations import EXCERPT, ReadOnlyAdmin, transcript_html
+from chat.admin.conversations import EXCERPT, transcript_html
 from chat.admin.policies import EscalationPolicyAdmin
 from chat.admin.sites import WidgetSiteAdmin
 from chat.admin.tools import HttpToolAdmin, ToolCallAdmin
@@ -8,7 +8,6 @@ __all__ = [
     "EXCERPT",
     "EscalationPolicyAdmin",
     "HttpToolAdmin",
-    "ReadOnlyAdmin",
     "ToolCallAdmin",
     "TopicAdmin",
     "WidgetSiteAdmin",

@@ -19,19 +19,9 @@ from chat import presenting
 from chat.admin.topics import collected_html
 from chat.models import Conversation, Turn
 from chat.turns import bases
+from opsdesk.admin import ReadOnlyAdmin
 
 EXCERPT = 80  # characters of a question in a list
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Conversation)

@@ -17,13 +17,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chat import presenting
-from chat.admin.conversations import ReadOnlyAdmin
 from chat.models import HttpTool, ToolCall
 from chat.tools import calling, choosing
 from chat.tools.base import Context, ToolError
 from chat.tools.forms import ArgumentFormSet, HttpToolForm, TrialForm, initial
 from chat.tools.http import PATHS, HttpBackend, paths, reachable
 from knowledge import sheets
+from opsdesk.admin import ReadOnlyAdmin
 
 TRIAL_SECONDS = 20.0  # a person waits, and a thread of the web process with them
 REQUEST = ["method", "url", "headers", "secrets", "body", "timeout", "repeatable"]

@@ -36,7 +36,6 @@ class Drawing:
     svg: str  # of paths, and of letters in the face HAN
     width: float
     height: float
-    depth: float  # of it below the line
 
 
 @cache
@@ -51,13 +50,12 @@ def drawing(tex: str, inline: bool) -> Drawing | None:
         if "\\" in "".join(formula.mathml.itertext()):  # a command that is not known
             return None
         svg, (width, height) = formula.svgxml(), formula.getsize()
-        depth = max(-formula.getyofst(), 0)
         _letters(svg, _HAN.findall(tex))
         _paths(svg)
     except _ERRORS:
         return None
     text = ET.tostring(svg, encoding="unicode")
-    return Drawing(text, width / SIZE, height / SIZE, depth / SIZE)
+    return Drawing(text, width / SIZE, height / SIZE)
 
 
 def _letters(svg: ET.Element, han: list[str]) -> None:

@@ -16,10 +16,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from chat.admin import EXCERPT, ReadOnlyAdmin
+from chat.admin import EXCERPT
 from chat.models import Turn
 from evaluation import verdicts
 from evaluation.models import Verdict
+from opsdesk.admin import ReadOnlyAdmin
 
 
 @admin.register(Verdict)

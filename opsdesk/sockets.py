@@ -1,0 +1,108 @@
+"""A socket that a page speaks JSON with: what comes in is led to a door, what fails is told."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+from channels.db import database_sync_to_async
+from channels.exceptions import StopConsumer
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.db import Error as DatabaseError
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from opsdesk.postgres import PostgresError
+
+FRAME_BYTES = 512 * 1024  # a pasted log and its escapes
+TRY_AGAIN = 1013  # closes a socket whose client is to come back
+AWAY = (DatabaseError, PostgresError)
+
+
+class Refused(Exception):
+    """The client asked for what it cannot have: a code for programs, a sentence for people."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Socket(AsyncJsonWebsocketConsumer):
+    """Calls the method that `doors` names for the "type" of a frame, with the frame.
+
+    A door raises Refused, which is told. Without a database the client is told to try again, and
+    a hint that cannot be followed closes the socket: the client comes back with its numbers.
+    """
+
+    doors: ClassVar[dict[str, str]]
+    # Not Channels' one shared thread: every socket's queries would wait in one line.
+    pool: ClassVar[ThreadPoolExecutor]
+    language: str
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        try:
+            await super().dispatch(message)
+        except AWAY:
+            await self.disconnect(TRY_AGAIN)
+            await self.close(TRY_AGAIN)
+            raise StopConsumer from None
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
+    ) -> None:
+        if text_data is None or len(text_data.encode()) > FRAME_BYTES:
+            await self._error("bad_message", self._say(self.unfit))
+            return
+        try:
+            content = await self.decode_json(text_data)
+        except (ValueError, RecursionError):
+            content = None
+        await self.receive_json(content)
+
+    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        kind = content.get("type") if isinstance(content, dict) else None
+        if not isinstance(kind, str) or kind not in self.doors:
+            await self._error("bad_message", self._say(not_understood))
+            return
+        try:
+            await self.admit()
+            await getattr(self, self.doors[kind])(content)
+        except Refused as refused:
+            await self._error(refused.code, str(refused), content)
+        except AWAY:
+            await self._error("unavailable", self._say(unavailable), content)
+
+    async def admit(self) -> None:
+        """Before each door. Raises Refused for who may go through none any more."""
+
+    def unfit(self) -> str:
+        """What is said to a frame that is too large or no text."""
+        return not_understood()
+
+    async def _error(self, code: str, text: str, about: Any = None) -> None:
+        """Tell what went wrong with the frame `about`."""
+        client_id = about.get("id") if isinstance(about, dict) else None
+        await self.send_json({"type": "error", "code": code, "text": text, "id": client_id})
+
+    async def _db(
+        self, function: Callable[..., Any], *args: Any, pool: ThreadPoolExecutor | None = None
+    ) -> Any:
+        """What `function` returns, called in a thread, in the client's language."""
+
+        def run() -> Any:
+            with translation.override(self.language):
+                return function(*args)
+
+        called = database_sync_to_async(run, thread_sensitive=False, executor=pool or self.pool)
+        return await called()
+
+    def _say(self, sentence: Callable[[], str]) -> str:
+        with translation.override(self.language):
+            return sentence()
+
+
+def not_understood() -> str:
+    return _("This message cannot be read.")
+
+
+def unavailable() -> str:
+    return _("The database is not reachable right now. Please try again in a moment.")

@@ -18,7 +18,12 @@ HALF_A_YEAR = timedelta(days=180)
 MOST = 5000  # turns, the latest
 NOTE = 500  # characters
 KINDS = {
-    Turn.Outcome.ANSWERED: (Verdict.Kind.RIGHT, Verdict.Kind.WRONG, Verdict.Kind.UNANSWERABLE),
+    Turn.Outcome.ANSWERED: (
+        Verdict.Kind.RIGHT,
+        Verdict.Kind.PARTLY,
+        Verdict.Kind.WRONG,
+        Verdict.Kind.UNANSWERABLE,
+    ),
     Turn.Outcome.HANDOFF: (Verdict.Kind.REFUSED, Verdict.Kind.MISSED),
 }
 
@@ -47,7 +52,7 @@ def judge(turn: Turn, kind: str, note: str, user: Any) -> Verdict:
         raise PermissionDenied
     if kind not in kinds(turn):
         raise ValidationError(_("This cannot be said of this turn."))
-    said = {"kind": kind, "note": note.strip()[:NOTE], "by": user}
+    said = {"kind": kind, "note": note.strip()[:NOTE], "by": user, "item": None}
     verdict, _created = Verdict.objects.update_or_create(turn=turn, defaults=said)
     return verdict
 

@@ -12,6 +12,7 @@ class Verdict(models.Model):
 
     class Kind(models.TextChoices):
         RIGHT = "right", _("right")
+        PARTLY = "partly", _("partly right")
         WRONG = "wrong", _("wrong")
         UNANSWERABLE = "unanswerable", _("should have been refused")
         REFUSED = "refused", _("rightly refused")
@@ -29,6 +30,10 @@ class Verdict(models.Model):
         related_name="+",
         verbose_name=_("by"),
     )
+    # The item of a sample that it was settled for; empty: said on the turn's own page.
+    item = models.ForeignKey(
+        "evaluation.Item", models.SET_NULL, null=True, editable=False, related_name="verdicts"
+    )
     at = models.DateTimeField(_("at"), auto_now=True)
 
     class Meta:
@@ -41,5 +46,5 @@ class Verdict(models.Model):
 
     @property
     def right(self) -> bool:
-        """Whether answering was, or would have been, right."""
+        """Whether answering was, or would have been, right; *partly* is not."""
         return self.kind in (Verdict.Kind.RIGHT, Verdict.Kind.MISSED)

@@ -23,6 +23,7 @@ _STOP = ("。", "x")  # names nothing
 _NAMED = _NOUNS | {"m"}
 _CONTENT = _NAMED | {"v"}
 _TOKEN = re.compile(r"[a-z0-9_]+(?:[-./:@][a-z0-9_]+)*")  # of a folded text
+_LATIN = re.compile(r"[A-Za-z][A-Za-z0-9.+-]+")
 _TERSE = re.compile(r"[^A-Za-z]{1,8}[吗么嘛]")  # so short a yes or no leaves out what it is about
 
 
@@ -106,8 +107,9 @@ def _swapped(question: str, before: str) -> str | None:
         found = re.fullmatch(pattern, question.strip(_END), re.IGNORECASE)
         named = found and list(_things(found["thing"]))
         if found and named and len(found["thing"]) <= 2 + sum(map(len, named)):
-            parts = (part for one in _things(before) for part in one.split("的"))
-            old = next((part for part in parts if _alike(part, found["thing"])), None)
+            parts = [part for one in _things(before) for part in one.split("的")]
+            alike = (part for part in parts if _alike(part, found["thing"]))
+            old = next(alike, _product(parts, before, found["thing"]))
             if old:
                 return before.replace(old, found["thing"], 1)
     return None
@@ -116,6 +118,14 @@ def _swapped(question: str, before: str) -> str | None:
 def _alike(one: str, other: str) -> bool:
     """Two names in Latin letters, or with the same last one: 测试环境, 生产环境."""
     return one != other and ((one.isascii() and other.isascii()) or one[-1:] == other[-1:])
+
+
+def _product(parts: Sequence[str], text: str, other: str) -> str | None:
+    """The one Latin name of `text`, where the first thing it names begins with it (VPN 账号) and
+    `other` sounds like a product, too."""
+    names = set(_LATIN.findall(text))
+    first = len(names) == 1 and parts and parts[0].startswith(*names)
+    return names.pop() if first and _pattern("products").search(other) else None
 
 
 def _topic(question: str, earlier: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 from django.conf import settings
 
-from chat import pasting, policy, slots
+from chat import configurations, pasting, policy, slots
 from chat.state import Said, TurnState
 from chat.steps.answer import answer
 from chat.steps.clarify import clarify
@@ -22,6 +22,7 @@ from chat.steps.recall import recall
 from knowledge import citing
 from knowledge.masking import masked
 from knowledge.models import KnowledgeBase
+from opsdesk.tuning import tuning
 
 Step = Callable[[TurnState], TurnState]
 
@@ -42,8 +43,9 @@ class Answered:
 
 def run(turn: TurnState) -> TurnState:
     """Take a turn through the steps until one of them ends it."""
-    done: _State = _graph().invoke({"turn": turn})
-    return policy.beside(slots.noted(done["turn"]))
+    with tuning(turn.tuned):
+        done: _State = _graph().invoke({"turn": turn})
+        return policy.beside(slots.noted(done["turn"]))
 
 
 def answer_question(
@@ -56,14 +58,8 @@ def answer_question(
 
     Raises Outdated when what it cites does not answer any more.
     """
-    pasted = pasting.read(question)
-    turn = TurnState(
-        masked(pasted.question),
-        list(bases),
-        [replace(said, text=masked(said.text)) for said in history],
-        attached=masked(pasted.attached),
-        deadline=time.monotonic() + settings.TURN_SECONDS,
-    )
+    turn = outside(question, bases, history)
+    turn.tuned = configurations.overrides()
     if emit:
         turn.emit = emit
     done = run(turn)
@@ -82,6 +78,20 @@ def answer_question(
         for passage in done.sources
     ]
     return Answered(done.outcome, done.text, citations, done.confidence)
+
+
+def outside(
+    question: str, bases: Iterable[KnowledgeBase], history: Iterable[Said] = ()
+) -> TurnState:
+    """A turn that no conversation has."""
+    pasted = pasting.read(question)
+    return TurnState(
+        masked(pasted.question),
+        list(bases),
+        [replace(said, text=masked(said.text)) for said in history],
+        attached=masked(pasted.attached),
+        deadline=time.monotonic() + settings.TURN_SECONDS,
+    )
 
 
 def _timed(step: Step) -> Callable[[_State], _State]:

@@ -23,6 +23,8 @@ from tenacity import (
 )
 
 from chat.prompting import prompt
+from opsdesk import tuning
+from opsdesk.backends import backend
 from opsdesk.breakers import breaker
 from opsdesk.errors import ModelError
 
@@ -59,6 +61,18 @@ class RefusedError(ModelError):
 class CutError(ModelError):
     """The words end at the limit of tokens, or where the server stopped them, not where the model
     did."""
+
+
+# Settings that a turn may have others of, and the options that they are.
+TUNED = {"OPENAI_MODEL": "model", "OPENAI_TEMPERATURE": "temperature"}
+
+
+def model() -> Any:
+    """The model that answers here, None without one."""
+    given = tuning.given()
+    if not given.get("LLM", True):
+        return None
+    return backend("llm", **{TUNED[name]: value for name, value in given.items() if name in TUNED})
 
 
 def _never() -> bool:

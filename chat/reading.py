@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.conf import settings
-
-from chat import ambiguity, degrading, followups, understanding
+from chat import ambiguity, degrading, followups, llms, understanding
 from chat.llms import Usage
 from chat.prompting import digest, prompt
 from chat.state import TurnState
 from knowledge.masking import masked_within
-from opsdesk.backends import backend
 from opsdesk.errors import ModelError
+from opsdesk.tuning import tuned
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +47,8 @@ class Reading:
 def read(turn: TurnState, fields: dict[str, Any]) -> Reading | None:
     """What the model makes of the question, and the values of `fields` (JSON Schema properties)
     that it finds in the conversation. None when it was not asked or failed: the rules stand."""
-    model = backend("llm")
-    if model is None or not settings.UNDERSTAND_SECONDS or not (fields or _open(turn)):
+    model, seconds = llms.model(), tuned("UNDERSTAND_SECONDS")
+    if model is None or not seconds or not (fields or _open(turn)):
         return None
     begun = time.monotonic()
     try:
@@ -58,7 +56,7 @@ def read(turn: TurnState, fields: dict[str, Any]) -> Reading | None:
             _messages(turn, fields),
             _schema(fields),
             name="understand",
-            deadline=min(turn.deadline, begun + settings.UNDERSTAND_SECONDS),
+            deadline=min(turn.deadline, begun + seconds),
             cancelled=turn.cancelled,
             report=partial(_note, turn),
         )

@@ -76,6 +76,7 @@ class TurnState:
     collected: list[Collecting] = field(default_factory=list)
     collecting: Collecting | None = None
     topics: list[Topic] | None = None  # that count here, once they were looked up
+    rules: Any = None  # what staff set, as this turn found it: chat.rules
     today: datetime.date | None = None  # by which "yesterday" is told; None: the server's day
     topic: str = ""  # the name of the one the question is about
     slots: dict[str, str] = field(default_factory=dict)  # told of it; "" is not known
@@ -83,6 +84,7 @@ class TurnState:
     confidence: float | None = None
     mode: str = ""  # "model", "extractive" or, after a model failed, "extractive-fallback"
     degraded: list[str] = field(default_factory=list)  # names of `chat.degrading`: what failed
+    tuned: dict[str, Any] = field(default_factory=dict)  # what holds for it: `opsdesk.tuning`
     kept_as: str = ""  # digest by which the answer may be given again (`chat.kept`)
     trace: dict[str, Any] = field(default_factory=dict)
 

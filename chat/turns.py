@@ -12,6 +12,7 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from chat import (
+    configurations,
     degrading,
     kept,
     pasting,
@@ -128,6 +129,9 @@ def load(turn: Turn, deadline: float = 0.0) -> TurnState:
     if remembering.due(conversation, turn.message.seq):
         state.after.append((remembering.TASK, turn.pk))
     state.collected = collecting.load(conversation)
+    state.tuned, configuration = configurations.of(conversation)
+    if configuration:
+        state.trace["configuration"] = configuration
     if screenshots.without_model(turn.message):
         state.degrade(degrading.NO_VISION)
     state.trace["attempt"] = turn.attempt

@@ -5,10 +5,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from django.conf import settings
+from django.db.models import Q
 
 from knowledge import confidence
 from knowledge.models import Calibration, KnowledgeBase
+from opsdesk import tuning
+from opsdesk.tuning import tuned
+
+TRIED = "CALIBRATION"  # among what is tuned: the id of one that counts for its base
 
 
 def threshold(bases: Iterable[KnowledgeBase]) -> float:
@@ -33,8 +37,13 @@ def in_use(base: KnowledgeBase) -> Calibration | None:
 
 def _in_use(base_ids: Sequence[int]) -> dict[int, Calibration]:
     """By base. One that was fitted to other features than this version has does not count."""
-    rows = Calibration.objects.filter(knowledge_base__in=base_ids, active=True)
-    return {row.knowledge_base_id: row for row in rows if fits(row)}
+    tried = tuning.given().get(TRIED)  # before it is put to use
+    wanted = Q(active=True) if tried is None else Q(active=True) | Q(pk=tried)
+    rows = [
+        row for row in Calibration.objects.filter(wanted, knowledge_base__in=base_ids) if fits(row)
+    ]
+    rows.sort(key=lambda row: row.pk == tried)  # the last of a base counts
+    return {row.knowledge_base_id: row for row in rows}
 
 
 def fits(row: Calibration) -> bool:
@@ -47,6 +56,6 @@ def model(row: Calibration | None) -> confidence.Model:
 
 def _strictest(base_ids: Sequence[int], used: Mapping[int, Calibration]) -> float:
     return max(
-        (used[pk].threshold if pk in used else settings.CONFIDENCE for pk in base_ids),
-        default=settings.CONFIDENCE,
+        (used[pk].threshold if pk in used else tuned("CONFIDENCE") for pk in base_ids),
+        default=tuned("CONFIDENCE"),
     )

@@ -31,9 +31,10 @@ from knowledge.masking import masked
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.scope import EVERYTHING, FIELDS, Scope, fold
 from knowledge.stores import store
-from opsdesk import replicas
+from opsdesk import replicas, tuning
 from opsdesk.backends import backend
 from opsdesk.errors import ModelError
+from opsdesk.tuning import tuned
 
 log = logging.getLogger(__name__)
 
@@ -338,7 +339,7 @@ def _rerank(query: str, passages: list[Passage], found: Retrieval) -> list[Passa
 
     A reranker that fails, said by the mode, changes nothing."""
     passages = _look_again(query, passages, found)
-    reranker = backend("reranker")
+    reranker = backend("reranker") if tuning.given().get("RERANK", True) else None
     if reranker is None or not passages:
         return passages
     read = passages[: settings.RERANK_PASSAGES]
@@ -387,7 +388,7 @@ def _reordered(
 def _arrange(ranked: Sequence[Passage], found: Retrieval) -> None:
     with found.timed("arrange"):
         found.kept, found.left_out = arranging.arrange(
-            ranked, settings.PASSAGES, settings.PASSAGE_CHARACTERS
+            ranked, tuned("PASSAGES"), tuned("PASSAGE_CHARACTERS")
         )
 
 

@@ -9,13 +9,16 @@ from django.utils.module_loading import import_string
 
 
 @cache
-def backend(alias: str) -> Any:
-    """The backend called `alias` ("embedder", "llm", …), or None when it is not configured."""
+def backend(alias: str, **options: Any) -> Any:
+    """The backend called `alias` ("embedder", "llm", …), or None when it is not configured.
+
+    `options` take the place of those in the settings.
+    """
     backends: dict[str, dict[str, Any] | None] = settings.BACKENDS
     config = backends.get(alias)
     if config is None:
         return None
-    return import_string(config["BACKEND"])(**config.get("OPTIONS", {}))
+    return import_string(config["BACKEND"])(**{**config.get("OPTIONS", {}), **options})
 
 
 def _forget(*, setting: str, **kwargs: object) -> None:

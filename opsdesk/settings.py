@@ -430,6 +430,10 @@ BASE_PANELS = ["chat.panels.asked_of"]
 TURN_PANELS = ["evaluation.admin.judging"]
 # What staff said of answers: each `(base) -> Iterable[knowledge.calibrating.Label]`.
 LABELS = ["evaluation.verdicts.labels"]
+# What may keep a change from being published: `(opsdesk.gates.Change) -> Refusal | None`.
+GATES: list[str] = []
+# Which configuration a customer gets: `(conversation) -> chat.configurations.Variant | None`.
+VARIANTS: list[str] = []
 # Revisions that answers to this user cite: each `(request) -> their ids, a subquery`.
 CITED = ["chat.visitors.cited"]
 # Whether someone waits for an answer, each `() -> bool`: reading documents gives way.

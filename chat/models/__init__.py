@@ -1,3 +1,4 @@
+from chat.models.configurations import Configuration
 from chat.models.conversations import (
     Citation,
     Conversation,
@@ -17,6 +18,7 @@ from chat.models.uploads import Upload
 __all__ = [
     "Citation",
     "Collected",
+    "Configuration",
     "Conversation",
     "EscalationPolicy",
     "Figure",

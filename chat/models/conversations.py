@@ -177,6 +177,7 @@ class Turn(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["id"], condition=~Q(status="done"), name="turn_unfinished"),
+            models.Index(fields=["created_at"], name="turn_by_time"),
         ]
 
     def __str__(self) -> str:
@@ -197,7 +198,7 @@ class Rating(models.Model):
     helpful = models.BooleanField(_("helpful"))
     reason = models.CharField(_("reason"), max_length=20, choices=Reason, blank=True)
     comment = models.CharField(_("comment"), max_length=500, blank=True)
-    rated_at = models.DateTimeField(_("rated"), auto_now=True)
+    rated_at = models.DateTimeField(_("rated"), auto_now=True, db_index=True)
 
     class Meta:
         verbose_name = _("rating")

@@ -5,7 +5,6 @@ import time
 from functools import partial
 from typing import Any
 
-from django.conf import settings
 from django.utils.translation import gettext as _
 
 from chat import (
@@ -17,6 +16,7 @@ from chat import (
     generating,
     judging,
     kinds,
+    llms,
     misread,
     unseen,
 )
@@ -25,8 +25,8 @@ from chat.state import TurnState
 from knowledge import arranging
 from knowledge.retrieval import Passage
 from knowledge.scope import fold
-from opsdesk.backends import backend
 from opsdesk.errors import ModelError
+from opsdesk.tuning import tuned
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def answer(turn: TurnState) -> TurnState:
         turn.check("kind", "held" if passages else "missing", kind=kind.name)
         if not passages:
             return turn.call_person("no_answer")
-    model = backend("llm")
+    model = llms.model()
     if model is None:
         return _extract(turn, passages, kind, EXTRACTIVE)
     return _generate(turn, passages, kind, model)
@@ -95,7 +95,7 @@ def _generate(
     read = arranging.together(passages)
     speaker = generating.Speaker(turn, read)
     say = (
-        (lambda sentence: None) if settings.JUDGE else speaker.say
+        (lambda sentence: None) if tuned("JUDGE") else speaker.say
     )  # nothing is said before it is judged
     try:
         made = generating.generate(model, turn, read, say)
@@ -114,7 +114,7 @@ def _generate(
     }
     if made.refused:
         return turn.call_person("no_answer")
-    if settings.JUDGE and made.trusted:
+    if tuned("JUDGE") and made.trusted:
         _judge(turn, made, read, model)
     verdict = "missing" if not made.trusted else "partly" if made.dropped else "held"
     turn.check("support", verdict, kept=len(made.kept), dropped=len(made.dropped))
@@ -125,7 +125,7 @@ def _generate(
     if kind and kind.certain and not kind.held(made.text, turn.query):
         turn.check("kind", "not_written", kind=kind.name)
         return _extract(turn, passages, kind, FALLBACK)
-    if settings.JUDGE:
+    if tuned("JUDGE"):
         for sentence in made.kept:
             speaker.say(sentence)
     turn.sources = speaker.sources

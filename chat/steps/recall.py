@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 
-from django.conf import settings
-
 from chat import pasting, tools
 from chat.state import TurnState
 from knowledge import addressed, retrieval
 from knowledge.retrieval import Passage, Retrieval
+from opsdesk.tuning import tuned
 
 TRACED = ("chunk_id", "title", "locator", "score", "scores", "hits")
 
@@ -51,7 +50,7 @@ def _found(turn: TurnState) -> Retrieval:
         best, other = (more, found) if more.sure and not found.sure else (found, more)
         there = {passage.chunk_id for passage in best.passages}
         added = [passage for passage in other.passages if passage.chunk_id not in there]
-        best.passages = [*best.passages, *added][: settings.PASSAGES]
+        best.passages = [*best.passages, *added][: tuned("PASSAGES")]
         found = best
     return found
 

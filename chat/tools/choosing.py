@@ -14,9 +14,9 @@ from functools import cache, lru_cache, partial
 from typing import Any
 
 import regex
-from django.conf import settings
 from jsonschema import Draft202012Validator
 
+from chat import llms
 from chat.content import Pattern, words
 from chat.llms import Usage
 from chat.prompting import digest, prompt
@@ -25,8 +25,8 @@ from chat.tools.base import Tool
 from chat.tools.http import PLACE, HttpBackend
 from chat.topics import finding, replies
 from chat.topics.schema import CHOICE, NUMBER, PATTERN_SECONDS, TEXT, Field, compiled, fields
-from opsdesk.backends import backend
 from opsdesk.errors import ModelError
+from opsdesk.tuning import tuned
 
 logger = logging.getLogger(__name__)
 
@@ -129,15 +129,15 @@ def by_model(
     turn: TurnState, offered: Sequence[Tool], done: Sequence[dict[str, Any]]
 ) -> Choice | None:
     """What a model says the customer wants done; None when nothing, or when it was not asked."""
-    model = backend("llm")
-    if model is None or not settings.UNDERSTAND_SECONDS:
+    model, seconds = llms.model(), tuned("UNDERSTAND_SECONDS")
+    if model is None or not seconds:
         return None
     try:
         said = model.structured(
             _messages(turn, offered, done),
             _schema(offered),
             name="tool",
-            deadline=min(turn.deadline, time.monotonic() + settings.UNDERSTAND_SECONDS),
+            deadline=min(turn.deadline, time.monotonic() + seconds),
             cancelled=turn.cancelled,
             report=partial(_note, turn),
         )

@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ("chat", "0002_initial"),
+        ("chat", "0001_initial"),
         ("knowledge", "0003_inline_weights"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -34,7 +34,7 @@ class Day(models.Model):
 
 
 class Tally(models.Model):
-    """The turns of a day that have base, topic, channel, model and prompt in common."""
+    """The turns of a day that have base, topic, channel, model, prompt … in common."""
 
     day = models.DateField(_("day"), db_index=True)
     base = models.ForeignKey(
@@ -48,6 +48,8 @@ class Tally(models.Model):
     channel = models.CharField(_("channel"), max_length=20)
     model = models.CharField(_("model"), max_length=200, blank=True)  # that answered; "": none
     prompt = models.CharField(_("prompt version"), max_length=12, blank=True)  # of its digest
+    # The name of the chat.Configuration in use; "": the settings of the environment.
+    configuration = models.CharField(_("configuration"), max_length=200, blank=True)
 
     turns = models.PositiveIntegerField(_("questions"))  # small talk too
     answered = models.PositiveIntegerField(_("answered"))

@@ -57,6 +57,7 @@ class ChatConsumer(Socket):
     pool = ThreadPoolExecutor(8, thread_name_prefix="chat")
     conversation_id: uuid.UUID | None = None
     typed = 0.0  # when the last hint that they type went on
+    waits = False  # for a person, as this client was told last
     last_seq = 0  # of the last message this client was sent
     identified = False  # a site said, when the socket was opened, who this is
 
@@ -148,6 +149,8 @@ class ChatConsumer(Socket):
 
     async def ping(self, content: dict[str, Any]) -> None:
         await self.send_json({"type": "pong"})
+        if self.waits:  # who is in front, and whether somebody is there, changes without a word
+            await self._send_state()
 
     def _text(self, text: Any, limit: int = asking.MESSAGE_LENGTH) -> str:
         if not isinstance(text, str) or not text.strip() or _UNSTORABLE.search(text):
@@ -236,6 +239,7 @@ class ChatConsumer(Socket):
     async def _present(self, what: str) -> None:
         if self.conversation_id:
             told = {"type": "conversation.customer", "conversation": str(self.conversation_id)}
+            told |= {"seq": self.last_seq}  # what has arrived there
             with suppress(*AWAY):  # only a hint
                 group = transcript.group(self.conversation_id)
                 await self.channel_layer.group_send(group, {**told, "what": what})
@@ -248,10 +252,14 @@ class ChatConsumer(Socket):
 
     async def _catch_up(self) -> None:
         """Everything after what the client has, a batch at a time."""
+        by_agent = False
         while messages := await self._db(self._missed):
             for message in messages:
                 self._sent(message)
                 await self.send_json({"type": "message", "message": message})
+                by_agent |= message["role"] == Message.Role.AGENT
+        if by_agent:
+            await self._present("here")
 
     def _draft(self, turn: int) -> Draft:
         if self.draft.turn != turn:
@@ -266,6 +274,7 @@ class ChatConsumer(Socket):
 
     async def _send_state(self) -> None:
         state = await self._db(following.state, self.conversation_id)
+        self.waits = state["state"] in (Conversation.State.QUEUED, Conversation.State.OFFERED)
         await self.send_json({"type": "state", **state})
 
     # --- In the pool's threads ------------------------------------------------------

@@ -16,6 +16,10 @@ def may_serve(user: Any) -> bool:
     return user.is_superuser or Agent.objects.filter(user=user).exists()
 
 
+def name(user: Any) -> str:
+    return str(user.get_full_name() or user.get_username())
+
+
 def opens(user: Any, conversation: Conversation) -> bool:
     """Whether it is theirs, on offer to them, or with a team that they are in."""
     if not may_serve(user):

@@ -19,12 +19,12 @@ from django.utils.translation import gettext as _
 from chat import uploads
 from chat.asking import MESSAGE_LENGTH
 from chat.models import Conversation, Message
-from handoff import access, actions, assisting, desk, queues
-from handoff.models import Agent, Handoff, Team
+from handoff import access, actions, assisting, desk, macros
+from handoff.models import TAG_LENGTH, Agent, Handoff, Team
+from handoff.models.macros import LONGEST_SNOOZE
 from opsdesk.errors import Conflict
 from opsdesk.sockets import Refused, not_understood
 
-LONGEST_SNOOZE = 7 * 24 * 60  # minutes
 _ID = re.compile(r"[!-~]{1,64}")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -66,12 +66,15 @@ def _said_before(
     user: Any, conversation: Conversation, action: str, content: dict[str, Any]
 ) -> Message | None:
     """What this agent's earlier try stored, if one did: true whoever has the conversation now."""
-    if action not in ("reply", "note"):
+    if action not in ("reply", "note", "macro"):
         return None
-    written = conversation.messages.filter(client_msg_id=_client_id(content)).first()
+    own = _client_id(content)
+    ids = [own, macros.note_id(own)] if action == "macro" else [own]
+    written = conversation.messages.filter(client_msg_id__in=ids).order_by("seq").last()
     if written is None:
         return None
-    if written.author_id != user.pk or written.public != (action == "reply"):
+    as_asked = action == "macro" or written.public == (action == "reply")
+    if written.author_id != user.pk or not as_asked:
         raise _bad()
     return written
 
@@ -84,8 +87,8 @@ def _whose(conversation: Conversation) -> str:
             "state": conversation.get_state_display()
         }
     if conversation.owner_id:
-        return _("%(agent)s has this conversation.") % {"agent": queues.name(who)}
-    return _("This conversation is on offer to %(agent)s.") % {"agent": queues.name(who)}
+        return _("%(agent)s has this conversation.") % {"agent": access.name(who)}
+    return _("This conversation is on offer to %(agent)s.") % {"agent": access.name(who)}
 
 
 def _bad() -> Refused:
@@ -195,6 +198,28 @@ def _snooze(user: Any, conversation: Conversation, content: dict[str, Any]) -> N
         raise _bad()
 
 
+def _macro(user: Any, conversation: Conversation, content: dict[str, Any]) -> Message | None:
+    return macros.apply(conversation, user, content.get("macro"), _client_id(content))
+
+
+def _priority(user: Any, conversation: Conversation, content: dict[str, Any]) -> None:
+    priority = content.get("priority")
+    if type(priority) is not int or priority not in Handoff.Priority:
+        raise _bad()
+    desk.prioritise(conversation, priority, user)
+
+
+def _tags(user: Any, conversation: Conversation, content: dict[str, Any]) -> None:
+    given = content.get("tags")
+    if not isinstance(given, list) or not all(isinstance(tag, str) for tag in given):
+        raise _bad()
+    tags = [tag.strip() for tag in given if tag.strip()]
+    if any(len(tag) > TAG_LENGTH or _UNSTORABLE.search(tag) for tag in tags):
+        limit = {"limit": TAG_LENGTH}
+        raise Refused("length", _("A tag has at most %(limit)s characters.") % limit)
+    desk.tag(conversation, user, tags)
+
+
 def _simply(action: Callable[[Conversation, Any], object]) -> Callable[..., None]:
     def act(user: Any, conversation: Conversation, content: dict[str, Any]) -> None:
         action(conversation, user)
@@ -215,4 +240,7 @@ ACTIONS: dict[str, Callable[[Any, Conversation, dict[str, Any]], Message | None]
     "transfer": _transfer,
     "assign": _assign,
     "snooze": _snooze,
+    "macro": _macro,
+    "priority": _priority,
+    "tags": _tags,
 }

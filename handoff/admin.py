@@ -21,6 +21,7 @@ from handoff.models import (
     Draft,
     Handoff,
     Hours,
+    Macro,
     Membership,
     OwnershipChange,
     SpecialDay,
@@ -175,6 +176,26 @@ class CannedReplyAdmin(admin.ModelAdmin):
     list_display = ["name", "text", "team"]
     list_filter = ["team"]
     search_fields = ["name", "text"]
+
+
+@admin.register(Macro)
+class MacroAdmin(admin.ModelAdmin):
+    list_display = ["name", "does", "team"]
+    list_filter = ["team", "then"]
+    search_fields = ["name", "reply", "note"]
+    fieldsets = [
+        (None, {"fields": ["name", "team"]}),
+        (_("What is done, in this order"), {
+            "fields": ["note", "reply", "priority", "tags", "then", "to_team", "minutes"],
+        }),
+    ]  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Macro]:
+        return super().get_queryset(request).select_related("team", "to_team")
+
+    @admin.display(description=_("does"))
+    def does(self, macro: Macro) -> str:
+        return " · ".join(macro.steps)
 
 
 @admin.register(Draft)

@@ -4,6 +4,7 @@ All of it is from the bases that the customer may read: what is quoted to them i
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Q
@@ -12,7 +13,7 @@ from django.utils.translation import gettext as _
 from chat import graph, presenting, turns
 from chat.models import Citation, Conversation, Message, Turn
 from chat.state import Said
-from handoff import queues
+from handoff import access
 from handoff.models import CannedReply, Draft, Handoff
 from knowledge import citing, retrieval
 from knowledge.models import Chunk
@@ -79,8 +80,9 @@ def used(agent: Any, pk: Any, message: Message) -> None:
         row.save(update_fields=["outcome", "message"])
 
 
-def dismiss(agent: Any, pk: Any) -> None:
-    _drafts(agent, pk).filter(message=None).update(outcome=Draft.Outcome.DISMISSED)
+def became(agent: Any, pk: Any, outcome: str) -> None:
+    """The draft `pk` was inserted or dismissed; what was sent stays sent."""
+    _drafts(agent, pk).filter(message=None).update(outcome=outcome)
 
 
 def _drafts(agent: Any, pk: Any) -> Any:
@@ -117,16 +119,26 @@ def cite(message: Message, conversation: Conversation, chunks: list[int]) -> Non
 
 def canned(conversation: Conversation, agent: Any) -> list[dict[str, str]]:
     """The replies that the agent may call up here, filled in: [{"name", "text"}]."""
+    fill = filler(conversation, agent)
+    replies = CannedReply.objects.filter(shared_with(conversation, agent)).distinct()
+    return [{"name": reply.name, "text": fill(reply.text)} for reply in replies]
+
+
+def shared_with(conversation: Conversation, agent: Any) -> Q:
+    """Replies and macros for everybody, for the conversation's team, or one of the agent's."""
+    last = Handoff.objects.filter(conversation=conversation).order_by("-pk").first()
+    team = last.team if last else None
+    return Q(team=None) | Q(team=team) | Q(team__agents__user=agent)
+
+
+def filler(conversation: Conversation, agent: Any) -> Callable[[str], str]:
+    """What puts names and the question in the place of {customer}, {agent} …"""
     last = Handoff.objects.filter(conversation=conversation).order_by("-pk").first()
     team = last.team if last else None
     values = {
-        "customer": queues.name(conversation.user) if conversation.user else _("dear customer"),
-        "agent": queues.name(agent),
+        "customer": access.name(conversation.user) if conversation.user else _("dear customer"),
+        "agent": access.name(agent),
         "question": conversation.title,
         "team": team.name if team else "",
     }
-    replies = CannedReply.objects.filter(Q(team=None) | Q(team=team) | Q(team__agents__user=agent))
-    return [
-        {"name": reply.name, "text": _VARIABLE.sub(lambda m: values[m[1]], reply.text)}
-        for reply in replies.distinct()
-    ]
+    return lambda text: _VARIABLE.sub(lambda m: values[m[1]], text)

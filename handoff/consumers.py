@@ -18,9 +18,11 @@ from django.utils.translation import gettext as _
 
 from chat import presenting, transcript
 from chat.models import Conversation, Message
-from handoff import access, acting, assisting, background, queues, routing
-from handoff.models import Agent
+from handoff import access, acting, assisting, background, macros, mentions, queues, routing
+from handoff.models import Agent, Draft
 from handoff.ownership import QUEUE_GROUP, agent_group
+from knowledge.citing import Outdated
+from opsdesk.errors import BoundaryError
 from opsdesk.languages import language_of
 from opsdesk.sockets import AWAY, TRY_AGAIN, Refused, Socket, not_understood, unavailable
 
@@ -51,7 +53,9 @@ class ConsoleConsumer(Socket):
         "search": "search",
         "knowledge": "knowledge",
         "draft": "draft",
+        "inserted": "inserted",
         "dismiss": "dismiss",
+        "seen": "seen",
         "canned": "canned",
         "run": "run",
         "ping": "ping",
@@ -134,7 +138,7 @@ class ConsoleConsumer(Socket):
         seen = {"type": "desk.here", **self._self(found.pk), "typing": True}
         await self._hint(watchers(found.pk), seen)
         if found.owner_id == self.user.pk and not note:
-            typing = {"type": "conversation.typing", "agent": queues.name(self.user)}
+            typing = {"type": "conversation.typing", "agent": access.name(self.user)}
             await self._hint(transcript.group(found.pk), typing)
 
     async def duty(self, content: dict[str, Any]) -> None:
@@ -175,16 +179,30 @@ class ConsoleConsumer(Socket):
         except AWAY:
             await self._error("unavailable", self._say(unavailable), told)
             return
+        except (BoundaryError, Outdated):  # a model, a store of vectors; documents that move
+            await self._error("no_draft", self._say(_no_draft), told)
+            return
         await self.send_json({**told, **(made or {"draft": None})})
 
+    async def inserted(self, content: dict[str, Any]) -> None:
+        became = partial(assisting.became, self.user, content.get("draft"))
+        await self._db(became, Draft.Outcome.INSERTED)
+
     async def dismiss(self, content: dict[str, Any]) -> None:
-        await self._db(partial(assisting.dismiss, self.user, content.get("draft")))
+        became = partial(assisting.became, self.user, content.get("draft"))
+        await self._db(became, Draft.Outcome.DISMISSED)
 
     async def canned(self, content: dict[str, Any]) -> None:
+        """What can be called up here: replies and macros by "/", colleagues by "@"."""
         found = await self._db(partial(acting.opened, self.user, content.get("conversation")))
-        replies = await self._db(partial(assisting.canned, found, self.user))
-        told = {"conversation": str(found.pk), "replies": replies}
-        await self.send_json({"type": "canned", **told})
+        told = await self._db(partial(_at_hand, found, self.user))
+        await self.send_json({"type": "canned", "conversation": str(found.pk), **told})
+
+    async def seen(self, content: dict[str, Any]) -> None:
+        """What this agent was called into is looked at."""
+        found = await self._db(partial(acting.opened, self.user, content.get("conversation")))
+        if await self._db(partial(mentions.seen, self.user, found)):
+            await self.queue_changed(content)
 
     async def run(self, content: dict[str, Any]) -> None:
         """One of `handoff.actions`."""
@@ -207,6 +225,8 @@ class ConsoleConsumer(Socket):
 
     async def conversation_state(self, event: dict[str, Any]) -> None:
         await self._catch_up()
+        if event.get("about"):  # no change of hands: a summary, a rating, a way to be reached
+            await self._tell_background(UUID(event["conversation"]))
 
     async def realtime_reconnected(self, event: dict[str, Any]) -> None:
         await self._catch_up()
@@ -232,6 +252,10 @@ class ConsoleConsumer(Socket):
 
     async def handoff_offer(self, event: dict[str, Any]) -> None:
         await self.send_json({"type": "offer", "conversation": event["conversation"]})
+        await self.queue_changed(event)
+
+    async def handoff_mention(self, event: dict[str, Any]) -> None:
+        await self.send_json({**event, "type": "mentioned"})
         await self.queue_changed(event)
 
     async def desk_here(self, event: dict[str, Any]) -> None:
@@ -268,6 +292,15 @@ class ConsoleConsumer(Socket):
         await self._hint(watchers(pk), {"type": "desk.here", **self._self(pk)})
         await self._hint(watchers(pk), {"type": "desk.who", **self._self(pk)})
         await self._hint(transcript.group(pk), {"type": "conversation.who"})
+
+    async def _tell_background(self, pk: UUID) -> None:
+        """What is known beside it, to who has it open and still may."""
+        try:
+            found = await self._db(partial(acting.opened, self.user, pk))
+        except Refused:  # another team's by now; `_catch_up` says so
+            return
+        told = await self._db(partial(background.of, found, self.user))
+        await self.send_json({"type": "background", "conversation": str(pk), "background": told})
 
     async def _leave(self, pk: UUID) -> None:
         await self.channel_layer.group_discard(transcript.group(pk), self.channel_name)
@@ -320,7 +353,7 @@ class ConsoleConsumer(Socket):
             "conversation": str(pk),
             "window": self.channel_name,
             "agent": self.user.pk,
-            "name": queues.name(self.user),
+            "name": access.name(self.user),
         }
 
     async def _hint(self, group: str, message: dict[str, Any]) -> None:
@@ -342,6 +375,15 @@ class ConsoleConsumer(Socket):
             return False
         self.user = user
         return True
+
+
+def _at_hand(found: Conversation, user: Any) -> dict[str, Any]:
+    colleagues = mentions.colleagues(found).exclude(pk=user.pk)
+    return {
+        "replies": assisting.canned(found, user),
+        "macros": macros.offered(found, user),
+        "colleagues": [{"id": one.pk, "name": access.name(one)} for one in colleagues],
+    }
 
 
 def _seen(user: Any) -> None:
@@ -370,6 +412,10 @@ def _as_json(message: Message) -> dict[str, Any]:
 
 def _no_agent() -> str:
     return _("You are no agent any more.")
+
+
+def _no_draft() -> str:
+    return _("No draft could be made just now. Please try again.")
 
 
 def _not_yours() -> str:

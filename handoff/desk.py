@@ -5,7 +5,7 @@ raise Conflict, with a sentence for who tried, when somebody else was first or m
 """
 
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +16,8 @@ from django.utils.translation import gettext as _
 
 from chat import digest, transcript
 from chat.models import Conversation, Message, Turn
-from handoff import hours, satisfaction, summaries, teams
+from handoff import clocks, hours, marks, mentions, satisfaction, summaries, teams
+from handoff.marks import allowed, open_handoff, owned
 from handoff.models import Agent, Handoff, Team
 from handoff.ownership import (
     QUEUE_GROUP,
@@ -64,10 +65,15 @@ def request(
 
 def _called(team: Team | None) -> tuple[str, str]:
     """What the customer is told: that somebody comes, or that nobody is there and until when."""
+    if teams.staffed(team):
+        return "handoff_requested", _("A person has been called and will join shortly.")
+    return nobody(team)
+
+
+def nobody(team: Team | None) -> tuple[str, str]:
+    """The event and the sentence that say so, and when people are back."""
     now = timezone.now()
     opening = hours.opening(team.calendar, now) if team else now
-    if opening == now and teams.agents(team).available().exists():
-        return "handoff_requested", _("A person has been called and will join shortly.")
     text = _("Nobody is on duty right now. Please leave a way to reach you.")
     if opening and opening != now:
         local = timezone.localtime(opening)
@@ -95,20 +101,13 @@ def _begin(
     return handoff
 
 
-def _open_handoff(conversation: Conversation) -> Handoff:
-    """Raises Conflict when no handoff of it is waiting or taken."""
-    handoff = Handoff.objects.unfinished().filter(conversation=conversation).first()
-    if handoff is None:
-        raise Conflict(_("This conversation is not with a person."))
-    return handoff
-
-
 def _set(handoff: Handoff, **values: Any) -> None:
-    """`values` on it; it is on offer to nobody any more unless they say so."""
+    """`values` on it; it is on offer to nobody any more unless they say so, and its clocks run."""
+    clocks.resume(handoff, timezone.now())
     values = {"offered_to": None, "offered_until": None} | values
     for name, value in values.items():
         setattr(handoff, name, value)
-    handoff.save(update_fields=list(values))
+    handoff.save(update_fields=[*clocks.FIELDS, *values])
 
 
 # --- offers ---------------------------------------------------------------------------
@@ -116,7 +115,7 @@ def _set(handoff: Handoff, **values: Any) -> None:
 def offer(conversation: Conversation, agent: Any, ttl: float, actor: Any = None) -> Handoff:
     """Hold a waiting conversation for `agent`, `ttl` seconds long."""
     _offer(conversation, [State.QUEUED], agent, ttl, actor, "offer")
-    return _open_handoff(conversation)
+    return open_handoff(conversation)
 
 
 def _offer(
@@ -134,7 +133,7 @@ def _offer(
         public=False,
     )
     _set(
-        _open_handoff(conversation),
+        open_handoff(conversation),
         status=Status.OFFERED,
         offered_to=agent,
         offered_until=until,
@@ -148,7 +147,7 @@ def _offer(
 def _offered_to(conversation: Conversation, agent: Any) -> Handoff:
     """The offer, with its conversation locked. Raises Conflict when it is not `agent`'s now."""
     Conversation.objects.select_for_update().get(pk=conversation.pk)
-    handoff = _open_handoff(conversation)
+    handoff = open_handoff(conversation)
     if handoff.status != Status.OFFERED or handoff.offered_to_id != agent.pk:
         raise Conflict(_("This conversation is not on offer to you any more."))
     return handoff
@@ -173,7 +172,7 @@ def decline(conversation: Conversation, agent: Any) -> None:
 def expire(conversation: Conversation) -> None:
     """The time of an offer is over. Raises Conflict when it is not, or was answered."""
     Conversation.objects.select_for_update().get(pk=conversation.pk)
-    handoff = _open_handoff(conversation)
+    handoff = open_handoff(conversation)
     if handoff.offered_until is None or handoff.offered_until > timezone.now():
         raise Conflict(_("Somebody else was first."))
     _pass(handoff, conversation, "expire", None)
@@ -199,7 +198,8 @@ def _queue(
     change(
         conversation, expected, State.QUEUED, action=action, actor=actor, says=says, public=public
     )
-    _set(handoff, status=Status.WAITING, taken_by=None, taken_at=None, **values)
+    values = {"taken_by": None, "taken_at": None, "told_at": None} | values
+    _set(handoff, status=Status.WAITING, **values)
     look_for_somebody()
 
 
@@ -239,7 +239,7 @@ def _take(
     conversation: Conversation, expected: Any, agent: Any, action: str, actor: Any
 ) -> Handoff:
     _change_to(conversation, expected, agent, action, actor)
-    handoff = _open_handoff(conversation)
+    handoff = open_handoff(conversation)
     _set(handoff, status=Status.TAKEN, taken_by=agent, taken_at=timezone.now())
     with translation.override(settings.LANGUAGE_CODE):
         logger.info("%s (%s, %s)", _("A person has taken over!"), conversation.pk, agent)
@@ -265,7 +265,7 @@ def _change_to(
 @transaction.atomic
 def reply(conversation: Conversation, agent: Any, text: str, client_msg_id: str = "") -> Message:
     """Say something to the customer. Raises Conflict unless `agent` owns the conversation."""
-    locked = _owned(conversation, agent, _("Only who has taken the conversation can answer in it."))
+    locked = owned(conversation, agent, _("Only who has taken the conversation can answer in it."))
     said = transcript.append(
         locked.pk,
         Message.Role.AGENT,
@@ -274,17 +274,18 @@ def reply(conversation: Conversation, agent: Any, text: str, client_msg_id: str 
         author=agent,
         client_msg_id=client_msg_id,
     )
-    handoff = _open_handoff(locked)
-    handoff.next_due, handoff.snoozed_until = None, None
-    handoff.replied_at = handoff.replied_at or timezone.now()
-    handoff.save(update_fields=["next_due", "snoozed_until", "replied_at"])
+    handoff, now = open_handoff(locked), timezone.now()
+    clocks.pause(handoff, now)
+    handoff.next_due, handoff.snoozed_until, handoff.with_customer = None, None, True
+    handoff.replied_at = handoff.replied_at or now
+    handoff.save(update_fields=[*clocks.FIELDS, "replied_at"])
     return said
 
 
 @transaction.atomic
 def note(conversation: Conversation, agent: Any, text: str, client_msg_id: str = "") -> Message:
-    """Write something that staff alone read; anybody on the staff may."""
-    return transcript.append(
+    """Write something that staff alone read; anybody on the staff may. Whom it names is called."""
+    written = transcript.append(
         conversation.pk,
         Message.Role.AGENT,
         text,
@@ -292,6 +293,8 @@ def note(conversation: Conversation, agent: Any, text: str, client_msg_id: str =
         client_msg_id=client_msg_id,
         public=False,
     )
+    mentions.note(written)
+    return written
 
 
 @transaction.atomic
@@ -301,30 +304,11 @@ def heard(conversation: Conversation) -> None:
     handoff = Handoff.objects.unfinished().filter(conversation=conversation).first()
     if handoff is None:
         return
-    handoff.snoozed_until = None
+    now = timezone.now()
+    clocks.resume(handoff, now)
     if handoff.replied_at and handoff.next_due is None:
-        handoff.next_due = teams.promises(handoff.team, timezone.now())["next_due"]
-    handoff.save(update_fields=["snoozed_until", "next_due"])
-    notify(QUEUE_GROUP, {"type": "queue.changed"})
-
-
-@transaction.atomic
-def snooze(conversation: Conversation, agent: Any, until: datetime | None) -> None:
-    """Put it aside until then, or until its customer writes; None takes it up again."""
-    locked = _owned(conversation, agent, _("Only who has taken the conversation can do this."))
-    if until is not None and until <= timezone.now():
-        raise Conflict(_("Give a time that is still to come."))
-    Handoff.objects.unfinished().filter(conversation=locked).update(snoozed_until=until)
-    notify(QUEUE_GROUP, {"type": "queue.changed"})
-
-
-@transaction.atomic
-def prioritise(conversation: Conversation, priority: int) -> None:
-    """Let it wait in front of those with a lower priority."""
-    Conversation.objects.select_for_update().get(pk=conversation.pk)
-    handoff = _open_handoff(conversation)
-    handoff.priority = Handoff.Priority(priority)
-    handoff.save(update_fields=["priority"])
+        handoff.next_due = teams.promises(handoff.team, now)["next_due"]
+    handoff.save(update_fields=clocks.FIELDS)
     notify(QUEUE_GROUP, {"type": "queue.changed"})
 
 
@@ -334,7 +318,7 @@ def transfer(
 ) -> None:
     """Hand it on: to a colleague, who gets it on offer; to a team; or, without either, back to the
     queue of its team. `text` is a note for whoever comes."""
-    _allowed(conversation, by)
+    allowed(conversation, by)
     if to is not None and to.pk == by.pk:
         raise Conflict(_("Choose somebody else."))
     if text.strip():
@@ -343,7 +327,7 @@ def transfer(
     if to is not None:
         _offer(conversation, [State.HUMAN], to, ttl, by, "transfer")
         return
-    handoff = _open_handoff(conversation)
+    handoff = open_handoff(conversation)
     moved = {"team": team, "passed": []} if team else {"passed": [by.pk]}
     with speaking(conversation):
         says = ("handoff_transferred", _("Your question is handed on to a colleague."))
@@ -353,7 +337,7 @@ def transfer(
 @transaction.atomic
 def return_to_bot(conversation: Conversation, agent: Any) -> None:
     """Let OpsDesk answer again."""
-    _allowed(conversation, agent)
+    allowed(conversation, agent)
     with speaking(conversation):
         says = ("handoff_returned", _("OpsDesk answers again."))
         change(conversation, WITH_PEOPLE, State.BOT, action="return_to_bot", actor=agent, says=says)
@@ -363,7 +347,7 @@ def return_to_bot(conversation: Conversation, agent: Any) -> None:
 @transaction.atomic
 def resolve(conversation: Conversation, agent: Any) -> None:
     """The matter is settled. What the customer writes next reopens it."""
-    _allowed(conversation, agent)
+    allowed(conversation, agent)
     with speaking(conversation):
         says = ("handoff_resolved", _("This conversation is marked as resolved."))
         change(
@@ -383,7 +367,7 @@ def left(conversation: Conversation) -> None:
     `conversation` was read."""
     if Conversation.objects.select_for_update().get(pk=conversation.pk).epoch != conversation.epoch:
         raise Conflict(_("Somebody else was first."))
-    handoff = _open_handoff(conversation)
+    handoff = open_handoff(conversation)
     passed = [handoff.taken_by_id] if handoff.taken_by_id else []
     with speaking(conversation):
         says = ("agent_gone", _("Your question is handed on to a colleague."))
@@ -399,22 +383,6 @@ def left(conversation: Conversation) -> None:
         )
 
 
-def _owned(conversation: Conversation, agent: Any, sentence: str) -> Conversation:
-    """The conversation, locked. Raises Conflict with `sentence` unless it is `agent`'s."""
-    locked = Conversation.objects.select_for_update().get(pk=conversation.pk)
-    if locked.owner_id != agent.pk:
-        raise Conflict(sentence)
-    return locked
-
-
-def _allowed(conversation: Conversation, agent: Any) -> None:
-    """A conversation that a person has is that person's to give away; or a supervisor's, when that
-    person is gone. Locks it, so that it stays so."""
-    locked = Conversation.objects.select_for_update().get(pk=conversation.pk)
-    if locked.owner_id not in (None, agent.pk) and not teams.supervises(agent, locked):
-        raise Conflict(_("Only who has taken the conversation can do this."))
-
-
 def _close(conversation: Conversation, status: str) -> None:
     Handoff.objects.unfinished().filter(conversation=conversation).update(
         status=status,
@@ -422,12 +390,18 @@ def _close(conversation: Conversation, status: str) -> None:
         offered_to=None,
         offered_until=None,
         snoozed_until=None,
+        paused_at=None,
+        with_customer=False,
         next_due=None,
     )
 
 
 def _name(user: Any) -> str:
     return str(getattr(user, "agent", user))
+
+
+# What is set without a change of hands.
+prioritise, snooze, tag, wake = marks.prioritise, marks.snooze, marks.tag, marks.wake
 
 
 # --- what the chat asks ---------------------------------------------------------------
@@ -462,11 +436,13 @@ def _last_summary(conversation: Conversation) -> str:
 def leave_contact(conversation: Conversation, text: str) -> None:
     """Keep how the waiting customer can be reached. Raises Conflict when nobody was called."""
     locked = Conversation.objects.select_for_update().get(pk=conversation.pk)
-    handoff = _open_handoff(locked)
+    handoff = open_handoff(locked)
     handoff.contact = text[:CONTACT_LENGTH]
     handoff.save(update_fields=["contact"])
     with speaking(locked):
         say(locked, "contact_saved", _("Noted: %(contact)s") % {"contact": handoff.contact})
+    told = {"type": "conversation.state", "about": "contact", "conversation": str(locked.pk)}
+    notify(transcript.group(locked.pk), told)
     notify(QUEUE_GROUP, {"type": "queue.changed"})
 
 
@@ -475,11 +451,10 @@ def standing(conversation: Conversation) -> dict[str, Any]:
     "staffed": whether somebody is on duty, "satisfaction": what `satisfaction.standing` says}."""
     handoff = Handoff.objects.unfinished().filter(conversation=conversation).first()
     team = handoff.team if handoff else None
-    staffed = hours.is_open(team.calendar if team else None, timezone.now())
     told = {
         "agent": None,
         "waiting": 0,
-        "staffed": staffed and teams.agents(team).available().exists(),
+        "staffed": teams.staffed(team),
         "satisfaction": satisfaction.standing(conversation),
     }
     if handoff is None:

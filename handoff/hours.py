@@ -22,7 +22,7 @@ class Timetable:
         if calendar is not None:
             for row in calendar.hours.all():
                 self.hours.setdefault(row.weekday, []).append((row.opens, row.closes))
-            days = calendar.special_days.filter(date__range=(start, start + timedelta(AHEAD)))
+            days = calendar.special_days.filter(date__range=(start, start + timedelta(3 * AHEAD)))
             self.special = dict(days.values_list("date", "kind"))
 
     @property
@@ -50,17 +50,52 @@ class Timetable:
                 if last > local:
                     yield max(first, local), last
 
+    def opening(self, at: datetime) -> datetime | None:
+        """When people are there next: `at` itself while they are."""
+        return at if self.always else next((first for first, _last in self.spans(at)), None)
 
-def _timetable(calendar: Calendar | None, at: datetime) -> Timetable:
-    return Timetable(calendar, timezone.localtime(at, timezone.get_default_timezone()).date())
+    def after(self, at: datetime, left: timedelta) -> datetime | None:
+        """When that much business time is over; None when not within AHEAD days."""
+        if self.always:
+            return at + left
+        for first, last in self.spans(at):
+            if first + left <= last:
+                return first + left
+            left -= last - first
+        return None
+
+    def between(self, start: datetime, end: datetime) -> timedelta:
+        """The business time from `start` to `end`, as far as AHEAD days."""
+        if self.always:
+            return max(end - start, timedelta())
+        passed = timedelta()
+        for first, last in self.spans(start):
+            if first >= end:
+                break
+            passed += min(last, end) - first
+        return passed
+
+    def left(self, at: datetime, due: datetime) -> timedelta:
+        """The business time until `due`; negative: since then."""
+        return self.between(at, due) if due > at else -self.between(due, at)
+
+    def turn(self, at: datetime) -> tuple[str, datetime | None]:
+        """("", when they close) while people are there, else ("closed", when they open)."""
+        if self.always:
+            return "", None
+        first, last = next(self.spans(at), (None, None))
+        return ("", last) if first == at else ("closed", first)
+
+
+def timetable(calendar: Calendar | None, at: datetime) -> Timetable:
+    """The hours around `at`: AHEAD days before, twice as many after."""
+    day = timezone.localtime(at, timezone.get_default_timezone()).date()
+    return Timetable(calendar, day - timedelta(AHEAD))
 
 
 def opening(calendar: Calendar | None, at: datetime) -> datetime | None:
     """When people are there next: `at` itself while they are; None when not within AHEAD days."""
-    table = _timetable(calendar, at)
-    if table.always:
-        return at
-    return next((first for first, _last in table.spans(at)), None)
+    return timetable(calendar, at).opening(at)
 
 
 def is_open(calendar: Calendar | None, at: datetime) -> bool:
@@ -71,15 +106,7 @@ def due(calendar: Calendar | None, at: datetime, minutes: int | None) -> datetim
     """`minutes` of business hours after `at`; None when nothing is promised."""
     if minutes is None:
         return None
-    left = timedelta(minutes=minutes)
-    table = _timetable(calendar, at)
-    if table.always:
-        return at + left
-    for first, last in table.spans(at):
-        if first + left <= last:
-            return first + left
-        left -= last - first
-    return None
+    return timetable(calendar, at).after(at, timedelta(minutes=minutes))
 
 
 def bring_in(calendar: Calendar, year: int) -> int:

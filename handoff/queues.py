@@ -2,23 +2,26 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
-from django.utils import timezone
 
 from chat.models import Conversation, Message
-from handoff import access
+from handoff import access, mentions
+from handoff.access import name
+from handoff.clocks import Clocks, Timer
 from handoff.models import Agent, Handoff, Membership, Team
 
 AT_ONCE = 300  # rows of all queues together
 FOUND = 30
-AT_RISK = timedelta(minutes=10)  # before a promise is broken
+AT_RISK = timedelta(minutes=10)  # of business hours, before a promise is broken
 PREVIEW = 80  # characters
 
 
 def rows(user: Any) -> list[dict[str, Any]]:
     """All that is unfinished and `user` may open, in the order in which to work on it."""
-    unfinished = access.handoffs(user).unfinished().select_related("team", "offered_to__agent")
+    unfinished = access.handoffs(user).unfinished()
+    unfinished = unfinished.select_related("team__calendar", "offered_to__agent")
     last = Message.objects.filter(conversation=OuterRef("conversation"), public=True).exclude(
         role=Message.Role.SYSTEM
     )
@@ -30,31 +33,42 @@ def rows(user: Any) -> list[dict[str, Any]]:
         )
         .longest_first()
     )
-    now = timezone.now()
-    ranked = sorted(found[:AT_ONCE], key=lambda handoff: _rank(handoff, now))
-    return [
-        standing(handoff.conversation, handoff)
+    clocks, called = Clocks(), mentions.of(user)
+    timed = [(handoff, clocks.of(handoff)) for handoff in found[:AT_ONCE]]
+    told = [
+        standing(handoff.conversation, handoff, timers)
         | {"preview": (handoff.said or "")[:PREVIEW], "said_by": handoff.said_by}
-        for handoff in ranked
+        for handoff, timers in sorted(timed, key=_rank)
     ]
+    for row in told:
+        row["called"] = called.pop(UUID(row["conversation"]), None)
+    return told + _called(user, called)
 
 
-def _rank(handoff: Handoff, now: datetime) -> tuple[Any, ...]:
+def _rank(one: tuple[Handoff, list[Timer]]) -> tuple[Any, ...]:
     """Promises about to be broken first, the earliest on top; then priority; then who waits."""
-    due = _due(handoff)
-    if due and due - now < AT_RISK:
-        return (0, due)
+    handoff, timers = one
+    running = [timer.left for timer in timers if not handoff.paused_at]
+    if running and running[0] < AT_RISK:
+        return (0, running[0])
     return (1, -handoff.priority, handoff.requested_at)
 
 
-def _due(handoff: Handoff) -> datetime | None:
-    """The next promise: an answer, else the resolution."""
-    answer = handoff.next_due if handoff.replied_at else handoff.first_due
-    return min((due for due in (answer, handoff.resolve_due) if due), default=None)
+def _called(user: Any, called: dict[UUID, bool]) -> list[dict[str, Any]]:
+    """Conversations that no person has (any more), into which `user` was called by a note."""
+    there = Conversation.objects.select_related("owner").in_bulk(called)
+    return [
+        now_of(there[pk]) | {"preview": "", "said_by": None, "called": new}
+        for pk, new in called.items()
+        if pk in there and access.opens(user, there[pk])
+    ]
 
 
-def standing(conversation: Conversation, handoff: Handoff | None) -> dict[str, Any]:
-    """Whose a conversation is now and what is due; `handoff` is its unfinished one, if any."""
+def standing(
+    conversation: Conversation, handoff: Handoff | None, timers: list[Timer] | None = None
+) -> dict[str, Any]:
+    """Whose a conversation is now and what is due; `handoff` is its unfinished one, if any.
+    `timers`: its promises, where somebody has looked at them already."""
     told: dict[str, Any] = {
         "conversation": str(conversation.pk),
         "title": conversation.title,
@@ -74,14 +88,26 @@ def standing(conversation: Conversation, handoff: Handoff | None) -> dict[str, A
         "offered_to": _person(handoff.offered_to),
         "offered_until": _iso(handoff.offered_until),
         "snoozed_until": _iso(handoff.snoozed_until),
-        "due": _iso(_due(handoff)),
+        "tags": handoff.tags,
+        "timers": [_timer(one) for one in (Clocks().of(handoff) if timers is None else timers)],
+    }
+
+
+def _timer(timer: Timer) -> dict[str, Any]:
+    """{"promise", "left": seconds of business hours, "stands": why or "", "until": when that ends
+    or begins}: what a page needs to count on by itself."""
+    return {
+        "promise": timer.promise,
+        "left": round(timer.left.total_seconds()),
+        "stands": timer.stands,
+        "until": _iso(timer.until),
     }
 
 
 def now_of(conversation: Conversation) -> dict[str, Any]:
     """`standing` with its handoff looked up."""
     unfinished = Handoff.objects.unfinished().filter(conversation=conversation)
-    handoff = unfinished.select_related("team", "offered_to__agent").first()
+    handoff = unfinished.select_related("team__calendar", "offered_to__agent").first()
     return standing(conversation, handoff)
 
 
@@ -91,10 +117,6 @@ def _iso(at: datetime | None) -> str | None:
 
 def _person(user: Any) -> dict[str, Any] | None:
     return {"id": user.pk, "name": name(user)} if user else None
-
-
-def name(user: Any) -> str:
-    return str(user.get_full_name() or user.get_username())
 
 
 def search(user: Any, query: str) -> list[dict[str, Any]]:

@@ -48,7 +48,8 @@ def rate(conversation: Conversation, score: int, comment: str = "") -> None:
     Satisfaction.objects.update_or_create(
         handoff=handoff, defaults={"score": score, "comment": comment[:COMMENT_LENGTH]}
     )
-    notify(transcript.group(locked.pk), {"type": "conversation.state", "about": "satisfaction"})
+    told = {"type": "conversation.state", "about": "satisfaction", "conversation": str(locked.pk)}
+    notify(transcript.group(locked.pk), told)
 
 
 def _resolved(conversation: Conversation) -> Handoff | None:

@@ -88,7 +88,8 @@ def refresh(handoff_id: int) -> None:
         return
     if text and _digested(handoff_id).update(summary=text, summary_by=Summary.By.MODEL):
         group = transcript.group(handoff.conversation_id)
-        notify(group, {"type": "conversation.state", "about": "summary"})
+        told = {"type": "conversation.state", "about": "summary"}
+        notify(group, told | {"conversation": str(handoff.conversation_id)})
 
 
 def _digested(handoff_id: int) -> Any:

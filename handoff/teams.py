@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Q
+from django.utils import timezone
 
 from chat.models import Citation, Conversation, Turn
 from handoff import hours
@@ -28,6 +29,12 @@ def agents(team: Team | None) -> AgentQuerySet:
     if team is None or not team.memberships.exists():
         return Agent.objects.all()
     return Agent.objects.filter(memberships__team=team)
+
+
+def staffed(team: Team | None) -> bool:
+    """Whether it is open and somebody of it is on duty."""
+    there = hours.is_open(team.calendar if team else None, timezone.now())
+    return there and agents(team).available().exists()
 
 
 def skills(conversation: Conversation, turn: Turn | None) -> list[str]:

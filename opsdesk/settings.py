@@ -320,6 +320,8 @@ CONSOLE_ACTIONS = ["handoff.learning.FaqDraft"]
 CONVERSATION_READERS = ["handoff.access.opens"]
 # How long a conversation is held for the agent it is offered to; 0: agents take from the queue.
 HANDOFF_OFFER_SECONDS = env.number("OPSDESK_OFFER_SECONDS", 45.0, 0.0, 3600.0)
+# After how long a waiting customer is told that it takes long, with the form; 0: never.
+HANDOFF_WAIT_MINUTES = env.integer("OPSDESK_WAIT_MINUTES", 5, 0, 24 * 60)
 # After how long without a sign of life an agent's conversations go back to the queue; 0: never.
 HANDOFF_GONE_MINUTES = env.integer("OPSDESK_AGENT_GONE_MINUTES", 10, 0, 24 * 60)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
@@ -423,7 +425,7 @@ PROCESSES = {
 }
 # What is looked after every few seconds beside the turns: each quick, `() -> object`, and run by
 # several processes at once.
-SWEEPS = ["chat.turns.sweep", "handoff.routing.sweep"]
+SWEEPS = ["chat.turns.sweep", "handoff.routing.sweep", "handoff.waiting.sweep"]
 # On the page of a knowledge base: each `(request, base) -> opsdesk.site.Panel | None`.
 BASE_PANELS = ["chat.panels.asked_of"]
 # On the page of a turn, for staff: each `(request, turn) -> HTML, "" for nothing`.

@@ -11,6 +11,8 @@ from chat.models import Conversation, Message, Summary, Turn
 from handoff.models.agents import Team
 from knowledge.models import Entry
 
+TAG_LENGTH = 30
+
 
 class HandoffQuerySet(models.QuerySet["Handoff"]):
     def waiting(self) -> "HandoffQuerySet":
@@ -84,6 +86,12 @@ class Handoff(models.Model):
     next_due = models.DateTimeField(_("next answer due"), null=True)
     resolve_due = models.DateTimeField(_("resolution due"), null=True)
     replied_at = models.DateTimeField(_("first answered"), null=True)
+    # Since when these clocks stand (`handoff.clocks`): put aside, or the customer is to write.
+    paused_at = models.DateTimeField(null=True, editable=False)
+    with_customer = models.BooleanField(default=False, editable=False)
+    # The waiting customer was told that it takes long, and was asked how to be reached.
+    told_at = models.DateTimeField(null=True, editable=False)
+    tags = ArrayField(models.CharField(max_length=TAG_LENGTH), verbose_name=_("tags"), default=list)
     closed_at = models.DateTimeField(_("closed"), null=True)
     # The FAQ entry that was made of it.
     entry = models.ForeignKey(Entry, models.SET_NULL, null=True, related_name="+")

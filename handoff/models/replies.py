@@ -8,23 +8,17 @@ from django.utils.translation import gettext_lazy as _
 from chat.models import Conversation, Message
 from handoff.models.agents import Team
 
+NAME = RegexValidator(r"^[^\s/]+$", _("Without spaces and slashes."))
+AGENT_TEXT = _(
+    "Markdown. {customer}, {agent}, {question} and {team} are filled in; other braces stay."
+)
+
 
 class CannedReply(models.Model):
     """A text that agents call up by `/` and its name."""
 
-    name = models.CharField(
-        _("name"),
-        max_length=30,
-        unique=True,
-        validators=[RegexValidator(r"^[^\s/]+$", _("Without spaces and slashes."))],
-    )
-    text = models.TextField(
-        _("text"),
-        max_length=2000,
-        help_text=_(
-            "Markdown. {customer}, {agent}, {question} and {team} are filled in; other braces stay."
-        ),
-    )
+    name = models.CharField(_("name"), max_length=30, unique=True, validators=[NAME])
+    text = models.TextField(_("text"), max_length=2000, help_text=AGENT_TEXT)
     team = models.ForeignKey(
         Team, models.CASCADE, null=True, blank=True, verbose_name=_("team"),
         help_text=_("Empty: for everybody."),
@@ -44,6 +38,7 @@ class Draft(models.Model):
 
     class Outcome(models.TextChoices):
         SHOWN = "shown", _("not used")
+        INSERTED = "inserted", _("inserted, not sent")
         SENT = "sent", _("sent as it was")
         EDITED = "edited", _("sent with changes")
         DISMISSED = "dismissed", _("dismissed")

@@ -3,6 +3,7 @@ import { drawFormulas } from "./formulas.js";
 import { clone, say, time } from "./strings.js";
 
 const HEADINGS = "h1, h2, h3, h4, h5, h6";
+const FORM = ["nobody_on_duty", "still_waiting"]; // asks how the visitor can be reached
 const ALONE = ["nobody_on_duty", "contact_saved"]; // no answer comes here for a while
 const CELLS = /![A-Z]+\d+:[A-Z]+\d+$/; // of a named sheet, whose number adds nothing
 
@@ -124,7 +125,7 @@ function draw(message) {
     who.hidden = false;
     who.textContent = message.author || say("person");
   }
-  if (message.event === "nobody_on_duty") element.append(clone("t-contact"));
+  if (FORM.includes(message.event)) element.append(clone("t-contact"));
   if (ALONE.includes(message.event)) element.append(clone("t-another"));
   const shown = message.figures?.map(figure).filter((one) => !repeats(one, prose));
   if (shown?.length) element.append(figures(shown));

@@ -115,6 +115,9 @@ CONTENTS = {
     "transfer": {},
     "assign": {"agent": 1},
     "snooze": {"minutes": 5},
+    "priority": {"priority": 2},
+    "tags": {"tags": ["磁盘"]},
+    "macro": {"macro": 1},
 }
 
 

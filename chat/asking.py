@@ -45,19 +45,17 @@ def ask(
         said = locked.messages.filter(client_msg_id=client_msg_id).first()
         if said:
             return said, Turn.objects.filter(message=said).first()
-    message = transcript.append(
-        locked.pk,
+    message = transcript.append_to(
+        locked,
         Message.Role.CUSTOMER,
         text if len(text) <= MESSAGE_LENGTH else pasting.shortened(text, MESSAGE_LENGTH),
         client_msg_id=client_msg_id,
         data=_data(text, scope, uploaded),
+        title=locked.title or (text.strip() or _("(picture)"))[:TITLE_LENGTH],
     )
     if len(text) > MESSAGE_LENGTH:
         uploads.paste(message, text)
     uploads.attach(message, uploaded)
-    if not locked.title:
-        title = text.strip() or _("(picture)")
-        Conversation.objects.filter(pk=locked.pk).update(title=title[:TITLE_LENGTH])
     if locked.state == Conversation.State.RESOLVED:
         locked = desk("reopen")(locked)
     if locked.state != Conversation.State.BOT:

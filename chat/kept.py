@@ -20,23 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import get_language
 
-from chat import tools
-from chat.models import (
-    Citation,
-    EscalationPolicy,
-    HttpTool,
-    KeptAnswer,
-    Message,
-    Topic,
-    Turn,
-)
+from chat import rules, tools
+from chat.models import Citation, KeptAnswer, Message, Turn
 from chat.state import TurnState
-from knowledge.models import EmbeddingIndex, Vocabulary
 from knowledge.retrieval import Passage
 from knowledge.scope import today
 from knowledge.weighing import Query
@@ -47,11 +37,6 @@ DECIDING = (
     "PASSAGES", "PASSAGE_CHARACTERS", "CONFIDENCE", "JUDGE", "RERANK_PASSAGES", "EMBEDDER",
     "RERANKER", "STORE", "UNDERSTAND_SECONDS",
 )  # fmt: skip
-# Rows that decide it, beside those that raise the version of a base.
-CHANGING: list[tuple[Any, str]] = [
-    (Topic, "updated_at"), (HttpTool, "updated_at"), (EscalationPolicy, "changed_at"),
-    (EmbeddingIndex, "activated_at"), (Vocabulary, "renewed_at"),
-]  # fmt: skip
 # What is told of the turn that made the answer; the rest is of that one alone.
 TRACED = (
     "intent", "intent_by", "mood", "query", "mended", "retrieval", "sureness", "passages", "checks",
@@ -82,11 +67,12 @@ def key(turn: TurnState) -> str:
         sorted((base.pk, base.version, base.name) for base in turn.bases),
         today().isoformat(),
         _who(turn),
-        _states(),
+        rules.of(turn).digest,
         [tool.name for tool in tools.offered(turn)],  # not everybody may use all
         [getattr(settings, name) for name in DECIDING],
         settings.BACKENDS,
         contents(),
+        turn.tuned,
     ]  # fmt: skip
     written = json.dumps(decides, default=str, sort_keys=True)
     return hashlib.sha256(written.encode()).hexdigest()
@@ -94,7 +80,7 @@ def key(turn: TurnState) -> str:
 
 def _who(turn: TurnState) -> Any:
     """Who asks, where tools might answer them otherwise."""
-    if turn.row is None or not HttpTool.objects.exists():
+    if turn.row is None or not rules.of(turn).tools:
         return None
     conversation = turn.row.conversation
     return conversation.user_id, conversation.site_id, conversation.identity
@@ -111,17 +97,6 @@ def _by_itself(turn: TurnState) -> bool:
         or turn.previous()
         or any(one.outcome != Turn.Outcome.CHAT for one in turn.past or ())
     )
-
-
-def _states() -> Any:
-    """How many rows each of `CHANGING` has and when one changed last, in one query."""
-    parts = ", ".join(
-        f"(SELECT (count(*), max({field}))::text FROM {model._meta.db_table})"  # noqa: S608 - ours
-        for model, field in CHANGING
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {parts}")
-        return cursor.fetchone()
 
 
 @cache
@@ -153,7 +128,6 @@ def answer(turn: TurnState) -> bool:
     if not citations or any(one.chunk_id is None for one in citations):
         return False
     _give(turn, kept.turn, kept.turn.reply, citations)
-    rows.update(hits=F("hits") + 1, used_at=timezone.now())
     return True
 
 
@@ -194,13 +168,20 @@ def _source(citation: Citation) -> Passage:
 
 
 def keep(turn: Turn, state: TurnState) -> None:
-    """Keep what was just answered, if it will hold for whoever asks the same; in the transaction
-    that says it."""
-    if not state.kept_as or "kept" in state.trace or not _will_hold(state):
+    """Keep what was just answered, if it will hold for whoever asks the same, or count that it was
+    given again; in the transaction that says it."""
+    now = timezone.now()
+    if "kept" in state.trace:
+        again = KeptAnswer.objects.filter(digest=state.kept_as)
+        again.update(hits=F("hits") + 1, used_at=now)
         return
-    KeptAnswer.objects.update_or_create(
-        digest=state.kept_as,
-        defaults={"turn": turn, "made_at": timezone.now(), "used_at": timezone.now()},
+    if not state.kept_as or not _will_hold(state):
+        return
+    KeptAnswer.objects.bulk_create(
+        [KeptAnswer(digest=state.kept_as, turn=turn, made_at=now, used_at=now)],
+        update_conflicts=True,
+        unique_fields=["digest"],
+        update_fields=["turn", "made_at", "used_at"],
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from django.utils.translation import gettext as _
 
-from chat import understanding, unseen
+from chat import rules, understanding, unseen
 from chat.models import EscalationPolicy, Turn
 from chat.state import Reason, TurnState
 from knowledge.scope import fold
@@ -65,7 +65,7 @@ class Facts:
 def verdict(turn: TurnState, *, unsure: bool = False) -> Verdict:
     """What to do with `turn`; `unsure`: no reliable answer to it was found. Noted in its trace."""
     facts, base = _facts(turn, unsure), _base(turn)
-    found = decide(EscalationPolicy.of(base), facts)
+    found = decide(rules.of(turn).policy_of(base), facts)
     if turn.past is None and found.action == "offer":  # nobody is there to take an offer up
         found = Verdict("go on") if found.because == "mood" else Verdict("call", found.because)
     turn.trace["policy"] = {**asdict(found), "base": base, "facts": asdict(facts)}

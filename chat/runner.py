@@ -16,18 +16,20 @@ import psycopg
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection, connections
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from structlog.contextvars import bound_contextvars
 
-from chat import graph, kept, screenshots, transcript, turns
+from chat import graph, kept, rules, screenshots, transcript, turns
 from chat.asking import WAKE_CHANNEL
 from chat.models import Conversation, Turn
+from chat.state import TurnState
 from knowledge import citing
 from opsdesk import health, replicas
+from opsdesk.backends import backend
 from opsdesk.postgres import PostgresError
-from opsdesk.realtime import listen_parameters, notify
+from opsdesk.realtime import listen_parameters, notify_all
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ def run_waiting() -> int:
 
 def make(turn: Turn, cancelled: threading.Event) -> None:
     """Answer one claimed turn. Errors leave it claimed: its lease runs out."""
-    conversation = Conversation.objects.get(pk=turn.conversation_id)
+    conversation = turn.conversation
     with bound_contextvars(turn=turn.pk), translation.override(conversation.language):
         deadline = time.monotonic() + settings.TURN_SECONDS
         _look_at_pictures(turn, conversation, deadline)
@@ -66,7 +68,7 @@ def make(turn: Turn, cancelled: threading.Event) -> None:
             if turn.attempt > turns.ATTEMPTS:
                 state = graph.escalate(state.call_person("failed"))
             elif conversation.epoch == turn.epoch:
-                state.emit, state.cancelled = _emitter(turn), cancelled.is_set
+                state.emit, state.cancelled = _emitter(turn, state), cancelled.is_set
                 # A replica may not know yet what replaced a passage that answers no more.
                 with replicas.primary() if tried else nullcontext():
                     if tried or not kept.answer(state):
@@ -91,9 +93,13 @@ def _look_at_pictures(turn: Turn, conversation: Conversation, deadline: float) -
     screenshots.read(pictures, deadline)
 
 
-def _emitter(turn: Turn) -> Any:
-    """Tells those who watch the conversation: hints, the message that follows is the truth."""
+def _emitter(turn: Turn, state: TurnState | None = None) -> Any:
+    """Tells those who watch the conversation: hints, the message that follows is the truth.
+
+    Where nothing takes long they leave with that message: each on its own would be a commit.
+    """
     group = transcript.group(turn.conversation_id)
+    held = state.hints if state and not _takes_long(state) else None
 
     def emit(kind: str, **data: Any) -> None:
         if kind == "delta":
@@ -103,11 +109,27 @@ def _emitter(turn: Turn) -> Any:
             pieces = [{"chunks": [passage.chunk_id for passage in data["citations"]]}]
         else:
             pieces = [data]
-        for piece in pieces:
-            event = {"type": f"conversation.{kind}", "turn": turn.pk, "seq": turn.message.seq}
-            notify(group, {**event, **piece})
+        event = {"type": f"conversation.{kind}", "turn": turn.pk, "seq": turn.message.seq}
+        hints = [{**event, **piece} for piece in pieces]
+        if held is None:
+            if kind == "delta":
+                _note_first(turn)
+            notify_all(group, hints)
+        else:
+            held.extend(hints)
 
     return emit
+
+
+def _takes_long(state: TurnState) -> bool:
+    """Whether something outside this machine may be waited for."""
+    return bool(rules.of(state).tools) or any(map(backend, ("llm", "embedder", "reranker")))
+
+
+def _note_first(turn: Turn) -> None:
+    """Keep in the trace how long the customer waited for the first sentence (ms)."""
+    waited = timezone.now() - turn.message.created_at
+    turn.trace.setdefault("first_ms", round(waited.total_seconds() * 1000))
 
 
 class Runner:
@@ -152,8 +174,9 @@ class Runner:
                 health.beat("turns")
                 renewed = now
             self._collect()
-            while len(self._making) < self.threads and (turn := turns.claim()):
-                self._making[pool.submit(_make_in_thread, turn, self._cancelled)] = turn
+            if free := self.threads - len(self._making):
+                for turn in turns.claim_some(free):
+                    self._making[pool.submit(_make_in_thread, turn, self._cancelled)] = turn
             self._wait(listening)
 
     def _wait(self, listening: "psycopg.Connection[Any]") -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from chat import rules
 from chat.models import Collected, Conversation, Topic, Turn
 from chat.state import TurnState
 from chat.topics import collecting, detecting, finding, replies
@@ -124,7 +125,7 @@ def told(row: Collected) -> list[tuple[str, str]]:
 
 def _topics(turn: TurnState) -> list[Topic]:
     if turn.topics is None:
-        turn.topics = list(Topic.objects.of(turn.bases))
+        turn.topics = rules.of(turn).topics_of(turn.bases)
     return turn.topics
 
 

@@ -47,6 +47,7 @@ class TurnState:
     emit: Callable[..., None] = _silent  # emit("step", step=…), emit("delta", text=…)
     deadline: float = field(default_factory=lambda: time.monotonic() + 120)  # of time.monotonic()
     cancelled: Callable[[], bool] = _never
+    hints: list[dict[str, Any]] = field(default_factory=list)  # that leave with the reply
     # The turn's row with its conversation; None outside a conversation. Its message is unmasked.
     row: Turn | None = None
 

@@ -1,5 +1,6 @@
 """The only writer of messages."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from django.db import transaction
 
 from chat.models import Conversation, Message
 from opsdesk.errors import Conflict
-from opsdesk.realtime import notify
+from opsdesk.realtime import notify_all
 
 # Begins the id of what a tool brought after its turn's reply: no client can send a space.
 LATE = "tool "
@@ -25,15 +26,14 @@ def append(
     text: str,
     *,
     epoch: int | None = None,
-    author: Any = None,
     client_msg_id: str = "",
-    data: dict[str, Any] | None = None,
-    public: bool = True,
+    **fields: Any,
 ) -> Message:
     """Write the next message of a conversation and tell those who watch it after the commit.
 
-    The same `client_msg_id` again gives the message that is there. Raises
-    `opsdesk.errors.Conflict` when `epoch` is given and the conversation has moved on to another.
+    The same `client_msg_id` again gives the message that is there. `fields` are those of
+    `append_to`. Raises `opsdesk.errors.Conflict` when `epoch` is given and the conversation has
+    moved on to another.
     """
     conversation = Conversation.objects.select_for_update().get(pk=conversation_id)
     if client_msg_id:
@@ -42,8 +42,28 @@ def append(
             return written
     if epoch is not None and conversation.epoch != epoch:
         raise Conflict(f"epoch is {conversation.epoch}, not {epoch}")
+    return append_to(conversation, role, text, client_msg_id=client_msg_id, **fields)
+
+
+def append_to(
+    conversation: Conversation,
+    role: str,
+    text: str,
+    *,
+    author: Any = None,
+    client_msg_id: str = "",
+    data: dict[str, Any] | None = None,
+    public: bool = True,
+    title: str = "",
+    hints: Sequence[dict[str, Any]] = (),
+) -> Message:
+    """As `append`, of a conversation that the caller's transaction has locked and looked at.
+
+    `title`: what the conversation is called from now on. `hints` are told before the message.
+    """
     conversation.last_seq += 1
-    conversation.save(update_fields=["last_seq", "updated_at"])
+    conversation.title = title or conversation.title
+    conversation.save(update_fields=["last_seq", "title", "updated_at"])
     message = Message.objects.create(
         conversation=conversation,
         seq=conversation.last_seq,
@@ -55,5 +75,6 @@ def append(
         data=data or {},
         public=public,
     )
-    notify(group(conversation_id), {"type": "conversation.message", "seq": message.seq})
+    said = {"type": "conversation.message", "seq": message.seq}
+    notify_all(group(conversation.pk), [*hints, said])
     return message

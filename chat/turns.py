@@ -6,8 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db import connection, transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -39,26 +38,36 @@ ATTEMPTS = 3
 FIGURES = 6  # pictures and tables under an answer
 
 
-@transaction.atomic
+# A claim that the server's death loses is made again: nobody waits for the disk.
+_CLAIM = """
+    WITH at_once AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
+    waiting AS MATERIALIZED (
+        SELECT id FROM chat_turn turn WHERE status = 'queued' AND NOT EXISTS (
+            SELECT FROM chat_turn earlier WHERE earlier.conversation_id = turn.conversation_id
+            AND earlier.id < turn.id AND earlier.status <> 'done')
+        ORDER BY id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+    )
+    UPDATE chat_turn SET status = 'running', attempt = attempt + 1, started_at = %(now)s,
+        lease_until = %(until)s
+    FROM waiting, at_once WHERE chat_turn.id = waiting.id RETURNING chat_turn.id
+"""
+
+
 def claim() -> Turn | None:
     """Take the oldest turn that waits, unless an earlier one of its conversation is unfinished."""
-    earlier = Turn.objects.unfinished().filter(
-        conversation=OuterRef("conversation"), pk__lt=OuterRef("pk")
-    )
-    turn = (
-        Turn.objects.select_for_update(skip_locked=True, of=("self",))
-        .filter(~Exists(earlier), status=Turn.Status.QUEUED)
-        .order_by("pk")
-        .first()
-    )
-    if turn is None:
-        return None
-    turn.status = Turn.Status.RUNNING
-    turn.attempt += 1
-    turn.started_at = timezone.now()
-    turn.lease_until = turn.started_at + LEASE
-    turn.save(update_fields=["status", "attempt", "started_at", "lease_until"])
-    return turn
+    return next(iter(claim_some(1)), None)
+
+
+def claim_some(most: int) -> list[Turn]:
+    """As `claim`, of several: the oldest, with their messages and conversations."""
+    now = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"most": most, "now": now, "until": now + LEASE})
+        claimed = [pk for (pk,) in cursor.fetchall()]
+    if not claimed:
+        return []
+    turns = Turn.objects.select_related("message", "conversation__user", "conversation__summary")
+    return list(turns.filter(pk__in=claimed).order_by("pk"))
 
 
 def _held(turn: Turn) -> Any:
@@ -104,31 +113,29 @@ def load(turn: Turn, deadline: float = 0.0) -> TurnState:
 
     `deadline`: on the monotonic clock; without one, that of a turn that begins now.
     """
-    conversation = Conversation.objects.select_related("user", "summary").get(
-        pk=turn.conversation_id
-    )
+    conversation = turn.conversation
     pasted = pasting.read(turn.message.text)
     attached, unread = uploads.said(turn.message)
     told = list(dict.fromkeys([*pasting.telling(pasted.log), *attached]))
-    past = policy.past(turn)
+    before = turn.message.seq > 1  # something was said: else nothing has to be looked up
+    past = policy.past(turn) if before else []
     state = TurnState(
         question=masked(pasted.question or next(iter(told), "")),
         attached=masked("\n".join(told)),
         unread=unread,
         bases=bases(conversation),
-        history=_history(turn),
+        history=_history(turn) if before else [],
         asked=past[0].asked if past else {},
         scope=Scope.of(turn.message.data.get("scope", {})),
         deadline=deadline or time.monotonic() + settings.TURN_SECONDS,
         row=turn,
         past=past,
     )
-    turn.conversation = conversation
     summary = remembering.recalled(conversation)
     state.summary = summary.text if summary else ""
     if remembering.due(conversation, turn.message.seq):
         state.after.append((remembering.TASK, turn.pk))
-    state.collected = collecting.load(conversation)
+    state.collected = collecting.load(conversation) if before else []
     state.tuned, configuration = configurations.of(conversation)
     if configuration:
         state.trace["configuration"] = configuration
@@ -192,6 +199,7 @@ def finish(turn: Turn, state: TurnState) -> str:
     # What the steps and models said may repeat a secret.
     held.trace = masked_within(tracing.bounded(held.trace))
     held.confidence, held.pending = state.confidence, state.pending
+    held.status, held.lease_until, held.finished_at = Turn.Status.DONE, None, timezone.now()
     if late:
         held.outcome = Turn.Outcome.DISCARDED
         held.save()
@@ -199,7 +207,7 @@ def finish(turn: Turn, state: TurnState) -> str:
         if state.sources and not citing.hold(state.sources):
             raise citing.Outdated
         held.outcome = Turn.Outcome(state.outcome)
-        held.reply = _reply(held, state)
+        held.reply = _reply(conversation, state)
         held.save()  # the summary of a handoff tells this turn too
         slots.keep(held, state)
         kept.keep(held, state)
@@ -207,18 +215,19 @@ def finish(turn: Turn, state: TurnState) -> str:
             call_human(conversation, state.reason, held)
     for task, pk in state.after:
         async_task(task, pk, cluster="short")
-    end(held)
+    _tell(held)
     return held.outcome
 
 
-def end(turn: Turn) -> None:
-    turn.status, turn.lease_until, turn.finished_at = Turn.Status.DONE, None, timezone.now()
-    turn.save(update_fields=["status", "lease_until", "finished_at"])
+def _tell(turn: Turn) -> None:
+    """That it ended; the runners, if the conversation's next turn waited for that. One that is
+    written meanwhile waits for the conversation, and wakes them itself."""
     notify(transcript.group(turn.conversation_id), {"type": "conversation.turn", "turn": turn.pk})
-    wake_runner()  # the conversation's next turn may start
+    if Turn.objects.unfinished().filter(conversation=turn.conversation_id).exists():
+        wake_runner()
 
 
-def _reply(turn: Turn, state: TurnState) -> Message | None:
+def _reply(conversation: Conversation, state: TurnState) -> Message | None:
     if not state.text:
         return None
     data = {
@@ -229,12 +238,12 @@ def _reply(turn: Turn, state: TurnState) -> Message | None:
         "degraded": state.degraded,
         "kept": state.trace.get("kept", {}).get("turn"),
     }
-    message = transcript.append(
-        turn.conversation_id,
+    message = transcript.append_to(
+        conversation,
         Message.Role.ASSISTANT,
         uploads.noted(state.text, state.unread),
-        epoch=turn.epoch,
         data=data,
+        hints=state.hints,
     )
     citations = Citation.objects.bulk_create(
         Citation(

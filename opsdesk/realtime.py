@@ -10,6 +10,7 @@ import json
 import logging
 import uuid
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,15 +45,29 @@ def notify(group: str, message: Message) -> None:
     Inside a transaction it leaves with the commit, and never after a rollback.
     Raises PayloadTooLarge.
     """
-    _publish({"group": group, "message": message})
+    notify_all(group, [message])
 
 
-def _publish(envelope: dict[str, Any]) -> None:
+def notify_all(group: str, messages: Sequence[Message]) -> None:
+    """As `notify`, of several in their order: each statement of its own would cost a commit."""
+    _publish(*({"group": group, "message": message} for message in messages))
+
+
+def _publish(*envelopes: dict[str, Any]) -> None:
+    payloads = [_payload(envelope) for envelope in envelopes]
+    calls = ", ".join(["pg_notify(%s, %s)"] * len(payloads))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {calls}",
+            [part for payload in payloads for part in (NOTIFY_CHANNEL, payload)],
+        )
+
+
+def _payload(envelope: dict[str, Any]) -> str:
     payload = json.dumps(envelope, ensure_ascii=False, separators=(",", ":"))
     if (size := len(payload.encode())) > PAYLOAD_BYTES:
         raise PayloadTooLarge(f"{size} bytes in a message of type {envelope['message']['type']!r}.")
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [NOTIFY_CHANNEL, payload])
+    return payload
 
 
 def listen_parameters() -> dict[str, Any]:

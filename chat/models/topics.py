@@ -1,7 +1,5 @@
 """What staff want to know before a question is looked for, and what customers told of it."""
 
-from collections.abc import Iterable
-
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -9,16 +7,6 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.models.conversations import Conversation, Turn
 from knowledge.models import KnowledgeBase
-
-
-class TopicQuerySet(models.QuerySet["Topic"]):
-    def of(self, bases: Iterable[KnowledgeBase]) -> "TopicQuerySet":
-        """Those that count where `bases` are asked."""
-        held = Topic.knowledge_bases.through.objects.filter(topic=models.OuterRef("pk"))
-        ids = [base.pk for base in bases]
-        return self.filter(enabled=True).filter(
-            ~models.Exists(held) | models.Exists(held.filter(knowledgebase__in=ids))
-        )
 
 
 class Topic(models.Model):
@@ -58,8 +46,6 @@ class Topic(models.Model):
     # JSON Schema (2020-12) of an object; `chat.topics.schema` says which keywords are ours.
     schema = models.JSONField(_("fields"), default=dict)
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
-
-    objects = TopicQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("topic")

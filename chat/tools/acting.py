@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from chat import dangers, understanding
+from chat import dangers, rules, understanding
 from chat.models import ToolCall, Turn
 from chat.state import TurnState
 from chat.tools import calling, choosing, http, registry
@@ -38,7 +38,7 @@ def offered(turn: TurnState) -> list[Tool]:
         return []
     if turn.tools is None:
         asker = calling.asker_of(turn.row.conversation, turn.bases)
-        turn.tools = Tools(registry.offered(asker))
+        turn.tools = Tools(registry.offered(asker, rules.of(turn).tools))
     there: list[Tool] = turn.tools.offered
     return there
 

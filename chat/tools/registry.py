@@ -1,6 +1,6 @@
 """Which tools there are, and for whom."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -10,9 +10,12 @@ from chat.tools.base import Context, Tool
 from chat.tools.http import HttpBackend
 
 
-def offered(asker: Context) -> list[Tool]:
-    """The tools that the one who asks may use, those that every installation has first."""
-    return [tool for tool in _all() if tool.allows(asker)]
+def offered(asker: Context, rows: Iterable[HttpTool] | None = None) -> list[Tool]:
+    """The tools that the one who asks may use, those that every installation has first.
+
+    `rows`: the enabled ones that staff set up, where they are known.
+    """
+    return [tool for tool in _all(rows) if tool.allows(asker)]
 
 
 def tool(name: str, asker: Context) -> Tool | None:
@@ -25,8 +28,9 @@ def names() -> set[str]:
     return {import_string(dotted).name for dotted in settings.TOOLS}
 
 
-def _all() -> Iterator[Tool]:
+def _all(rows: Iterable[HttpTool] | None) -> Iterator[Tool]:
     for dotted in settings.TOOLS:
         yield import_string(dotted)()
-    rows = HttpTool.objects.filter(enabled=True).prefetch_related("groups", "bases", "sites")
+    if rows is None:
+        rows = HttpTool.objects.filter(enabled=True).prefetch_related("groups", "bases", "sites")
     yield from map(HttpBackend, rows)

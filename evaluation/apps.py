@@ -1,7 +1,27 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
 class EvaluationConfig(AppConfig):
     name = "evaluation"
     verbose_name = _("Evaluation")
+
+    def ready(self) -> None:
+        post_migrate.connect(schedule, sender=self)
+
+
+def schedule(**kwargs: Any) -> None:
+    """What the workers do by the clock."""
+    from django_q.models import Schedule
+
+    minutes, daily = Schedule.MINUTES, Schedule.DAILY
+    for func, when in (
+        ("evaluation.running.sweep", {"schedule_type": minutes, "minutes": 2}),
+        ("evaluation.gating.watch", {"schedule_type": minutes, "minutes": 1}),
+        ("evaluation.experiments.guard", {"schedule_type": minutes, "minutes": 10}),
+        ("evaluation.running.clean", {"schedule_type": daily}),
+    ):
+        Schedule.objects.update_or_create(name=func, defaults={"func": func, "repeats": -1, **when})

@@ -232,13 +232,13 @@ def judge(
     """Correct: answerable, cites a gold document and, with exact spans, shows one of them."""
     answered = outcome == "answered"
     shown = not (exact_spans and question.answers) or any(
-        _plain(answer) in _plain(text) for answer in question.answers
+        plain(answer) in plain(text) for answer in question.answers
     )
     right = question.answerable and not question.gold.isdisjoint(cited) and shown
     return Reply(question, answered, answered and right)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Letters and digits alone: marks, spaces and width make no difference to what is shown."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
 

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 
 from knowledge import calibration, confidence
 from knowledge.models import Calibration, KnowledgeBase
+from opsdesk import gates
+from opsdesk.gates import Change
 
 FEWEST = 30  # labels, and
 FEWEST_OF_KIND = 5  # of them right, and as many wrong: each fold has one
@@ -251,7 +253,10 @@ def now(given: Sequence[Label], fitted: Fit, used: Calibration | None) -> Share:
 
 
 def save(base: KnowledgeBase, fitted: Fit, target: float, user: Any) -> Calibration:
-    """Put the fit to use. Raises ValidationError when no threshold keeps the target."""
+    """Put the fit to use, or let it wait for a gate that looks at it (`waiting`).
+
+    Raises ValidationError when no threshold keeps the target, or a gate refuses it.
+    """
     reached = fitted.reaching(target)
     if reached is None or reached.precision is None:
         raise ValidationError(unreachable(fitted, target))
@@ -269,8 +274,23 @@ def save(base: KnowledgeBase, fitted: Fit, target: float, user: Any) -> Calibrat
         coverage=reached.coverage,
         by=user,
     )
-    _use(base, made)
+    made.save()
+    overrides = {calibration.TRIED: made.pk}
+    refusal = gates.ask(Change("threshold", made.pk, base.pk, user and user.pk, overrides))
+    if refusal is None:
+        use(base, made)
+    elif refusal.waiting:
+        made.waiting = True
+        made.save(update_fields=["waiting"])
+    else:
+        raise ValidationError(refusal.reason)
     return made
+
+
+def use(base: KnowledgeBase, made: Calibration) -> None:
+    """Put one to use that the gates let pass."""
+    made.waiting = False
+    _use(base, made)
 
 
 def unreachable(fitted: Fit, target: float) -> str:
@@ -289,6 +309,6 @@ def _use(base: KnowledgeBase, chosen: Calibration | None) -> None:
     KnowledgeBase.objects.select_for_update().get(pk=base.pk)  # one choice after the other
     base.calibrations.filter(active=True).update(active=False)
     if chosen:
-        chosen.active = True
+        chosen.active, chosen.waiting = True, False
         chosen.save()
     KnowledgeBase.objects.filter(pk=base.pk).raise_version()

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 
 from knowledge import permissions
 from knowledge.models import Document, Entry, Status
-from opsdesk.site import Panel
+from opsdesk.site import Panel, Row
 
 
 def documents(request: HttpRequest) -> Panel | None:
@@ -20,13 +20,21 @@ def documents(request: HttpRequest) -> Panel | None:
         all=Count("pk"),
         unfinished=Count("pk", filter=unfinished),
         failed=Count("pk", filter=Q(latest__status=Status.FAILED)),
+        held=Count("pk", filter=Q(latest__status=Status.HELD)),
         unapproved=Count("pk", filter=Q(approved_at=None)),
     )
     url = reverse("admin:knowledge_document_changelist")
     unread = f"{url}?latest__status__in={Status.QUEUED},{Status.PROCESSING}"
+    held: Row = {
+        "label": _("held back by the gate"),
+        "value": counts["held"],
+        "url": f"{url}?latest__status__exact={Status.HELD}",
+        "level": "error",
+    }
     return {
         "title": _("Documents"),
         "rows": [
+            *([held] if counts["held"] else []),
             {
                 "label": _("failed"),
                 "value": counts["failed"],

@@ -7,6 +7,7 @@ that is being worked on from one whose worker was killed, without waiting for a 
 
 import logging
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -17,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django_q.tasks import async_task
 
-from knowledge import describing, indexing, pacing, parsing
+from knowledge import describing, indexing, pacing, parsing, publishing
 from knowledge.models import Document, KnowledgeBase, Revision, Status
 from opsdesk import locking, queues
 from opsdesk.errors import BoundaryError, Locked
@@ -71,8 +72,9 @@ def process(revision_id: int) -> None:
 def _light() -> QuerySet[Revision]:
     """Short texts that nobody has tried to read yet."""
     return Revision.objects.filter(
-        status=Status.QUEUED, attempts=0, media_type__in=LIGHT, size__lte=LIGHT_BYTES
-    ).exclude(document__origin=Document.Origin.FAQ)
+        status=Status.QUEUED, attempts=0, media_type__in=LIGHT, size__lte=LIGHT_BYTES,
+        document__knowledge_base__gated=False,
+    ).exclude(document__origin=Document.Origin.FAQ)  # fmt: skip
 
 
 def _attempt_together(first: Revision) -> None:
@@ -145,6 +147,9 @@ def _attempt(revision: Revision) -> bool:
     except Locked as error:
         settled = True
         revision.lock(str(error))
+    except publishing.Held as refused:
+        settled = True
+        revision.hold(str(refused))
     except BoundaryError as error:
         settled = True
         if error.permanent or revision.attempts >= ATTEMPTS:
@@ -165,7 +170,8 @@ def _index(revision: Revision) -> None:
     path = Path(revision.file.path)
     if parsing.is_long(path, revision.media_type):
         revision.report(Revision.Stage.INDEXING, 20)
-        indexing.put_parts(revision, parsing.portions(path))
+        portions = partial(parsing.portions, path)
+        publishing.publish(revision, lambda: indexing.put_parts(revision, portions()))
         revision.refresh_from_db()
         return
     if not revision.parts_done:
@@ -181,7 +187,7 @@ def _index(revision: Revision) -> None:
         seconds=settings.PARSE_SECONDS,
     )
     revision.report(Revision.Stage.INDEXING, 90)
-    indexing.put(revision, parsed)
+    publishing.publish(revision, partial(indexing.put, revision, parsed))
     describing.begin(revision)
     revision.refresh_from_db()
 

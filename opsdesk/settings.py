@@ -301,6 +301,26 @@ TURN_THREADS = env.integer("OPSDESK_TURN_THREADS", 4, 1, 32)  # answers made at 
 # Answers given again to who asks the same while nothing changed: so many, for so long; 0: none.
 KEPT_ANSWERS = env.integer("OPSDESK_KEPT_ANSWERS", 2000, 0, 1_000_000)
 KEPT_HOURS = env.integer("OPSDESK_KEPT_HOURS", 24, 1, 8760)
+# What golden questions and yesterday's say of a change is told, or keeps it back; 0 of
+# yesterday's: golden ones alone. Then what a change may lose of each, net, in per cent.
+GATE = env.choice("OPSDESK_GATE", "block", ("block", "warn", "off"))
+GATE_YESTERDAY = env.integer("OPSDESK_GATE_YESTERDAY", 50, 0, 1000)
+GATE_LOSS = env.number("OPSDESK_GATE_LOSS", 2.0, 0.0, 100.0)
+GATE_TRAFFIC_LOSS = env.number("OPSDESK_GATE_TRAFFIC_LOSS", 10.0, 0.0, 100.0)
+# Where runs of questions are written down beside: a subclass of evaluation.tracking.Tracker.
+MLFLOW_URL = env.url("MLFLOW_TRACKING_URI")
+TRACKER: dict[str, Any] | None = (
+    {
+        "BACKEND": "evaluation.tracking.MLflow",
+        "OPTIONS": {
+            "url": MLFLOW_URL,
+            "experiment": env.text("MLFLOW_EXPERIMENT_NAME", "opsdesk"),
+            "token": env.text("MLFLOW_TRACKING_TOKEN"),
+        },
+    }
+    if MLFLOW_URL
+    else None
+)
 # What can be done beside answering: each a subclass of chat.tools.base.Tool. Staff add HTTP tools
 # in the administration, which call only the hosts named here ("host" or "host:port").
 TOOLS = [
@@ -315,7 +335,7 @@ TOOL_CALL_DAYS = env.integer("OPSDESK_TOOL_CALL_DAYS", 365, 0, 36_500)  # 0: kep
 # Where the chat finds `reopen`, `heard`, `leave_contact`, `standing` and `rate`.
 CHAT_DESK = "handoff.desk"
 # What staff can do with a conversation beside talking: each a subclass of handoff.actions.Action.
-CONSOLE_ACTIONS = ["handoff.learning.FaqDraft"]
+CONSOLE_ACTIONS = ["handoff.learning.FaqDraft", "evaluation.golden.Regression"]
 # Who beside its customer may open what came in a conversation: functions of (user, conversation).
 CONVERSATION_READERS = ["handoff.access.opens"]
 # How long a conversation is held for the agent it is offered to; 0: agents take from the queue.
@@ -359,7 +379,12 @@ CACHES = {
         "LOCATION": "opsdesk_cache",
         # Signs of life and counted tries lie there: the default of 300 would drop them.
         "OPTIONS": {"MAX_ENTRIES": 100_000},
-    }
+    },
+    # Of one process: what is counted for a minute and may be lost.
+    "local": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    },
 }
 
 REST_FRAMEWORK = {
@@ -433,9 +458,9 @@ TURN_PANELS = ["evaluation.admin.judging"]
 # What staff said of answers: each `(base) -> Iterable[knowledge.calibrating.Label]`.
 LABELS = ["evaluation.verdicts.labels"]
 # What may keep a change from being published: `(opsdesk.gates.Change) -> Refusal | None`.
-GATES: list[str] = []
+GATES = ["evaluation.gating.gate"]
 # Which configuration a customer gets: `(conversation) -> chat.configurations.Variant | None`.
-VARIANTS: list[str] = []
+VARIANTS = ["evaluation.experiments.variant"]
 # Revisions that answers to this user cite: each `(request) -> their ids, a subquery`.
 CITED = ["chat.visitors.cited"]
 # Whether someone waits for an answer, each `() -> bool`: reading documents gives way.

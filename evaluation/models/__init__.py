@@ -1,7 +1,9 @@
 """What staff hold of answers, and how that was found out."""
 
 from evaluation.models.alerts import Alert, Goal
+from evaluation.models.experiments import Experiment
 from evaluation.models.gaps import Gap, GapQuestion
+from evaluation.models.golden import GoldenQuestion, GoldenSource, Result, Run
 from evaluation.models.operations import Day, DocumentTally, Price, Spending, Tally
 from evaluation.models.sampling import (
     Design,
@@ -20,14 +22,19 @@ __all__ = [
     "Day",
     "Design",
     "DocumentTally",
+    "Experiment",
     "Gap",
     "GapQuestion",
     "Goal",
+    "GoldenQuestion",
+    "GoldenSource",
     "Item",
     "Label",
     "PooledPassage",
     "Price",
     "Relevance",
+    "Result",
+    "Run",
     "Sample",
     "SamplingPlan",
     "Spending",

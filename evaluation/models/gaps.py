@@ -36,6 +36,7 @@ class Gap(models.Model):
         verbose_name=_("decided by"),
     )
     decided_count = models.PositiveIntegerField(default=0)  # questions when it was decided
+    back_at = models.DateTimeField(_("came back"), null=True)  # after it had been decided
     count = models.PositiveIntegerField(_("questions"), default=0)
     recent = models.PositiveIntegerField(_("in the last week"), default=0)
     expected = models.FloatField(default=0.0)  # in the last week, had nothing changed

@@ -145,6 +145,8 @@ def _saved(request: HttpRequest, base: KnowledgeBase) -> str:
     fitted = calibrating.fit(calibrating.labels(base))
     made = calibrating.save(base, fitted, form.cleaned_data["target"] / 100, request.user)
     said = _("In use: from a confidence of %(least)s on it answers.")
+    if made.waiting:
+        said = _("It is replayed on golden questions first, then it answers from %(least)s on.")
     return said % {"least": floatformat(made.threshold, 2)}
 
 

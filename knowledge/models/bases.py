@@ -104,6 +104,14 @@ class KnowledgeBase(models.Model):
         default=True,
         help_text=_("Questions that people confirmed count when it is searched."),
     )
+    gated = models.BooleanField(
+        _("documents wait for the gate"),
+        default=False,
+        help_text=_(
+            "New and replaced documents are tried on golden questions first; what makes answers "
+            "worse is held back. Else they answer at once and are replayed then."
+        ),
+    )
     # Confirmed questions when it learned last, and the latest of them, whatever came of it.
     learned_from = models.PositiveIntegerField(default=0, editable=False)
     learned_until = models.DateTimeField(null=True, editable=False)
@@ -205,6 +213,7 @@ class Calibration(models.Model):
     precision_high = models.FloatField()
     coverage = models.FloatField(_("answered"))
     active = models.BooleanField(_("in use"), default=False)
+    waiting = models.BooleanField(_("waits for the gate"), default=False)
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,

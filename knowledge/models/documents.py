@@ -18,6 +18,7 @@ class Status(models.TextChoices):
     PROCESSING = "processing", _("processing")
     READY = "ready", _("ready")
     FAILED = "failed", _("failed")
+    HELD = "held", _("held back")  # read, and a gate refuses it
 
 
 class Document(Scoped):
@@ -186,6 +187,7 @@ class Revision(models.Model):
     parts_done = models.PositiveIntegerField(default=0, editable=False)
     parts_total = models.PositiveIntegerField(default=0, editable=False)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    released = models.BooleanField(default=False, editable=False)  # whatever the gates say
     parser = models.CharField(_("parser"), max_length=100, blank=True)
     pages = models.PositiveIntegerField(_("pages"), null=True)
     parsed = models.JSONField(null=True, editable=False)  # ParsedDocument.to_json(), without assets
@@ -250,6 +252,11 @@ class Revision(models.Model):
     def fail(self, error: str) -> None:
         """`error` is a sentence for a person."""
         self._set(status=Status.FAILED, stage="", error=error, finished_at=timezone.now())
+        self.forget_parts()
+
+    def hold(self, reason: str) -> None:
+        """A gate refuses it; what it would replace goes on answering."""
+        self._set(status=Status.HELD, stage="", error=reason, finished_at=timezone.now())
         self.forget_parts()
 
     def lock(self, error: str) -> None:

@@ -1,0 +1,256 @@
+"""The gate before a change, and the watch behind documents: golden questions and yesterday's.
+
+What is replayed is compared, question by question, with the same as it is answered now. A change
+of configuration or threshold waits for its run in the background and is put to use when it has
+passed; documents of a gated base are tried inside a transaction that is undone. Documents of other
+bases answer at once, are replayed then, and raise an alert.
+"""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from chat import configurations
+from chat.models import Configuration
+from evaluation import comparing, golden, running
+from evaluation.comparing import Comparison
+from evaluation.models import Alert, GoldenQuestion, Run
+from knowledge import calibrating
+from knowledge.models import Calibration, KnowledgeBase
+from opsdesk.gates import Change, Refusal
+
+SIGNIFICANT = 0.05
+TRIED_SECONDS = 20.0  # of a document's trial: what answers from its base waits as long to change
+SETTLED = 900  # seconds after which a base that keeps changing is replayed all the same
+NAMED = 3  # lost questions that a refusal names
+
+
+def gate(change: Change) -> Refusal | None:
+    """`settings.GATES`: what golden questions and yesterday's say of a change."""
+    if settings.GATE == "off":
+        return None
+    return _document(change) if change.tried else _in_background(change)
+
+
+def _plan(change: Change, overrides: Any) -> running.Plan:
+    return running.plan(overrides, base=change.base, yesterday=settings.GATE_YESTERDAY)
+
+
+# --- in the background ------------------------------------------------------------------
+
+
+@transaction.atomic
+def _in_background(change: Change) -> Refusal | None:
+    """What the latest run for these very settings and versions says; begins one without."""
+    now = configurations.overrides()
+    after = _plan(change, {**(now if change.kind == "threshold" else {}), **change.overrides})
+    if not after.questions:
+        return None
+    subject = f"{change.kind}:{change.subject}"
+    mark = running.fingerprint(after)
+    rows = Run.objects.filter(subject=subject, fingerprint=mark)
+    run = rows.exclude(state=Run.State.CANCELLED).first() or _begin(change, subject, after, now)
+    url = reverse("admin:evaluation_run_change", args=[run.pk])
+    if run.state != Run.State.DONE:
+        n = run.total
+        said = ngettext(
+            "It is replayed on %(n)d question first, and used when it has passed.",
+            "It is replayed on %(n)d questions first, and used when it has passed.",
+            n,
+        )
+        return Refusal(said % {"n": n}, url, waiting=True)
+    if run.verdict == Run.Verdict.REFUSED and settings.GATE == "block":
+        return Refusal(" ".join(run.reasons), url)
+    return None
+
+
+def _begin(change: Change, subject: str, after: running.Plan, now: Any) -> Run:
+    if change.kind == "configuration":
+        used = Configuration.objects.filter(pk=change.subject).first()
+        after = replace(after, configuration=used)
+    before = replace(after, overrides=now, configuration=configurations.active())
+    baseline = _measured(before) or running.start(before, kind=Run.Kind.GATE, by_id=change.by)
+    return running.start(
+        after, kind=Run.Kind.GATE, subject=subject, baseline=baseline, by_id=change.by
+    )
+
+
+def _measured(wanted: running.Plan) -> Run | None:
+    """A run that came of the same versions, or is about to."""
+    rows = Run.objects.filter(fingerprint=running.fingerprint(wanted))
+    return rows.exclude(state=Run.State.CANCELLED).order_by("-finished_at").first()
+
+
+def finished(run: Run) -> None:
+    """What a run that has just ended means: a verdict, then the change or an alert."""
+    if run.baseline is None or run.baseline.state != Run.State.DONE:
+        return
+    judge(run, comparing.compare(run.baseline, run))
+    if run.kind == Run.Kind.GATE:
+        settle(run)
+    elif run.kind == Run.Kind.WATCH:
+        alert(run)
+
+
+def judge(run: Run, comparison: Comparison) -> None:
+    run.reasons = reasons(comparison)
+    run.verdict = Run.Verdict.REFUSED if run.reasons else Run.Verdict.PASSED
+    run.save(update_fields=["reasons", "verdict"])
+
+
+def reasons(comparison: Comparison) -> list[str]:
+    """Why the second run is worse, in sentences; none when it is not."""
+    lost = comparison.golden.of(comparing.LOST)
+    must = [pair.after for pair in lost if pair.after.golden and pair.after.golden.must]
+    found = [
+        _("Lost, though it must not be: %(question)s.") % {"question": one.question[:80]}
+        for one in must[:NAMED]
+    ]
+    for part, allowed, text in (
+        (comparison.golden, settings.GATE_LOSS, _("of the golden questions")),
+        (comparison.traffic, settings.GATE_TRAFFIC_LOSS, _("of yesterday's questions")),
+    ):
+        apart = part.difference
+        net = apart.lost - apart.won
+        if net <= 0:
+            continue
+        if 100 * net > allowed * apart.n or apart.p < SIGNIFICANT:
+            said = _("%(lost)d %(part)s are lost and %(won)d won, of %(n)d (p = %(p).3f).")
+            facts = {"lost": apart.lost, "won": apart.won, "n": apart.n, "p": apart.p}
+            found.append(said % {**facts, "part": text})
+    return found
+
+
+def settle(run: Run) -> None:
+    """Put what passed to use, for whoever wanted it; what did not is a draft again."""
+    kind, _colon, number = run.subject.partition(":")
+    if kind == "configuration":
+        row = Configuration.objects.filter(
+            pk=number, state=Configuration.State.CHECKING
+        ).first()  # unless it was taken back meanwhile
+        if row:
+            configurations.activate(row, run.by)
+    elif kind == "threshold":
+        made = Calibration.objects.filter(pk=number, active=False, waiting=True).first()
+        if made:
+            calibrating.use(made.knowledge_base, made)
+
+
+# --- documents of a gated base ----------------------------------------------------------
+
+
+def _document(change: Change) -> Refusal | None:
+    """Before and with the document, without a model: what is found has changed, not its words."""
+    assert change.tried is not None  # noqa: S101
+    overrides = {**configurations.overrides(), "LLM": False}
+    wanted = _plan(change, overrides)
+    if not wanted.questions:
+        return None
+    subject = f"{change.kind}:{change.subject}"
+    before = running.prepare(wanted, kind=Run.Kind.GATE, by_id=change.by)
+    _now(before)
+    with change.tried():
+        results, versions = _answers(before), running.versions(wanted)
+    after = _kept(before, results, versions, subject, change)
+    finished(after)
+    if after.verdict == Run.Verdict.REFUSED and settings.GATE == "block":
+        return Refusal(
+            " ".join(after.reasons), reverse("admin:evaluation_run_change", args=[after.pk])
+        )
+    return None
+
+
+def _now(run: Run) -> None:
+    """Ask within the time that a trial has; what there was no time for is not compared."""
+    running.work(run, time.monotonic() + TRIED_SECONDS)
+    run.results.filter(outcome="").delete()
+    asked = run.results.count()
+    Run.objects.filter(pk=run.pk).update(
+        state=Run.State.DONE, finished_at=timezone.now(), total=asked, done=asked
+    )
+    run.refresh_from_db()
+
+
+def _answers(before: Run) -> list[Any]:
+    """What comes of the same questions now, in no row: what is written here is undone."""
+    rows = list(before.results.select_related("golden", "knowledge_base"))
+    for row in rows:
+        running.ask(before, row)
+    return rows
+
+
+def _kept(before: Run, results: list[Any], versions: Any, subject: str, change: Change) -> Run:
+    with transaction.atomic():
+        run = Run.objects.create(
+            kind=Run.Kind.GATE, state=Run.State.DONE, finished_at=timezone.now(),
+            subject=subject, baseline=before, overrides=before.overrides, versions=versions,
+            knowledge_base_id=change.base, total=len(results), done=len(results),
+            by_id=change.by,
+        )  # fmt: skip
+        for row in results:
+            row.pk, row.run = None, run
+        run.results.bulk_create(results)
+    return run
+
+
+# --- behind documents that went live ----------------------------------------------------
+
+
+def watch() -> int:
+    """Replay bases whose answers changed since they were replayed last; a task. How many.
+
+    One that keeps changing, as while much is brought in, is left alone until it stands still for
+    the time between two looks, but for no longer than SETTLED.
+    """
+    golden.find_again()
+    bases = GoldenQuestion.objects.approved().values("knowledge_base")
+    return sum(_look(base) for base in KnowledgeBase.objects.filter(pk__in=bases))
+
+
+def _look(base: KnowledgeBase) -> bool:
+    if settings.GATE == "off":
+        return False
+    runs = Run.objects.filter(kind=Run.Kind.WATCH, knowledge_base=base)
+    last = runs.exclude(state=Run.State.CANCELLED).first()
+    if last and (last.unfinished or last.versions["documents"].get(base.slug) == base.version):
+        return False
+    seen = cache.get_or_set(f"watch:{base.pk}", (base.version, timezone.now()), None)
+    waited = (timezone.now() - seen[1]).total_seconds()
+    if last and seen[0] != base.version and waited < SETTLED:
+        cache.set(f"watch:{base.pk}", (base.version, seen[1]), None)
+        return False
+    cache.delete(f"watch:{base.pk}")
+    used = configurations.active()
+    overrides = used.overrides if used else {}
+    wanted = running.plan(
+        overrides, base=base.pk, yesterday=settings.GATE_YESTERDAY, configuration=used
+    )
+    running.start(wanted, kind=Run.Kind.WATCH, subject=f"base:{base.pk}", baseline=_last_good(base))
+    return True
+
+
+def _last_good(base: KnowledgeBase) -> Run | None:
+    """The last that was no worse than the one before: what is lost stays lost until it is found."""
+    runs = Run.objects.filter(
+        kind=Run.Kind.WATCH, knowledge_base=base, state=Run.State.DONE
+    ).exclude(verdict=Run.Verdict.REFUSED)
+    return runs.first()
+
+
+def alert(run: Run) -> None:
+    """Begin or end the alert of a base by what its latest replay said."""
+    name = f"replay:{run.knowledge_base_id}"
+    if run.verdict == Run.Verdict.PASSED:
+        Alert.objects.filter(name=name, ended_at=None).update(ended_at=timezone.now())
+        return
+    said = _("%(base)s answers worse since its documents changed: %(reasons)s")
+    text = said % {"base": run.knowledge_base, "reasons": " ".join(run.reasons)}
+    Alert.objects.update_or_create(name=name, ended_at=None, defaults={"text": text[:500]})

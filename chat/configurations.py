@@ -4,7 +4,7 @@ One is in use at a time, none at first. It gets there through `settings.GATES`, 
 use before comes back with one click. `settings.VARIANTS` may give some visitors another one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Template
 from typing import Any
@@ -184,10 +184,12 @@ def overrides() -> dict[str, Any]:
     return used.overrides if used else {}
 
 
-def of(conversation: Conversation) -> tuple[dict[str, Any], dict[str, Any]]:
+def of(
+    conversation: Conversation, in_force: Sequence[Configuration] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What holds for the turns of `conversation`, and what its trace says of that ({} where the
-    environment's settings hold). One statement, unless an experiment is on."""
-    rows = list(Configuration.objects.in_force())
+    environment's settings hold). `in_force`: those that are, where they are known."""
+    rows = list(Configuration.objects.in_force()) if in_force is None else in_force
     used = next((row for row in rows if row.state == State.ACTIVE), None)
     told: dict[str, Any] = {}
     if any(row.on_trial for row in rows):

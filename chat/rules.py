@@ -1,4 +1,4 @@
-"""What staff set that every turn goes by: topics, tools, policies.
+"""What staff set that every turn goes by: topics, tools, policies, configurations.
 
 Such rows change seldom. A turn asks in one statement which versions of them there are: PostgreSQL
 gives each version of a row a place and a transaction of its own (`ctid`, `xmin`), so any change of
@@ -15,12 +15,12 @@ from typing import Any
 
 from django.db import connection
 
-from chat.models import EscalationPolicy, HttpTool, Topic
+from chat.models import Configuration, EscalationPolicy, HttpTool, Topic
 from chat.state import TurnState
 from knowledge.models import EmbeddingIndex, KnowledgeBase, Vocabulary
 
 ROWS: list[Any] = [
-    Topic, Topic.knowledge_bases.through, EscalationPolicy,
+    Configuration, EscalationPolicy, Topic, Topic.knowledge_bases.through,
     HttpTool, HttpTool.groups.through, HttpTool.bases.through, HttpTool.sites.through,
 ]  # fmt: skip
 # Rows of which one field alone tells whether they count otherwise now: `chat.kept` goes by them.
@@ -35,6 +35,7 @@ class Rules:
     topics: list[tuple[Topic, frozenset[int]]]  # with the bases they are for; none: for all
     tools: list[HttpTool]  # with their groups, bases and sites
     policies: dict[int | None, EscalationPolicy]  # by base; None: for the others
+    configurations: list[Configuration]  # in force
 
     def topics_of(self, bases: Iterable[KnowledgeBase]) -> list[Topic]:
         """Those that count where `bases` are asked."""
@@ -96,4 +97,5 @@ def _read(digest: str) -> Rules:
             HttpTool.objects.filter(enabled=True).prefetch_related("groups", "bases", "sites")
         ),
         policies={one.knowledge_base_id: one for one in EscalationPolicy.objects.all()},
+        configurations=list(Configuration.objects.in_force()),
     )

@@ -17,6 +17,7 @@ from chat import (
     pasting,
     policy,
     remembering,
+    rules,
     screenshots,
     slots,
     tracing,
@@ -136,7 +137,8 @@ def load(turn: Turn, deadline: float = 0.0) -> TurnState:
     if remembering.due(conversation, turn.message.seq):
         state.after.append((remembering.TASK, turn.pk))
     state.collected = collecting.load(conversation) if before else []
-    state.tuned, configuration = configurations.of(conversation)
+    in_force = rules.of(state).configurations
+    state.tuned, configuration = configurations.of(conversation, in_force)
     if configuration:
         state.trace["configuration"] = configuration
     if screenshots.without_model(turn.message):

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import httpx
 from django.conf import settings
@@ -45,7 +46,7 @@ def _begin(name: str, reason: str) -> None:
     outage, new = rows.get_or_create(service=name, ended_at=None, defaults={"reason": reason})
     if not new:
         rows.filter(pk=outage.pk).update(seen_at=now, reason=reason)
-    elif _somebody_listens():
+    elif somebody_listens():
         told = rows.filter(service=name, told=True, seen_at__gt=now - QUIET)
         if not told.exists():
             rows.filter(pk=outage.pk).update(told=True)
@@ -60,7 +61,7 @@ def end(name: str) -> None:
             for outage in rows.filter(service=name, ended_at=None):
                 outage.ended_at = timezone.now()
                 outage.save(update_fields=["ended_at"])
-                if outage.told and _somebody_listens():
+                if outage.told and somebody_listens():
                     _tell_later(outage.pk)
     except DatabaseError as error:
         log.warning("the end of the outage of %s is not written down: %s", name, error)
@@ -69,7 +70,8 @@ def end(name: str) -> None:
 # --- telling ----------------------------------------------------------------------------
 
 
-def _somebody_listens() -> bool:
+def somebody_listens() -> bool:
+    """Whether anybody is told of what goes wrong."""
     return bool(settings.ADMINS or settings.ALERT_WEBHOOK)
 
 
@@ -82,20 +84,24 @@ def tell(pk: int) -> None:
     outage = Outage.objects.filter(pk=pk).first()
     if outage is None:
         return
-    text = _text(outage)
+    say(
+        _text(outage),
+        service=outage.service,
+        down=outage.ended_at is None,
+        since=outage.began_at.isoformat(),
+    )
+
+
+def say(text: str, **fields: Any) -> None:
+    """Mail `text` to whom settings name, and post it with the `fields`; in a task, which is tried
+    again when the address does not take it."""
     if settings.ADMINS:
         mail_admins(text.partition("\n")[0], text)
     if settings.ALERT_WEBHOOK:
         # The form that group robots of WeCom and DingTalk take, and the same as fields.
-        body = {
-            "msgtype": "text",
-            "text": {"content": text},
-            "service": outage.service,
-            "down": outage.ended_at is None,
-            "since": outage.began_at.isoformat(),
-        }
+        body = {"msgtype": "text", "text": {"content": text}, **fields}
         answer = httpx.post(settings.ALERT_WEBHOOK, json=body, timeout=HOOK_SECONDS)
-        answer.raise_for_status()  # the task is tried again
+        answer.raise_for_status()
 
 
 def _text(outage: Outage) -> str:

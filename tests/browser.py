@@ -19,7 +19,7 @@ from typing import Any
 from urllib.error import URLError
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, connections
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = Path("/usr/bin/chromium")
@@ -129,5 +129,6 @@ def chromium(**options: Any) -> Iterator[Any]:
             )
             yield page
         finally:
+            connections.close_all()  # Django keeps others beside Playwright's loop than without it
             browser.close()
             os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)

@@ -19,8 +19,8 @@ class OrderService(loopback.Server):
     float, "garbage", "huge", "hang up", "drip", or a text that is sent as it is. `asked` keeps
     (method, path, query, headers, body)."""
 
-    def __init__(self):
-        super().__init__(Handler)
+    def __init__(self, port=0):
+        super().__init__(Handler, port)
         self.does, self.asked = [], []
         self.stopped = threading.Event()
 

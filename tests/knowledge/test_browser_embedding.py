@@ -8,13 +8,21 @@ from knowledge.models import EmbeddingIndex, KnowledgeBase
 from tests.browser import CHROMIUM, chromium, server, workers
 from tests.knowledge import documents
 from tests.knowledge.embedding_server import embedding_server
-from tests.knowledge.test_browser_admin import NAME, PASSWORD, sign_in
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed"),
 ]
+
+NAME, PASSWORD = "curator", "correct horse battery"
+
+
+def sign_in(page, url):
+    page.goto(f"{url}/admin/login/")
+    page.fill("#id_username", NAME)
+    page.fill("#id_password", PASSWORD)
+    page.click("#login-form [type=submit]")
 
 
 def test_a_base_gets_an_index_of_its_own_and_goes_back(tmp_path):

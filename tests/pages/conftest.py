@@ -1,40 +1,68 @@
-"""Pages in Chromium, against running processes that know the demo documents."""
+"""Pages in Chromium, against one web process and one runner that know the demo documents.
+
+All tests here share them, in one pytest worker: they run as one group (tests/conftest.py). A new
+test of a page takes a fixture and is done; whatever rows it leaves are gone before the next one:
+
+- `page`: the chat page of a new visitor; `visit(**options)` opens more of them.
+- `staff(user, path)`: a page of the console or the administration; `agent` is a superuser on duty.
+- `unanswered`: the same site without its runner. Nothing answers, and nothing offers, routes or
+  sweeps by itself; `pytestmark = pytest.mark.usefixtures("unanswered")` for a whole module.
+- `site.workers()`: a context in which documents are read and tasks are run.
+
+Rows of the demo documents that a test changes or deletes it puts back itself; "all documents" are
+not its own ones. Only what needs other variables of the environment starts a site of its own,
+outside of this folder (tests/browser.py).
+"""
 
 import os
 import socket
 from contextlib import ExitStack
+from urllib.parse import urljoin
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import connections
+from django.db import connection, connections, transaction
 from django.test import Client, override_settings
 from django.utils import timezone
 
 from handoff.models import Agent
 from knowledge import demo, tasks
 from knowledge.models import Revision
-from tests.browser import ARGUMENTS, CHROMIUM, started, wait_for
+from tests.browser import ARGUMENTS, CHROMIUM, kill, started, wait_for, workers
 
 DESKTOP = {"width": 1280, "height": 800}
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class Site:
-    """A web process and a runner that can be stopped and come back at the same address."""
+    """A web process and a runner that can be stopped and come back at the same address.
+
+    They may fetch from this machine, and call a service at `service_port`.
+    """
 
     def __init__(self, home):
         self.home = home
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port, self.service_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.web = self.runner = None
         self._stack = ExitStack()
+        self._environment = {
+            "OPSDESK_TOOL_HOSTS": f"127.0.0.1:{self.service_port}",
+            "OPSDESK_FETCH_PRIVATE": "127.0.0.1",
+            "OPSDESK_FETCH_DELAY": "0",
+        }
 
     def __enter__(self):
-        self.start_web()
         self.start_runner()
+        self.start_web()
         return self
 
     def __exit__(self, *failure):
@@ -50,8 +78,17 @@ class Site:
     def start_runner(self):
         self.runner = self._start("worker", "manage.py", "run_turns")
 
+    def stop_runner(self):
+        """It is gone when this returns."""
+        kill(self.runner)
+
+    def workers(self):
+        """The cluster that reads documents, for the length of a `with`."""
+        return workers(self.home, **self._environment)
+
     def _start(self, role, *command):
-        return self._stack.enter_context(started(self.home, role, *command))
+        process = started(self.home, role, *command, **self._environment)
+        return self._stack.enter_context(process)
 
     def _accepts(self):
         assert self.web.poll() is None, (self.home / "web.log").read_text()
@@ -65,24 +102,72 @@ def fill():
         tasks.process(revision.pk)
 
 
-@pytest.fixture(scope="module")
+class Rows:
+    """The rows that are there now; `sweep` deletes those that came later."""
+
+    def __init__(self):
+        self._statements = [
+            f"DELETE FROM {connection.ops.quote_name(model._meta.db_table)}{self._later(model)}"
+            for model in apps.get_models(include_auto_created=True)
+            if model._meta.managed and not model._meta.proxy
+        ]
+
+    def _later(self, model):
+        """Keys grow; where they are none that do, a table that is filled already is left alone."""
+        field = model._meta.pk_fields[0]
+        last = model._base_manager.order_by(f"-{field.attname}").values_list(field.attname).first()
+        if last is None:
+            return ""
+        key = connection.ops.quote_name(field.column)
+        return f" WHERE {key} > {last[0]}" if isinstance(last[0], int) else " WHERE false"
+
+    def sweep(self):
+        with transaction.atomic(), connection.cursor() as cursor:  # keys are checked at its end
+            # Who writes to a conversation locks it first: so does who deletes.
+            cursor.execute("SELECT 1 FROM chat_conversation FOR UPDATE")
+            cursor.execute("; ".join(self._statements))
+
+
+@pytest.fixture(scope="package")
 def transactional_db(django_db_setup, django_db_blocker):
-    """For the whole module: parsing the documents anew for every test would take minutes."""
+    """For all tests of pages: reading the documents anew for each module would take minutes."""
     with django_db_blocker.unblock():
         yield
         call_command("flush", interactive=False, verbosity=0)
 
 
-@pytest.fixture(scope="module")
-def site(transactional_db, tmp_path_factory):
+@pytest.fixture(scope="package")
+def shared_site(transactional_db, tmp_path_factory):
     home = tmp_path_factory.mktemp("site")
     with override_settings(MEDIA_ROOT=home / "files"):
         fill()
+        rows = Rows()
         with Site(home) as running:
-            yield running
+            yield running, rows
+
+
+@pytest.fixture
+def site(shared_site):
+    running, rows = shared_site
+    yield running
+    rows.sweep()
 
 
 @pytest.fixture(scope="module")
+def _without_runner(shared_site):
+    running, _rows = shared_site
+    running.stop_runner()
+    yield
+    running.start_runner()
+
+
+@pytest.fixture
+def unanswered(_without_runner, site):
+    """The site without its runner, for every test of a module."""
+    return site
+
+
+@pytest.fixture(scope="package")
 def chromium():
     from playwright.sync_api import sync_playwright
 
@@ -97,37 +182,60 @@ def chromium():
         browser.close()
 
 
-def sign_in(page, user):
-    """Make `user` the one who sits at `page`."""
+def sign_in(page, user, url=""):
+    """Make `user` the one who sits at `page`, which is at the site already, or at `url`."""
     client = Client()
     client.force_login(user)
     name = settings.SESSION_COOKIE_NAME
-    page.context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": page.url}])
+    value = client.cookies[name].value
+    root = urljoin(url or page.url, "/")
+    page.context.add_cookies([{"name": name, "value": value, "url": root}])
 
 
 @pytest.fixture
-def visit(chromium, site):
-    """`visit(**options)`: the chat page of a new visitor; no script may have failed by the end."""
-    contexts, problems = [], []
+def browse(chromium, site):
+    """`browse(**options)`: an empty page of a new browser; no script may have failed by the end.
 
-    def visit(**options):
+    `page.problems` has all errors of its console.
+    """
+    contexts, broken = [], []
+
+    def browse(**options):
         context = chromium.new_context(
             **{"base_url": site.url, "viewport": DESKTOP, "locale": "zh-CN", **options}
         )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda line: problems.append(line.text)
-                if "Content Security Policy" in line.text else None)  # fmt: skip
+        page.problems = problems = []
+
+        def told(line):
+            if "Content Security Policy" in line.text:
+                broken.append(line.text)
+            if line.type == "error":
+                problems.append(line.text)
+
+        page.on("pageerror", lambda error: broken.append(str(error)))
+        page.on("console", told)
+        return page
+
+    yield browse
+    for context in contexts:
+        context.close()
+    assert broken == []
+
+
+@pytest.fixture
+def visit(browse):
+    """`visit(**options)`: the chat page of a new visitor."""
+
+    def visit(**options):
+        page = browse(**options)
         page.goto("/")
         page.wait_for_selector("#empty:visible")
         return page
 
-    yield visit
-    for context in contexts:
-        context.close()
-    assert problems == []
+    return visit
 
 
 @pytest.fixture
@@ -136,12 +244,21 @@ def page(visit):
 
 
 @pytest.fixture
+def staff(browse, site):
+    """`staff(user, path, **options)`: that page, with `user` signed in."""
+
+    def staff(user, path="/admin/", **options):
+        page = browse(**options)
+        sign_in(page, user, site.url)
+        page.goto(path)
+        return page
+
+    return staff
+
+
+@pytest.fixture
 def agent(site):
     """A superuser on duty for the length of a test."""
-    user, _made = User.objects.get_or_create(
-        username="lin",
-        defaults={"is_staff": True, "is_superuser": True, "first_name": "林岚"},
-    )
+    user = User.objects.create_superuser("lin", first_name="林岚")
     Agent.objects.create(user=user, on_duty=True, seen_at=timezone.now())
-    yield user
-    Agent.objects.all().delete()
+    return user

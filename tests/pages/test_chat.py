@@ -65,12 +65,12 @@ def test_a_question_is_answered_and_its_original_opened(page, name):
     cited = page.locator("#drawer .cited").first
     cited.wait_for()
     assert cited.is_visible()
-    opened = cited.evaluate(
+    seen = (
         "e => { const a = e.getBoundingClientRect();"
         " const b = e.closest('.sheet').getBoundingClientRect();"
         " return a.top < b.bottom && a.bottom > b.top }"
     )
-    assert opened, "the cited place is out of sight"
+    wait_for(lambda: cited.evaluate(seen), "the cited place to come into sight", 10)
     with page.expect_download() as download:
         page.click("#drawer .original")
     assert download.value.suggested_filename == name

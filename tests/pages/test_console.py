@@ -6,23 +6,11 @@ from django.utils import timezone
 
 from chat import asking
 from chat.models import Conversation
-from handoff.models import Agent, Handoff
+from handoff.models import Agent
 from tests.browser import wait_for
-from tests.pages.conftest import Site, sign_in
 
-pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def site(transactional_db, tmp_path_factory):
-    """The web process alone: nothing is asked of OpsDesk here."""
-    with Site(tmp_path_factory.mktemp("site")) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _no_runner(monkeypatch):
-    monkeypatch.setattr(Site, "start_runner", lambda self: None)
+# Nothing is asked of OpsDesk here, and nothing is offered by itself.
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("unanswered")]
 
 
 @pytest.fixture
@@ -34,18 +22,17 @@ def agents(site):
     ]
     for user in users:
         Agent.objects.create(user=user, on_duty=True, seen_at=timezone.now())
-    yield users
-    Handoff.objects.all().delete()
-    Conversation.objects.all().delete()
-    User.objects.all().delete()
+    return users
 
 
-def console(visit, user, **options):
-    page = visit(**options)
-    sign_in(page, user)
-    page.goto("/console/")
-    page.wait_for_selector("#duty:not(:empty)")
-    return page
+@pytest.fixture
+def console(staff):
+    def console(user):
+        page = staff(user, "/console/")
+        page.wait_for_selector("#duty:not(:empty)")
+        return page
+
+    return console
 
 
 def said(page):
@@ -53,14 +40,14 @@ def said(page):
     return page.locator(".log:not([hidden]) > .message .prose").all_inner_texts()
 
 
-def test_two_agents_and_a_visitor(visit, agents):
+def test_two_agents_and_a_visitor(visit, console, agents):
     visitor = visit()
     visitor.fill("#text", "磁盘满了怎么办？")
     visitor.keyboard.press("Enter")
     visitor.locator(".sending:visible").wait_for(state="hidden")
     visitor.click("#person")
     visitor.wait_for_selector(".system[data-event=handoff_requested]")
-    lin, wang = console(visit, agents[0]), console(visit, agents[1])
+    lin, wang = map(console, agents)
 
     # Both see it waiting; one takes it, the other reads who.
     for page in (lin, wang):

@@ -1,18 +1,11 @@
 """A curator brings an FAQ sheet with bad rows, and its good ones answer, in Chromium."""
 
 import pytest
-from django.contrib.auth.models import User
 from playwright.sync_api import expect
 
 from knowledge.models import Entry, KnowledgeBase
-from tests import browser
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(not browser.CHROMIUM.exists(), reason="Chromium is not installed"),
-]
-NAME, PASSWORD = "curator", "correct horse battery"
+pytestmark = pytest.mark.browser
 SHEET = """运维问答,2024,,
 用户怎么问,怎么答,备注,别的说法
 网关怎么重启？,执行 gwctl restart,甲,网关卡死了|重启 gateway
@@ -23,22 +16,13 @@ SHEET = """运维问答,2024,,
 """
 
 
-def sign_in(page, url, then):
-    page.goto(f"{url}/admin/login/?next={then}")
-    page.fill("#id_username", NAME)
-    page.fill("#id_password", PASSWORD)
-    page.click("#login-form [type=submit]")
-
-
-def test_a_sheet_with_bad_rows_is_previewed_mapped_and_imported(tmp_path):
-    User.objects.create_superuser(NAME, password=PASSWORD)
+def test_a_sheet_with_bad_rows_is_previewed_mapped_and_imported(staff, agent, site, tmp_path):
     base = KnowledgeBase.objects.create(slug="ops", name="运维")
     sheet = tmp_path / "问答.csv"
     sheet.write_bytes(SHEET.encode("gbk"))
-    home = tmp_path / "home"
-    with browser.workers(home), browser.server(home) as url, browser.chromium() as page:
-        page.set_default_timeout(30_000)
-        sign_in(page, url, "/admin/knowledge/import/add/?kind=faq")
+    with site.workers():
+        page = staff(agent, "/admin/knowledge/import/add/?kind=faq")
+        page.select_option("#id_knowledge_base", label="运维")
         page.set_input_files("#id_file", str(sheet))
         page.click("#import [type=submit]")
 
@@ -68,6 +52,6 @@ def test_a_sheet_with_bad_rows_is_previewed_mapped_and_imported(tmp_path):
         expect(page.locator("#result_list .state-published")).to_have_count(2)
 
         # Another wording finds it.
-        page.goto(f"{url}/admin/knowledge/knowledgebase/{base.pk}/try/?q=gateway 卡死")
+        page.goto(f"/admin/knowledge/knowledgebase/{base.pk}/try/?q=gateway 卡死")
         expect(page.locator("#content-main")).to_contain_text("执行 gwctl restart")
         assert page.problems == []

@@ -3,17 +3,14 @@
 import pytest
 
 from knowledge.models import Chunk, KnowledgeBase, Term
-from tests.pages.conftest import sign_in
 
 pytestmark = pytest.mark.browser
 QUESTION = "出了大问题以后要写什么材料给领导"
 
 
 @pytest.fixture
-def page(visit, agent):
-    page = visit()
-    sign_in(page, agent)
-    return page
+def page(staff, agent):
+    return staff(agent)
 
 
 def verdict(page):
@@ -70,9 +67,8 @@ def test_a_term_is_added_where_its_word_is_missing(page):
     assert "堡垒机" in page.locator(".passage mark").all_inner_texts()
 
 
-def test_the_pages_fit_a_phone(visit, agent):
-    page = visit(viewport={"width": 360, "height": 740}, color_scheme="dark")
-    sign_in(page, agent)
+def test_the_pages_fit_a_phone(staff, agent):
+    page = staff(agent, viewport={"width": 360, "height": 740}, color_scheme="dark")
     base = KnowledgeBase.objects.get(slug="demo")
     start = f"/admin/knowledge/knowledgebase/{base.pk}"
     chunk = Chunk.objects.filter(knowledge_base=base).first()

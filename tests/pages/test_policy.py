@@ -4,18 +4,8 @@ import pytest
 
 from chat import asking, runner
 from chat.models import Conversation, EscalationPolicy
-from tests.pages.conftest import Site, sign_in
 
-pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def site(transactional_db, tmp_path_factory):
-    """Without documents: nothing is known."""
-    with Site(tmp_path_factory.mktemp("site")) as running:
-        running.runner.terminate()
-        running.runner.wait()
-        yield running
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("unanswered")]
 
 
 @pytest.fixture
@@ -25,10 +15,8 @@ def asked(site):
     runner.run_waiting()
 
 
-def test_a_choice_is_tried_before_it_is_saved(visit, agent, asked):
-    page = visit()
-    sign_in(page, agent)
-    page.goto("/admin/chat/escalationpolicy/")
+def test_a_choice_is_tried_before_it_is_saved(staff, agent, asked):
+    page = staff(agent, "/admin/chat/escalationpolicy/")
     page.click("#result_list tbody th a")
     page.check("input[name=unsure][value=offer]")
     page.click("button[name=_preview]")

@@ -1,20 +1,14 @@
 """Staff set up a service in Chromium, try it out, and a customer asks it."""
 
 import pytest
-from django.contrib.auth.models import User
 from playwright.sync_api import expect
 
 from chat.models import HttpTool, ToolCall
 from knowledge.models import KnowledgeBase
-from tests import browser, loopback
+from tests import loopback
 from tests.chat.order_service import OrderService
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(not browser.CHROMIUM.exists(), reason="Chromium is not installed"),
-]
-NAME, PASSWORD = "curator", "correct horse battery"
+pytestmark = pytest.mark.browser
 ARGUMENT = {
     "name": "order",
     "label": "订单号",
@@ -22,13 +16,6 @@ ARGUMENT = {
     "detail": r"[A-Z]{2}\d{6}",
     "example": "AB123456",
 }
-
-
-def sign_in(page, url, then):
-    page.goto(f"{url}/admin/login/?next={then}")
-    page.fill("#id_username", NAME)
-    page.fill("#id_password", PASSWORD)
-    page.click("#login-form [type=submit]")
 
 
 def ask(page, text):
@@ -41,56 +28,46 @@ def no_wider(page):
     assert wide <= page.viewport_size["width"]
 
 
-def test_a_service_is_set_up_tried_out_and_asked(tmp_path):
-    User.objects.create_superuser(NAME, password=PASSWORD)
+def test_a_service_is_set_up_tried_out_and_asked(site, staff, agent):
     KnowledgeBase.objects.create(slug="ops", name="运维", audience="visitors")
-    home = tmp_path / "home"
-    with loopback.serving(OrderService()) as service:
-        hosts = {"OPSDESK_TOOL_HOSTS": f"127.0.0.1:{service.server_port}"}
-        with (
-            browser.server(home, **hosts) as url,
-            browser.started(home, "worker", "manage.py", "run_turns", **hosts),
-            browser.chromium(viewport={"width": 1280, "height": 900}) as page,
-        ):
-            page.set_default_timeout(30_000)
-            sign_in(page, url, "/admin/chat/httptool/add/")
-            page.fill("#id_title", "订单状态")
-            page.fill("#id_name", "order_status")
-            page.fill("#id_description", "查一个订单到哪了。")
-            page.fill("#id_triggers", "订单 {order} 到哪了")
-            page.fill("#id_url", f"{service.address}/orders/{{number}}")
-            page.fill("#id_answer", "订单 {order}：{data.status}，预计 {data.eta} 送达。")
-            for name, value in ARGUMENT.items():
-                page.fill(f"#id_arguments-0-{name}", value)
-            page.select_option("#id_arguments-0-kind", "pattern")
-            page.click("[name=_continue]")
-            expect(page.locator(".field-url .errorlist")).to_contain_text("number")
-            page.fill("#id_url", f"{service.address}/orders/{{order}}")
-            page.click("[name=_continue]")
-            expect(page.locator(".messagelist .success")).to_be_visible()
-            expect(page.locator("#id_arguments-0-label")).to_have_value("订单号")
+    with loopback.serving(OrderService(site.service_port)) as service:
+        page = staff(agent, "/admin/chat/httptool/add/")
+        page.fill("#id_title", "订单状态")
+        page.fill("#id_name", "order_status")
+        page.fill("#id_description", "查一个订单到哪了。")
+        page.fill("#id_triggers", "订单 {order} 到哪了")
+        page.fill("#id_url", f"{service.address}/orders/{{number}}")
+        page.fill("#id_answer", "订单 {order}：{data.status}，预计 {data.eta} 送达。")
+        for name, value in ARGUMENT.items():
+            page.fill(f"#id_arguments-0-{name}", value)
+        page.select_option("#id_arguments-0-kind", "pattern")
+        page.click("[name=_continue]")
+        expect(page.locator(".field-url .errorlist")).to_contain_text("number")
+        page.fill("#id_url", f"{service.address}/orders/{{order}}")
+        page.click("[name=_continue]")
+        expect(page.locator(".messagelist .success")).to_be_visible()
+        expect(page.locator("#id_arguments-0-label")).to_have_value("订单号")
 
-            page.click(".object-tools a[href$='/try/']")
-            page.fill("#q", "我的订单到哪了")
-            page.press("#q", "Enter")
-            expect(page.locator("#chosen")).to_contain_text("请问订单号是多少？")
-            page.fill("#id_order", "AB123456")
-            page.click("[method=post] .default")
-            expect(page.locator("#trial .said")).to_contain_text("运输中")
-            expect(page.locator("#trial table")).to_contain_text("{data.items.0.name}")
-            page.set_viewport_size({"width": 360, "height": 740})
-            no_wider(page)
-            page.goto(f"{url}/admin/chat/httptool/{HttpTool.objects.get().pk}/change/")
-            no_wider(page)
+        page.click(".object-tools a[href$='/try/']")
+        page.fill("#q", "我的订单到哪了")
+        page.press("#q", "Enter")
+        expect(page.locator("#chosen")).to_contain_text("请问订单号是多少？")
+        page.fill("#id_order", "AB123456")
+        page.click("[method=post] .default")
+        expect(page.locator("#trial .said")).to_contain_text("运输中")
+        expect(page.locator("#trial table")).to_contain_text("{data.items.0.name}")
+        page.set_viewport_size({"width": 360, "height": 740})
+        no_wider(page)
+        page.goto(f"/admin/chat/httptool/{HttpTool.objects.get().pk}/change/")
+        no_wider(page)
 
-            page.goto(url)
-            ask(page, "我的订单到哪了")
-            said = page.locator(".message.assistant:not(#live)")
-            expect(said.last).to_contain_text("请问订单号是多少？", timeout=60_000)
-            ask(page, "AB123456")
-            expect(said.last).to_contain_text("2026-11-23", timeout=30_000)
-            page.set_viewport_size({"width": 1280, "height": 900})
-            page.goto(f"{url}/admin/chat/toolcall/")
-            expect(page.locator("#result_list tbody tr")).to_have_count(2)
-            assert [p for p in page.problems if "Content Security" in p] == []
+        page.goto("/")
+        ask(page, "我的订单到哪了")
+        said = page.locator(".message.assistant:not(#live)")
+        expect(said.last).to_contain_text("请问订单号是多少？", timeout=60_000)
+        ask(page, "AB123456")
+        expect(said.last).to_contain_text("2026-11-23", timeout=30_000)
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.goto("/admin/chat/toolcall/")
+        expect(page.locator("#result_list tbody tr")).to_have_count(2)
     assert ToolCall.objects.filter(status="done", trial=False).count() == 1

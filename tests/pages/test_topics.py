@@ -5,20 +5,10 @@ import json
 import pytest
 
 from chat.models import Collected, Topic
-from tests.pages.conftest import sign_in
 from tests.pages.test_chat import delivered
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def editor(visit, agent):
-    page = visit()
-    sign_in(page, agent)
-    page.goto("/admin/chat/topic/add/")
-    yield page
-    Collected.objects.all().delete()
-    Topic.objects.all().delete()
+ADD = "/admin/chat/topic/add/"
 
 
 def fill(row, **values):
@@ -34,8 +24,8 @@ def schema(page):
     return json.loads(page.input_value("#id_schema"))
 
 
-def test_a_topic_is_made_in_rows_tried_and_asked_by(editor, visit):
-    page = editor
+def test_a_topic_is_made_in_rows_tried_and_asked_by(staff, agent, visit):
+    page = staff(agent, ADD)
     page.fill("#id_name", "打印机")
     page.fill("#id_triggers", "打印机坏了")
     rows = page.locator("#rows .row")
@@ -92,9 +82,7 @@ def test_a_topic_is_made_in_rows_tried_and_asked_by(editor, visit):
     assert Collected.objects.get().values == {"field2": "P-042", "field1": "二楼"}
 
 
-def test_the_page_fits_a_phone(visit, agent):
-    page = visit(viewport={"width": 360, "height": 740}, color_scheme="dark")
-    sign_in(page, agent)
-    page.goto("/admin/chat/topic/add/")
+def test_the_page_fits_a_phone(staff, agent):
+    page = staff(agent, ADD, viewport={"width": 360, "height": 740}, color_scheme="dark")
     page.click("#add")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

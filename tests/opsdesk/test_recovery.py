@@ -7,10 +7,14 @@ import psycopg
 import pytest
 
 from knowledge import demo
+from tests.browser import CHROMIUM, chromium
 from tests.opsdesk.test_serve import installation, until  # noqa: F401
 from tests.pages.test_chat import DRAIN, ask, delivered
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed"),
+]
 
 
 def ready(installation):  # noqa: F811
@@ -26,17 +30,16 @@ def ready(installation):  # noqa: F811
         return 0
 
 
-def test_the_page_recovers_by_itself_when_postgresql_is_killed(chromium, installation):  # noqa: F811
+def test_the_page_recovers_by_itself_when_postgresql_is_killed(installation):  # noqa: F811
     installation.start()
     until(lambda: ready(installation) == len(demo.FILES))
-    page = chromium.new_page(locale="zh-CN")
-    page.set_default_timeout(60_000)
-    page.goto(f"http://127.0.0.1:{installation.port}/")
-    assert "kubectl cordon node-17" in ask(page, DRAIN).inner_text()
+    with chromium(base_url=f"http://127.0.0.1:{installation.port}") as page:
+        page.set_default_timeout(60_000)
+        page.goto("/")
+        assert "kubectl cordon node-17" in ask(page, DRAIN).inner_text()
 
-    os.kill(installation.server.postmaster(), signal.SIGKILL)
-    answer = ask(page, "Redis 报 MOVED 错误是什么意思？")
-    delivered(page)
-    assert "加 -c 参数" in answer.inner_text()
-    assert page.locator("#log > .message.customer").count() == 2
-    page.close()
+        os.kill(installation.server.postmaster(), signal.SIGKILL)
+        answer = ask(page, "Redis 报 MOVED 错误是什么意思？")
+        delivered(page)
+        assert "加 -c 参数" in answer.inner_text()
+        assert page.locator("#log > .message.customer").count() == 2

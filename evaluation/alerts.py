@@ -1,0 +1,132 @@
+"""Who is told when a figure misses its goal or a topic is suddenly asked for: once, and once more
+when it is over."""
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django_q.tasks import async_task
+
+from evaluation import operations
+from evaluation.charts import shown
+from evaluation.models import Alert, Gap, Goal
+from opsdesk import outages
+
+log = logging.getLogger(__name__)
+
+LEAST = 20  # of what a figure is of, within DAYS; fewer tell nothing
+DAYS = 7
+TOPIC = "gap:"
+
+
+def check() -> None:
+    """Task: hold every figure against its goal."""
+    figures = dict(_figures())
+    for goal in Goal.objects.all():
+        value = figures.get(goal.figure)
+        if value is None:
+            continue  # nothing is known: what was said of it holds
+        if value > goal.measured if goal.at_most else value < goal.measured:
+            begin(goal.figure, _missed(goal, value))
+        else:
+            end(goal.figure)
+    given = Goal.objects.values("figure")
+    for name in Alert.objects.filter(ended_at=None).exclude(name__startswith=TOPIC).exclude(
+        name__in=given
+    ).values_list("name", flat=True):  # fmt: skip
+        end(name)  # its goal was taken back
+
+
+def _missed(goal: Goal, value: float) -> str:
+    values = {
+        "figure": goal,
+        "value": shown(value, goal.unit),
+        "goal": shown(goal.measured, goal.unit),
+    }
+    if goal.at_most:
+        return _("%(figure)s: %(value)s, the goal is at most %(goal)s.") % values
+    return _("%(figure)s: %(value)s, the goal is at least %(goal)s.") % values
+
+
+def _figures() -> Iterator[tuple[str, float | None]]:
+    """What is measured: of the latest sample, and of the last DAYS."""
+    for name, estimate in proven().items():
+        yield name, estimate.value if estimate else None
+    today = timezone.localdate()
+    made = operations.overview(operations.Period(today - timedelta(days=DAYS - 1), today))
+    enough = made.asked >= LEAST
+    yield Goal.Figure.SOLVED, made.solved if made.conversations >= LEAST else None
+    yield Goal.Figure.ANSWERED, made.answered_share if enough else None
+    yield Goal.Figure.FAILED, made.failed_share if enough else None
+    for name in (Goal.Figure.FIRST, Goal.Figure.WHOLE):
+        yield name, made.took(name, 0.95) if made.timed(name) >= LEAST else None
+
+
+def proven() -> dict[str, Any]:
+    """{"accuracy", "recall"}: what labels say, None where nothing is labelled."""
+    try:
+        from evaluation import figures
+    except ImportError:
+        return {}
+    latest = figures.latest()
+    return {name: latest[name] for name in ("accuracy", "recall")}
+
+
+def of_topics() -> None:
+    """Say which open topics are rising, and which no longer are."""
+    rising = {f"{TOPIC}{gap.pk}": gap for gap in Gap.objects.filter(state="open", rising=True)}
+    for name, gap in rising.items():
+        values = {"topic": gap, "n": gap.recent, "expected": round(gap.expected, 1)}
+        begin(name, _("More and more ask in vain about “%(topic)s”: %(n)s in a week, "
+                      "%(expected)s were to be expected.") % values)  # fmt: skip
+    lasting = Alert.objects.filter(ended_at=None, name__startswith=TOPIC)
+    for name in lasting.exclude(name__in=rising).values_list("name", flat=True):
+        end(name)
+
+
+# --- telling ----------------------------------------------------------------------------
+
+
+def begin(name: str, text: str) -> None:
+    """Write down, and tell, that something is the matter; of what lasts only the text changes."""
+    text = text[:500]
+    with transaction.atomic():
+        alert, new = Alert.objects.get_or_create(name=name, ended_at=None, defaults={"text": text})
+        if not new:
+            Alert.objects.filter(pk=alert.pk).update(text=text)
+            return
+        log.error("%s", text)
+        _tell_later(alert)
+
+
+def end(name: str) -> None:
+    """Write down, and tell, that it is over."""
+    with transaction.atomic():
+        for alert in Alert.objects.select_for_update().filter(name=name, ended_at=None):
+            alert.ended_at = timezone.now()
+            alert.save(update_fields=["ended_at"])
+            log.warning("over: %s", alert.text)
+            _tell_later(alert)
+
+
+def _tell_later(alert: Alert) -> None:
+    if outages.somebody_listens():
+        async_task("evaluation.alerts.tell", alert.pk, cluster="short")
+
+
+def tell(pk: int) -> None:
+    """Mail and post what became of an alert; a task."""
+    alert = Alert.objects.filter(pk=pk).first()
+    if alert is None:
+        return
+    head = _("OpsDesk, over again: %(text)s") if alert.ended_at else _("OpsDesk: %(text)s")
+    outages.say(
+        head % {"text": alert.text},
+        service=alert.name,
+        down=alert.ended_at is None,
+        since=alert.began_at.isoformat(),
+    )

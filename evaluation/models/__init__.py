@@ -1,6 +1,7 @@
 """What staff hold of answers, and how that was found out."""
 
 from evaluation.models.alerts import Alert, Goal
+from evaluation.models.certificates import Certificate, JudgedItem
 from evaluation.models.experiments import Experiment
 from evaluation.models.gaps import Gap, GapQuestion
 from evaluation.models.golden import GoldenQuestion, GoldenSource, Result, Run
@@ -19,6 +20,7 @@ from evaluation.models.verdicts import Verdict
 
 __all__ = [
     "Alert",
+    "Certificate",
     "Day",
     "Design",
     "DocumentTally",
@@ -29,6 +31,7 @@ __all__ = [
     "GoldenQuestion",
     "GoldenSource",
     "Item",
+    "JudgedItem",
     "Label",
     "PooledPassage",
     "Price",

@@ -16,6 +16,7 @@ from chat.asking import MESSAGE_LENGTH
 from chat.models import Rating
 from chat.uploads import A_MESSAGE, TEXT_LENGTH
 from handoff import access
+from handoff.models import Handoff
 
 # What the console's scripts say beside what the chat page's do, whose parts it uses.
 STRINGS = {
@@ -24,8 +25,22 @@ STRINGS = {
     "queue.resolved": _("resolved"),
     "queue.waiting": _("unassigned"),
     "queue.offered": _("on offer: %(agent)s"),
-    "queue.overdue": _("overdue %(time)s"),
-    "queue.due": _("due in %(time)s"),
+    "loading": _("Loading…"),
+    "timer.first": _("First answer"),
+    "timer.next": _("Next answer"),
+    "timer.resolve": _("Resolution"),
+    "timer.left": _("%(time)s left"),
+    "timer.over": _("%(time)s overdue"),
+    "timer.hours": _("%(hours)s h %(minutes)s min"),
+    "timer.days": _("%(days)s days"),
+    "timer.closed": _("paused: out of hours"),
+    "timer.snoozed": _("paused: snoozed"),
+    "timer.customer": _("paused: waiting for the customer"),
+    "priority.2": _("high"),
+    "priority.3": _("urgent"),
+    "stored": _("✓ Sent"),
+    "delivered": _("✓✓ Delivered"),
+    "macro.held": _("Macro “%(name)s” runs in a moment: %(steps)s"),
     "queue.waits": _("waiting %(time)s"),
     "queue.snoozed": _("until %(time)s"),
     "here.viewing": _("%(who)s also has this open"),
@@ -52,6 +67,8 @@ STRINGS = {
     "absent": _("away"),
     "notify.offer": _("A conversation is offered to you"),
     "notify.message": _("A customer wrote"),
+    "notify.waits": _("A customer waits for a person"),
+    "notify.mention": _("%(agent)s mentioned you in a note"),
     "notify.on": _("Sound and notifications are on"),
     "notify.off": _("Sound and notifications are off"),
     "fact.who": _("customer"),
@@ -61,6 +78,10 @@ STRINGS = {
     "fact.language": _("language"),
     "fact.since": _("since"),
     "fact.contact": _("how to reach the customer"),
+    "fact.rating": _("rated"),
+    "by.account": _("same account"),
+    "by.browser": _("same browser"),
+    "by.contact": _("same contact details"),
     "visitor": _("visitor"),
     "refused.4401": _("You are signed out. Sign in, then reload."),
     "refused.4403": _("You are no agent any more."),
@@ -87,6 +108,9 @@ def page(request: HttpRequest) -> HttpResponse:
         "embedded": None,
         "uploads": {"url": reverse("uploads"), "number": A_MESSAGE, "characters": TEXT_LENGTH},
     }
-    return render(
-        request, "handoff/console.html", {"config": config, "reasons": Rating.Reason.choices}
-    )
+    context = {
+        "config": config,
+        "reasons": Rating.Reason.choices,
+        "priorities": Handoff.Priority.choices,
+    }
+    return render(request, "handoff/console.html", context)

@@ -24,7 +24,7 @@ export class Alerts {
   tell(title, body) {
     if (!this.#on) return;
     beep();
-    if (window.Notification?.permission !== "granted" || !document.hidden) return;
+    if (window.Notification?.permission !== "granted" || document.hasFocus()) return;
     const notice = new Notification(title, { body: body.slice(0, 80), tag: "opsdesk" });
     notice.onclick = () => window.focus();
   }

@@ -1,4 +1,4 @@
-// What helps to write: passages beside the conversation, a draft by OpsDesk, replies by "/".
+// What helps to write: passages beside the conversation, a draft by OpsDesk.
 import { place } from "../chat/log.js";
 import { clone, say } from "../chat/strings.js";
 
@@ -7,31 +7,27 @@ const EXCERPT = 300; // characters of a passage that is quoted
 export class Assist {
   #box;
   #text;
-  #canned = [];
-  #chosen = 0;
 
-  constructor(box, { onSend, current, composer }) {
+  constructor(box, { onAsk, onSend, current, text }) {
     this.#box = box;
-    this.ask = onSend;
-    this.current = current;
-    this.#text = composer.querySelector("textarea");
-    this.menu = composer.querySelector("#canned");
+    Object.assign(this, { ask: onAsk, send: onSend, current });
+    this.#text = text;
     const input = box.querySelector("input");
     input.addEventListener("keydown", ({ key, isComposing }) => {
       if (key === "Enter" && !isComposing) this.#search(input.value);
     });
     box.querySelector("#draft").addEventListener("click", () => this.#draft());
-    composer.addEventListener("keydown", (event) => this.#key(event), true);
-    this.#text.addEventListener("input", () => this.#match());
   }
 
   // Another conversation: what was found for the last one goes.
   clear() {
     this.#list([]);
     this.#say("");
-    this.#canned = [];
-    this.menu.hidden = true;
-    this.ask({ type: "canned" });
+  }
+
+  // What was asked for did not come.
+  failed(sentence) {
+    this.#say(sentence);
   }
 
   found({ passages }) {
@@ -46,8 +42,14 @@ export class Assist {
     const sure = confidence === null ? "" : `${Math.round(confidence * 100)}%`;
     item.querySelector(".sure").textContent = say("assist.draft", { sure });
     item.querySelector("ol").append(...citations.map(source));
+    const cites = citations.map(({ chunk }) => chunk);
+    item.querySelector(".send").addEventListener("click", () => {
+      this.send({ text, cites, draft });
+      item.remove();
+    });
     item.querySelector(".insert").addEventListener("click", () => {
-      this.#insert(text, citations.map(({ chunk }) => chunk), draft);
+      this.#insert(text, cites, draft);
+      this.ask({ type: "inserted", draft });
       item.remove();
     });
     item.querySelector(".dismiss").addEventListener("click", () => {
@@ -56,10 +58,6 @@ export class Assist {
     });
     this.#list([item]);
     this.#say("");
-  }
-
-  canned({ replies }) {
-    this.#canned = replies;
   }
 
   #search(query) {
@@ -90,10 +88,10 @@ export class Assist {
     one.draft = draft ?? one.draft;
     const shifted = text.replace(/\[(\d{1,2})\]/g, (_, n) => `[${Number(n) + before}]`);
     const written = this.#text.value.trim();
-    this.#write(written ? `${written}\n\n${shifted}` : shifted);
+    this.write(written ? `${written}\n\n${shifted}` : shifted);
   }
 
-  #write(text) {
+  write(text) {
     this.#text.value = text;
     this.#text.dispatchEvent(new Event("input", { bubbles: true }));
     this.#text.focus();
@@ -105,52 +103,6 @@ export class Assist {
 
   #say(sentence) {
     this.#box.querySelector(".status").textContent = sentence;
-  }
-
-  // --- replies by "/" ------------------------------------------------------------------
-  get #matching() {
-    const typed = /^\/(\S*)$/.exec(this.#text.value);
-    return typed ? this.#canned.filter(({ name }) => name.includes(typed[1])) : [];
-  }
-
-  #match() {
-    const matching = this.#matching;
-    this.#chosen = 0;
-    this.menu.hidden = !matching.length;
-    this.menu.replaceChildren(...matching.map(({ name, text }, i) => {
-      const option = document.createElement("li");
-      option.role = "option";
-      option.textContent = `/${name}  ${text.slice(0, 60)}`;
-      option.addEventListener("mousedown", (event) => {
-        event.preventDefault();
-        this.#take(i);
-      });
-      return option;
-    }));
-    this.#mark();
-  }
-
-  #key(event) {
-    if (this.menu.hidden || event.isComposing) return;
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const takes = ["Enter", "Tab"].includes(event.key);
-    if (!step && !takes && event.key !== "Escape") return;
-    event.preventDefault();
-    event.stopPropagation();
-    if (step) {
-      this.#chosen = (this.#chosen + step + this.menu.children.length) % this.menu.children.length;
-      this.#mark();
-    } else if (takes) this.#take(this.#chosen);
-    else this.menu.hidden = true;
-  }
-
-  #take(i) {
-    this.#write(this.#matching[i].text);
-    this.menu.hidden = true;
-  }
-
-  #mark() {
-    [...this.menu.children].forEach((option, i) => (option.ariaSelected = String(i === this.#chosen)));
   }
 }
 

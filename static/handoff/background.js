@@ -3,16 +3,17 @@ import { clone, say, time } from "../chat/strings.js";
 
 export function showBackground(place, background, open, run) {
   if (!background) return;
-  const { facts, contact, collected, earlier, changes, actions } = background;
+  const { facts, contacts, rating, collected, earlier, changes, actions } = background;
   const pane = clone("t-context");
   const trust = say(facts.verified ? "verified" : "unverified");
   define(pane.querySelector(".facts dl"), [
     [say("fact.who"), `${facts.who || say("visitor")} (${trust})`],
-    [say("fact.contact"), contact],
+    [say("fact.contact"), contacts.join(" · ")],
     [say("fact.channel"), [facts.channel, facts.site].filter(Boolean).join(" · ")],
     [say("fact.base"), facts.base],
     [say("fact.language"), facts.language],
     [say("fact.since"), time(facts.since)],
+    [say("fact.rating"), rating && `${stars(rating.score)} ${rating.comment}`],
   ]);
   define(pane.querySelector(".collected dl"), collected);
   pane.querySelector(".collected").hidden = !collected.length;
@@ -22,6 +23,18 @@ export function showBackground(place, background, open, run) {
   pane.querySelector(".changes").hidden = !changes.length;
   pane.querySelector(".doings").append(...actions.map((action) => doing(action, run)));
   place.replaceChildren(pane);
+}
+
+// Priority and tags; left alone while somebody writes in them.
+export function showMarks(place, { priority, tags }) {
+  place.hidden = priority === undefined;
+  if (place.hidden || place.contains(document.activeElement)) return;
+  place.querySelector("[name=priority]").value = priority;
+  place.querySelector("[name=tags]").value = tags.join(", ");
+}
+
+function stars(score) {
+  return "★".repeat(score) + "☆".repeat(5 - score);
 }
 
 function define(list, pairs) {
@@ -36,16 +49,20 @@ function define(list, pairs) {
 function doing({ name, title }, run) {
   const button = document.createElement("button");
   Object.assign(button, { type: "button", className: "button", textContent: title });
-  button.addEventListener("click", () => run(name));
+  button.addEventListener("click", () => {
+    button.disabled = true; // until what is known comes anew
+    run(name);
+  });
   return button;
 }
 
-function row({ conversation, title, updated_at: at }, open) {
+function row({ conversation, title, state, channel, by, updated_at: at }, open) {
   const item = clone("t-earlier");
   const button = item.querySelector("button");
   button.textContent = title || say("visitor");
   button.addEventListener("click", () => open(conversation));
   item.querySelector("time").textContent = time(at);
+  item.querySelector(".known-by").textContent = [channel, state, say(`by.${by}`)].join(" · ");
   return item;
 }
 

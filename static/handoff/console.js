@@ -11,7 +11,10 @@ import { Zoom } from "../chat/zoom.js";
 import { Alerts } from "./alerts.js";
 import { Assist } from "./assist.js";
 import { shortcuts } from "./keys.js";
-import { showBackground } from "./background.js";
+import { showBackground, showMarks } from "./background.js";
+import { drawHead, drawTimers } from "./head.js";
+import { Held } from "./held.js";
+import { Menu } from "./menu.js";
 import { Open } from "./open.js";
 import { Queues } from "./queues.js";
 import { ask, fillColleagues } from "./dialogs.js";
@@ -31,10 +34,15 @@ const zoom = new Zoom(at("zoom"));
 const alerts = new Alerts(at("notify"));
 const queues = new Queues(at("rows"), { onOpen: show });
 const composer = new Composer(at("composer"), { onSend: send });
+const held = new Held(at("held"));
 const assist = new Assist(at("assist"), {
-  onSend: (wanted) => socket.send({ conversation: current?.conversation, ...wanted }),
+  onAsk: (wanted) => socket.send({ conversation: current?.conversation, ...wanted }),
+  onSend: (draft) => write({ uploads: [], ...draft }, "reply"),
   current: () => current,
-  composer: at("composer"),
+  text: at("text"),
+});
+const menu = new Menu(at("composer"), at("canned"), {
+  noting: () => noting(), onReply: (text) => assist.write(text), onMacro: hold,
 });
 themeButton(at("theme"));
 
@@ -53,14 +61,26 @@ function act(action, more = {}) {
 }
 
 function send({ text, uploads }) {
-  const { conversation, epoch } = current.standing;
-  const action = noting() ? "note" : "reply";
   const { cites, draft } = current;
-  const id = outbox.add({ action, conversation, epoch, text, uploads, cites, draft });
   [current.cites, current.draft] = [[], null];
+  write({ text, uploads, cites, draft }, noting() ? "note" : "reply");
+}
+
+function write({ text, uploads, cites, draft }, action) {
+  const { conversation, epoch } = current.standing;
+  const id = outbox.add({ action, conversation, epoch, text, uploads, cites, draft });
   current.sending(id, { action, text, uploads, author: me.name });
   scroll.stick();
   transmit(id);
+}
+
+// A macro says things to the customer: for a moment it can be taken back.
+function hold({ macro, name, steps }) {
+  const { conversation } = current;
+  held.hold(say("macro.held", { name, steps: steps.join(" → ") }), () => {
+    const { epoch } = opened.get(conversation)?.standing ?? {};
+    transmit(outbox.add({ action: "macro", conversation, epoch, macro, uploads: [] }));
+  });
 }
 
 function transmit(id) {
@@ -80,6 +100,7 @@ function retry(id) {
 }
 
 function show(conversation) {
+  held.flush();
   let one = opened.get(conversation);
   if (!one) {
     one = new Open(conversation, at("logs"), { onRetry: retry });
@@ -92,6 +113,8 @@ function show(conversation) {
   location.hash = conversation;
   draw();
   assist.clear();
+  menu.put(null);
+  socket.send({ type: "canned", conversation });
   composer.of(conversation, { begun: false }); // once it is seen: it measures itself
   read();
   scroll.stick();
@@ -109,20 +132,30 @@ const receive = {
   },
   people,
   queues({ rows }) {
-    queues.put(rows, me);
+    const { wrote, waits } = queues.put(rows, me);
     for (const row of rows) opened.get(row.conversation)?.stands(row);
-    draw();
+    if (current?.standing) drawHead(current.standing, me, team);
+    read();
     count();
+    const unseen = ({ conversation }) => document.hidden || conversation !== current?.conversation;
+    for (const { title, preview } of wrote.filter(unseen)) alerts.tell(title || say("notify.message"), preview);
+    if (me.on_duty) for (const { title } of waits) alerts.tell(say("notify.waits"), title);
+  },
+  background({ conversation, background }) {
+    const one = opened.get(conversation);
+    if (!one) return;
+    one.background = background;
+    if (one === current) draw();
+  },
+  mentioned({ by, text }) {
+    alerts.tell(say("notify.mention", { agent: by }), text);
   },
   passages: (told) => told.conversation === current?.conversation && assist.found(told),
   draft: (told) => told.conversation === current?.conversation && assist.drafted(told),
-  canned: (told) => told.conversation === current?.conversation && assist.canned(told),
-  ran({ text, url }) {
-    warn(text);
-    if (!url) return;
-    const link = document.createElement("a");
-    Object.assign(link, { href: url, target: "_blank", textContent: url });
-    at("warning").append(" ", link);
+  canned: (told) => told.conversation === current?.conversation && menu.put(told),
+  ran({ conversation, text, url }) {
+    warn(text, url);
+    if (opened.has(conversation)) reopen(opened.get(conversation)); // what can be done now
   },
   found({ rows }) {
     queues.found(rows);
@@ -134,7 +167,7 @@ const receive = {
     one.background = background;
     one.fill(messages, after);
     for (const [id, message] of outbox.all) {
-      if (message.conversation === conversation && !one.log.knows(id)) one.sending(id, { ...message, author: me.name });
+      if (message.conversation === conversation && message.action !== "macro" && !one.log.knows(id)) one.sending(id, { ...message, author: me.name });
     }
     if (one === current) {
       draw();
@@ -157,26 +190,31 @@ const receive = {
     if (message.seq > one.log.last + 1) return reopen(one);
     if (message.id) outbox.remove(message.id);
     one.put(message);
+    if (message.public && message.role !== "system") {
+      queues.patch({ conversation, preview: message.text.slice(0, 80), said_by: message.role, last_seq: message.seq });
+    }
     if (message.role === "customer") {
       one.customer = "here";
-      if (document.hidden && one.standing.owner?.id === me.id) alerts.tell(say("notify.message"), message.text);
     }
     if (one !== current) return;
     read();
     doing();
     scroll.follow();
   },
+  row({ row }) {
+    queues.patch(row);
+    count();
+  },
   standing(told) {
     const one = opened.get(told.conversation);
     one?.stands(told);
+    queues.patch(told);
     if (one === current) draw();
     refresh(one);
   },
   done({ id, conversation, seq, action }) {
-    if (seq) {
-      outbox.remove(id);
-      opened.get(conversation)?.log.stored(id, seq);
-    }
+    outbox.remove(id);
+    if (seq) opened.get(conversation)?.stored(id, seq);
     if (["claim", "accept", "take_over", "reopen"].includes(action)) at("text").focus();
     if (action === "snooze" || action === "resolve") queues.look("mine");
   },
@@ -185,10 +223,11 @@ const receive = {
     queues.look("mine");
     if (!current) show(conversation);
   },
-  customer({ conversation, what }) {
+  customer({ conversation, what, seq }) {
     const one = opened.get(conversation);
     if (!one) return;
     one.customer = what;
+    one.receipts(seq);
     if (what === "typing") later(one, () => one.customer === "typing" && (one.customer = "here"));
     if (one === current) doing();
   },
@@ -207,7 +246,9 @@ const receive = {
   error({ code, id, conversation, text }) {
     const one = opened.get(conversation);
     if (code === "unavailable") return setTimeout(() => (id ? retry(id) : hello()), RETRY);
+    if (id && outbox.get(id)?.action === "macro") outbox.remove(id); // all or nothing: nothing
     if (id && outbox.get(id)) one?.log.note(id, text, true);
+    else if (code === "no_draft") assist.failed(text);
     else warn(text);
     if (code === "forbidden" || code === "not_found") forget(conversation);
     else if (code === "conflict" && one) reopen(one);
@@ -248,7 +289,13 @@ function forget(conversation) {
   if (!one) return;
   one.remove();
   opened.delete(conversation);
-  if (one !== current) return;
+  if (one === current) leave();
+}
+
+// Back to the queues.
+function leave() {
+  held.flush();
+  current?.hide();
   current = null;
   location.hash = "";
   draw();
@@ -256,43 +303,22 @@ function forget(conversation) {
 
 // --- what is shown ----------------------------------------------------------------
 function draw() {
-  at("conversation").hidden = !current;
+  document.body.classList.toggle("reading", Boolean(current));
+  at("conversation").hidden = !current?.standing;
   at("choose").hidden = Boolean(current);
-  at("context").hidden = !current;
+  at("loading").hidden = !current || Boolean(current.standing);
+  at("context").hidden = !current?.standing;
   at("facts").replaceChildren();
   queues.mark(current?.conversation);
   if (!current?.standing) return;
-  const { title, state, owner, offered_to, offered_until, snoozed_until } = current.standing;
-  const mine = owner?.id === me.id;
-  const offered = state === "offered" && offered_to?.id === me.id;
-  at("title").textContent = title || say("visitor");
-  at("owner").textContent = whose(current.standing, mine, offered);
-  const may = {
-    claim: state === "queued" || (state === "offered" && !offered),
-    accept: offered, decline: offered, take_over: state === "bot", reopen: state === "resolved",
-    resolve: mine, transfer: mine, snooze: mine && !snoozed_until, wake: mine && snoozed_until,
-    return_to_bot: mine || state === "queued", assign: team.supervisor && !mine,
-  };
-  for (const button of document.querySelectorAll(".actions [data-action], .actions [data-open]")) {
-    button.hidden = !may[button.dataset.action ?? button.dataset.open];
-  }
-  at("as-reply").disabled = !mine;
-  at("locked").textContent = mine ? "" : say("take.first");
+  drawHead(current.standing, me, team);
   mode(private_);
   pin(current.background);
+  showMarks(at("marks"), current.standing);
   showBackground(at("facts"), current.background, show, (name) =>
     socket.send({ type: "run", conversation: current.conversation, name }));
   at("before").hidden = current.first <= 1;
   doing();
-}
-
-function whose({ state, owner, offered_to, offered_until }, mine, offered) {
-  if (mine) return say("owner.you");
-  if (state === "human") return say("owner.other", { agent: owner.name });
-  const seconds = Math.max(0, Math.round((new Date(offered_until) - Date.now()) / 1000));
-  if (offered) return say("owner.offered.you", { seconds });
-  if (state === "offered") return say("owner.offered", { agent: offered_to?.name });
-  return say({ queued: "owner.none", bot: "owner.bot", resolved: "owner.resolved" }[state]);
 }
 
 function pin(background) {
@@ -303,7 +329,7 @@ function pin(background) {
 }
 
 function noting() {
-  return private_ || current.standing.owner?.id !== me.id;
+  return private_ || current?.standing?.owner?.id !== me?.id;
 }
 
 function mode(note) {
@@ -325,9 +351,17 @@ function doing() {
   at("doing").classList.toggle("collision", Boolean(typing.length));
 }
 
+// What is known, over the conversation where there is no room beside it.
+function beside() {
+  const open = document.body.classList.toggle("beside");
+  at("beside").ariaExpanded = String(open);
+  (open ? at("aside") : at("beside")).focus();
+}
+
 function read() {
   if (!current || document.hidden) return;
   queues.read(current.conversation, current.log.last);
+  if (queues.calls(current.conversation)) socket.send({ type: "seen", conversation: current.conversation });
   count();
 }
 
@@ -337,11 +371,14 @@ function count() {
 
 let fading = 0;
 
-function warn(sentence) {
-  at("warning").textContent = sentence;
+// What came of something, with where to go on; what leads nowhere goes by itself.
+function warn(sentence, url = "") {
+  at("warning").firstElementChild.textContent = sentence;
+  at("warning").querySelector("a").hidden = !url;
+  at("warning").querySelector("a").href = url || "#";
   at("warning").hidden = !sentence;
   clearTimeout(fading);
-  fading = setTimeout(() => (at("warning").hidden = true), 8_000);
+  if (!url) fading = setTimeout(() => (at("warning").hidden = true), 8_000);
   if (!current) banner(sentence);
 }
 
@@ -370,9 +407,17 @@ async function choose(action) {
   if (to) act(action, to);
 }
 
+at("marks").addEventListener("change", ({ target }) => {
+  const { name, value } = target;
+  if (name === "priority") act("priority", { priority: Number(value) });
+  else act("tags", { tags: value.split(/[,，、]/) });
+});
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-action], [data-open]");
-  if (button?.dataset.action) (actions[button.dataset.action] ?? act)(button.dataset.action);
+  if (button?.dataset.action) {
+    held.flush();
+    (actions[button.dataset.action] ?? act)(button.dataset.action);
+  }
   if (button?.dataset.open) dialogs[button.dataset.open]();
   const cited = event.target.closest(".cite, .source");
   if (cited) {
@@ -387,6 +432,8 @@ document.addEventListener("click", (event) => {
 });
 at("as-reply").addEventListener("click", () => mode(false));
 at("as-note").addEventListener("click", () => mode(true));
+at("back").addEventListener("click", leave);
+at("dismiss").addEventListener("click", () => warn(""));
 at("before").addEventListener("click", () =>
   socket.send({ type: "earlier", conversation: current.conversation, before: current.first }));
 at("duty").addEventListener("click", () => socket.send({ type: "duty", on: !me.on_duty }));
@@ -395,10 +442,7 @@ at("team").addEventListener("click", () => {
   at("colleagues").showModal();
 });
 at("keys").addEventListener("click", () => at("help").showModal());
-at("beside").addEventListener("click", ({ currentTarget }) => {
-  const open = document.body.classList.toggle("beside");
-  currentTarget.ariaExpanded = String(open);
-});
+for (const button of [at("beside"), at("aside")]) button.addEventListener("click", beside);
 at("text").addEventListener("input", () => {
   if (!current || Date.now() - typed < TYPING_EVERY) return;
   typed = Date.now();
@@ -419,9 +463,16 @@ shortcuts({
   search: () => at("search").focus(),
   help: () => at("help").showModal(),
 });
+addEventListener("hashchange", () => {
+  const wanted = location.hash.slice(1);
+  if (wanted === (current?.conversation ?? "")) return;
+  if (wanted) show(wanted);
+  else leave();
+});
 setInterval(() => {
   queues.tick();
-  if (current?.standing?.state === "offered") draw();
+  if (current?.standing?.state === "offered") drawHead(current.standing, me, team);
+  else if (current?.standing) drawTimers(current.standing);
 }, 1000);
 
 socket.addEventListener("open", hello);

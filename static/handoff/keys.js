@@ -10,7 +10,7 @@ export function shortcuts(does) {
     if (isComposing || ctrlKey || metaKey || altKey || document.querySelector("dialog[open]")) return;
     const writing = target.matches("input, textarea, select");
     if (writing) return key === "Escape" ? target.blur() : undefined;
-    const act = "1234".includes(key) ? () => does.queue(Number(key) - 1) : keys[key];
+    const act = "12345".includes(key) ? () => does.queue(Number(key) - 1) : keys[key];
     if (!act) return;
     event.preventDefault();
     act();

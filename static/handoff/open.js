@@ -9,6 +9,8 @@ export class Open {
   cites = []; // ids of passages that marks in what is being written mean
   draft = null; // that it was made of
   first = 0; // the lowest seq shown
+  loading = true; // what was said before is on its way
+  #delivered = 0; // the last seq that the customer's page has
   #others = new Map(); // window → {name, agent, typing}
   #asked = 0; // the epoch at which the background was asked for
 
@@ -37,10 +39,11 @@ export class Open {
   // What the server says, unless something later was heard.
   stands(standing) {
     if (this.standing && standing.epoch < this.standing.epoch) return;
-    this.standing = { ...this.standing, ...standing };
-    for (const gone of ["owner", "offered_to", "snoozed_until", "due"]) {
+    this.standing = { ...this.standing, ...standing, told: Date.now() };
+    for (const gone of ["owner", "offered_to", "snoozed_until"]) {
       if (!(gone in standing)) this.standing[gone] = null;
     }
+    if (!("timers" in standing)) this.standing.timers = [];
   }
 
   // Whether it changed hands since what is known beside it came.
@@ -52,6 +55,7 @@ export class Open {
 
   fill(messages, after) {
     this.#asked = this.standing.epoch;
+    this.loading = false;
     if (!after) this.first = messages[0]?.seq ?? 1;
     this.element.ariaBusy = "true";
     messages.forEach((message) => this.put(message));
@@ -67,6 +71,24 @@ export class Open {
     const element = this.log.put(message);
     if (!message.public && message.role !== "system") element.classList.add("private");
     stamp(element, message);
+    if (message.role === "customer") this.#delivered = Math.max(this.#delivered, message.seq);
+    if (message.role === "agent") this.receipts();
+  }
+
+  // Under the last reply: that it is stored, or has arrived at the customer's page.
+  receipts(seq = 0) {
+    this.#delivered = Math.max(this.#delivered, seq);
+    const replies = [...this.element.querySelectorAll(".agent:not(.private)[data-seq]")];
+    for (const element of replies) {
+      const line = element.querySelector(".sending");
+      line.hidden = element !== replies.at(-1);
+      line.querySelector("span").textContent = say(Number(element.dataset.seq) <= this.#delivered ? "delivered" : "stored");
+    }
+  }
+
+  stored(id, seq) {
+    this.log.stored(id, seq);
+    this.receipts();
   }
 
   sending(id, { action, text, uploads, author }) {

@@ -1,6 +1,7 @@
 // The queues: rows as the server ranks them, counted, with what was not read yet.
 import { lasting } from "../chat/stored.js";
 import { clone, say } from "../chat/strings.js";
+import { tell } from "./timers.js";
 
 const KEY = "console.read"; // conversation → seq
 const KEPT = 300;
@@ -20,7 +21,8 @@ export class Queues {
     for (const tab of this.tabs) tab.addEventListener("click", () => this.look(tab.dataset.queue));
     document.querySelector(".tabs").addEventListener("keydown", ({ key }) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
-      if (step) this.nth((this.tabs.findIndex((tab) => tab.ariaSelected === "true") + step + 4) % 4).focus();
+      const here = this.tabs.findIndex((tab) => tab.ariaSelected === "true");
+      if (step) this.nth((here + step + this.tabs.length) % this.tabs.length).focus();
     });
   }
 
@@ -32,13 +34,33 @@ export class Queues {
     return this.#rows.filter((row) => this.#mine(row) && this.#unread(row)).length;
   }
 
+  // What is new in it: {wrote: conversations of mine whose customer wrote, waits: new ones}.
   put(rows, me) {
-    this.#rows = rows;
+    const before = new Map(this.#rows.map((row) => [row.conversation, row]));
+    const first = !this.#me;
+    this.#rows = rows.map((row) => ({ ...row, told: Date.now() }));
     this.#me = me;
-    for (const tab of this.tabs) {
-      tab.querySelector("b").textContent = rows.filter((row) => this.#in(row, tab.dataset.queue)).length;
-    }
+    for (const tab of this.tabs) tab.querySelector("b").textContent = this.#count(tab.dataset.queue);
     this.#draw();
+    const later = (row) => row.last_seq > (before.get(row.conversation)?.last_seq ?? 0);
+    return {
+      wrote: first ? [] : rows.filter((row) => this.#mine(row) && this.#unread(row) && later(row)),
+      waits: first ? [] : rows.filter(({ conversation, state }) => state === "queued" && before.get(conversation)?.state !== "queued"),
+    };
+  }
+
+  // How many there are; of what calls somebody, how many they have not looked at.
+  #count(queue) {
+    const there = this.#rows.filter((row) => this.#in(row, queue));
+    return queue === "mentioned" ? there.filter(({ called }) => called).length : there.length;
+  }
+
+  // What has changed of a row, or a new one; where it stands is settled by the next `put`.
+  patch(row) {
+    const known = this.#rows.some(({ conversation }) => conversation === row.conversation);
+    if (!known && !row.requested_at) return;
+    const patched = (one) => (one.conversation === row.conversation ? { ...one, ...row } : one);
+    this.put(known ? this.#rows.map(patched) : [row, ...this.#rows], this.#me);
   }
 
   found(rows) {
@@ -83,6 +105,11 @@ export class Queues {
     this.#draw();
   }
 
+  // Whether a colleague called this agent into it, who has not looked.
+  calls(conversation) {
+    return this.#rows.some((row) => row.conversation === conversation && row.called);
+  }
+
   // Waiting times go on.
   tick() {
     for (const element of this.list.querySelectorAll(".row")) times(element, element.row);
@@ -97,7 +124,8 @@ export class Queues {
     if (queue === "snoozed") return asleep && this.#mine(row);
     if (queue === "mine") return this.#mine(row) && !asleep;
     if (queue === "unassigned") return ["queued", "offered"].includes(row.state);
-    return true;
+    if (queue === "mentioned") return (row.called ?? null) !== null;
+    return ["queued", "offered", "human"].includes(row.state);
   }
 
   #unread({ conversation, last_seq: last, said_by: by }) {
@@ -115,7 +143,7 @@ export class Queues {
     if (focused) this.list.querySelector(`[data-conversation="${focused}"]`)?.focus();
     const none = document.getElementById("none");
     none.hidden = shown.length > 0;
-    none.textContent = say("queue.empty");
+    none.textContent = say(this.#me ? "queue.empty" : "loading");
     this.mark(this.#current);
   }
 
@@ -124,10 +152,12 @@ export class Queues {
     const button = item.firstElementChild;
     button.row = row;
     button.dataset.conversation = row.conversation;
-    button.classList.toggle("unread", this.#unread(row));
+    button.classList.toggle("unread", this.#unread(row) || row.called === true);
     button.querySelector(".title").textContent = row.title || say("visitor");
     button.querySelector(".preview").textContent = row.preview ?? "";
     button.querySelector(".state").textContent = state(row);
+    button.querySelector(".preview").hidden = !row.preview;
+    button.querySelector(".marks").append(...marks(row));
     times(button, row);
     button.addEventListener("click", () => this.onOpen(row.conversation));
     return item;
@@ -142,11 +172,21 @@ function state({ state, owner, offered_to: offered, reason }) {
   return [what, reason].filter(Boolean).join(" · ");
 }
 
-function times(element, { state, due, snoozed_until: asleep, requested_at: since }) {
+// What it is marked with: its priority unless that is normal, its tags, a call.
+function marks({ priority, tags = [], called }) {
+  const named = [priority > 1 && say(`priority.${priority}`), ...tags.map((tag) => `#${tag}`), called && "@"];
+  return named.filter(Boolean).map((text, i) => {
+    const mark = document.createElement("span");
+    mark.className = i === 0 && priority > 1 ? "mark high" : "mark";
+    mark.textContent = text;
+    return mark;
+  });
+}
+
+function times(element, { state, timers = [], told, snoozed_until: asleep, requested_at: since }) {
   const line = element.querySelector(".due");
-  const left = due ? new Date(due) - Date.now() : null;
-  line.className = `due ${left === null ? "" : left < 0 ? "over" : left < 600_000 ? "near" : ""}`;
-  line.textContent = due ? say(left < 0 ? "queue.overdue" : "queue.due", { time: span(Math.abs(left)) }) : "";
+  const { text, level } = timers.length ? tell(timers[0], told, true) : { text: "", level: "" };
+  [line.textContent, line.className] = [text, `due ${level}`];
   const when = element.querySelector(".when");
   if (asleep && new Date(asleep) > Date.now()) when.textContent = say("queue.snoozed", { time: clock(asleep) });
   else when.textContent = since && state !== "human" ? say("queue.waits", { time: span(Date.now() - new Date(since)) }) : "";

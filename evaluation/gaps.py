@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models import Sum
@@ -89,7 +90,8 @@ class Cluster:
 def enqueue() -> None:
     """Look again now; `progress` tells how far that is."""
     cache.set(PROGRESS, {"done": 0, "of": 0}, HOUR)
-    async_task("evaluation.gaps.find_all", cluster="short", timeout=HOUR)
+    name = settings.Q_CLUSTER["name"]
+    async_task("evaluation.gaps.find_all", cluster=name, timeout=HOUR)
 
 
 def progress() -> dict[str, int] | None:

@@ -304,14 +304,16 @@ class ChatConsumer(Socket):
         if self.conversation_id is None:
             raise Refused("no_conversation", _("Say hello first."))
         who, user = self._who(), self.user if self.user.is_authenticated else None
-        conversation, _made = Conversation.objects.get_or_create(
-            pk=self.conversation_id,
-            defaults={
-                "visitor": "" if user else self.visitor, "user": user, "language": self.language,
-                **self._shown_by(who),
-            },
-        )  # fmt: skip
-        self._refuse_anothers(conversation.pk)
+        conversation = self._mine().filter(pk=self.conversation_id).first()
+        if conversation is None:
+            conversation, _made = Conversation.objects.get_or_create(
+                pk=self.conversation_id,
+                defaults={
+                    "visitor": "" if user else self.visitor, "user": user,
+                    "language": self.language, **self._shown_by(who),
+                },
+            )  # fmt: skip
+            self._refuse_anothers(conversation.pk)
         if user and conversation.user_id is None:
             _claim(conversation, user=user, visitor="")
         # What is sent with a message is of the visitor of this browser.

@@ -21,13 +21,11 @@ class Draft:
 
 def messages(conversation_id: uuid.UUID | None, after: int) -> list[dict[str, Any]]:
     """The public messages that follow `after`; of a whole history the newest."""
-    found = presenting.shown(
-        Message.objects.filter(conversation=conversation_id, seq__gt=after, public=True)
-    )
+    found = Message.objects.filter(conversation=conversation_id, seq__gt=after, public=True)
     if after:
-        batch = list(found.order_by("seq")[:HISTORY])
+        batch = presenting.shown(found.order_by("seq")[:HISTORY])
     else:
-        batch = list(found.order_by("-seq")[:HISTORY])[::-1]
+        batch = presenting.shown(found.order_by("-seq")[:HISTORY])[::-1]
     return [presenting.message_json(one) for one in batch]
 
 

@@ -5,13 +5,13 @@ from functools import cache
 from typing import Any
 
 import nh3
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
 from django.urls import reverse
 from markdown_it import MarkdownIt
 
 from chat import degrading, uploads
 from chat.formulas import formulas
-from chat.models import Citation, Figure, Message
+from chat.models import Citation, Figure, Message, Upload
 from chat.originals import originals
 from knowledge import addressed, pages
 from knowledge.models import Chunk
@@ -25,6 +25,7 @@ ATTRIBUTES = {
     "span": {"class"}, "div": {"class"},
 }  # fmt: skip
 _MARK = re.compile(r"\[(\d{1,3})\](?![(\[:])")
+_NOTHING: dict[str, Any] = {"citations": (), "figures": (), "uploads": ()}
 
 
 @cache
@@ -75,15 +76,24 @@ def html(text: str, citations: int = 0) -> str:
     )
 
 
-def shown(messages: QuerySet[Message]) -> QuerySet[Message]:
-    """`messages` with all that `message_json` shows of them, in a few queries."""
+def shown(messages: QuerySet[Message]) -> list[Message]:
+    """`messages` with all that `message_json` shows of them: one query, and a few more when
+    something belongs to one of them, which it does to few."""
+    of = {"message": OuterRef("pk")}
+    has = Exists(Citation.objects.filter(**of)) | Exists(Upload.objects.filter(**of))
+    rows: Any = list(messages.select_related("author", "rating").annotate(has=has))
     citations = Citation.objects.select_related("revision__document__knowledge_base")
-    return messages.select_related("author", "rating").prefetch_related(
+    prefetch_related_objects(
+        [row for row in rows if row.has],
         Prefetch("citations", citations.defer("revision__parsed")),
         "figures__attachment",
         "figures__citation",
         "uploads",
     )
+    for row in rows:
+        if not row.has:  # a figure belongs to a citation
+            row._prefetched_objects_cache = _NOTHING
+    return rows
 
 
 def message_json(message: Message) -> dict[str, Any]:

@@ -75,6 +75,7 @@ def append_to(
         data=data or {},
         public=public,
     )
-    said = {"type": "conversation.message", "seq": message.seq}
+    about = {"conversation": str(conversation.pk), "seq": message.seq}
+    said = {"type": "conversation.message", **about}
     notify_all(group(conversation.pk), [*hints, said])
     return message

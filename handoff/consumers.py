@@ -22,13 +22,15 @@ from handoff import access, acting, assisting, background, macros, mentions, que
 from handoff.models import Agent, Draft
 from handoff.ownership import QUEUE_GROUP, agent_group
 from knowledge.citing import Outdated
+from opsdesk import realtime
 from opsdesk.errors import BoundaryError
 from opsdesk.languages import language_of
 from opsdesk.sockets import AWAY, TRY_AGAIN, Refused, Socket, not_understood, unavailable
 
 HISTORY = 200  # messages sent at once
 OPEN = 50  # conversations that one console follows
-QUIET = 1.0  # s between two pictures of the queues
+QUIET = 1.0  # s between two pictures of the queues …
+STALE = 60.0  # … and after which a new one is sent in any case
 TYPING_EVERY = 1.0  # s between two hints of one console
 SIGNED_OUT, NO_AGENT = 4401, 4403  # close a socket whose page must change first
 
@@ -214,14 +216,19 @@ class ConsoleConsumer(Socket):
     async def ping(self, content: dict[str, Any]) -> None:
         """The console is open: its agent is there, and looks at what it has open."""
         await self._db(partial(_seen, self.user))
-        for pk in self.open:
-            await self._hint(watchers(pk), {"type": "desk.here", **self._self(pk)})
+        here = [(watchers(pk), {"type": "desk.here", **self._self(pk)}) for pk in self.open]
+        with suppress(*AWAY):
+            await self._db(partial(realtime.notify_each, here))
         await self.send_json({"type": "pong"})
+        if time.monotonic() - self.drawn > STALE:  # promises come nearer
+            await self.queue_changed(content)
 
     # --- From the realtime layer: hints; what is sent is read from the database -----
 
     async def conversation_message(self, event: dict[str, Any]) -> None:
-        await self._catch_up()
+        pk = UUID(event["conversation"])
+        if event["seq"] > self.open.get(pk, event["seq"]):
+            await self._catch_up(pk)
 
     async def conversation_state(self, event: dict[str, Any]) -> None:
         await self._catch_up()
@@ -249,6 +256,13 @@ class ConsoleConsumer(Socket):
         if self.redraw is None:
             wait = max(0.0, self.drawn + QUIET - time.monotonic())
             self.redraw = asyncio.create_task(self._draw_after(wait))
+
+    async def queue_row(self, event: dict[str, Any]) -> None:
+        """Something was said in it; who has it open hears so anyway."""
+        if (pk := UUID(event["conversation"])) not in self.open:
+            row = await self._db(partial(queues.row, self.user, pk))
+            if row:
+                await self.send_json({"type": "row", "row": row})
 
     async def handoff_offer(self, event: dict[str, Any]) -> None:
         await self.send_json({"type": "offer", "conversation": event["conversation"]})
@@ -307,33 +321,34 @@ class ConsoleConsumer(Socket):
         await self.channel_layer.group_discard(watchers(pk), self.channel_name)
         await self._hint(watchers(pk), {"type": "desk.gone", **self._self(pk)})
 
-    async def _catch_up(self) -> None:
-        """Whatever of the open conversations the client does not have yet."""
-        for found in await self._db(self._moved):
-            pk = found.pk
-            if not await self._db(partial(access.opens, self.user, found)):
+    async def _catch_up(self, *pks: UUID) -> None:
+        """Whatever of the open conversations, or of `pks`, the client does not have yet."""
+        news = await self._db(partial(self._news, pks or tuple(self.open)))
+        for pk, (messages, standing) in news.items():
+            if standing is None:
                 self.open.pop(pk, None)
                 await self._leave(pk)
                 gone = {"conversation": str(pk), "code": "forbidden"}
                 await self._error("forbidden", self._say(_not_yours), gone)
                 continue
-            while messages := await self._db(partial(_after, pk, self.open[pk])):
-                for message in messages:
-                    self.open[pk] = message["seq"]
-                    await self.send_json(
-                        {"type": "message", "conversation": str(pk), "message": message}
-                    )
-            self.known[pk] = found.epoch
-            told = await self._db(partial(queues.now_of, found))
-            await self.send_json({"type": "standing", **told})
+            for message in messages:
+                self.open[pk] = message["seq"]
+                told = {"conversation": str(pk), "message": message}
+                await self.send_json({"type": "message", **told})
+            self.known[pk] = standing["epoch"]
+            await self.send_json({"type": "standing", **standing})
+            if len(messages) == HISTORY:
+                await self._catch_up(pk)
 
-    def _moved(self) -> list[Conversation]:
-        rows = Conversation.objects.filter(pk__in=self.open).select_related("owner__agent")
-        return [
-            row
-            for row in rows
+    def _news(self, pks: tuple[UUID, ...]) -> dict[UUID, tuple[list[Any], dict[str, Any] | None]]:
+        """Of what has moved: messages, and how it stands; None of what is another team's now."""
+        return {
+            row.pk: (_after(row.pk, self.open[row.pk]), queues.now_of(row))
+            if access.opens(self.user, row)
+            else ([], None)
+            for row in Conversation.objects.filter(pk__in=pks).select_related("owner__agent")
             if row.last_seq > self.open[row.pk] or row.epoch != self.known.get(row.pk)
-        ]
+        }
 
     async def _draw_after(self, wait: float) -> None:
         await asyncio.sleep(wait)
@@ -396,12 +411,12 @@ def _messages(pk: UUID, after: int) -> list[dict[str, Any]]:
 
 def _after(pk: UUID, after: int) -> list[dict[str, Any]]:
     found = Message.objects.filter(conversation=pk, seq__gt=after)
-    return [_as_json(one) for one in presenting.shown(found).order_by("seq")[:HISTORY]]
+    return [_as_json(one) for one in presenting.shown(found.order_by("seq")[:HISTORY])]
 
 
 def _before(pk: UUID, before: int) -> list[dict[str, Any]]:
     found = Message.objects.filter(conversation=pk, seq__lt=before)
-    newest = presenting.shown(found).order_by("-seq")[:HISTORY]
+    newest = presenting.shown(found.order_by("-seq")[:HISTORY])
     return [_as_json(one) for one in newest][::-1]
 
 

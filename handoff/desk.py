@@ -266,13 +266,11 @@ def _change_to(
 def reply(conversation: Conversation, agent: Any, text: str, client_msg_id: str = "") -> Message:
     """Say something to the customer. Raises Conflict unless `agent` owns the conversation."""
     locked = owned(conversation, agent, _("Only who has taken the conversation can answer in it."))
-    said = transcript.append(
-        locked.pk,
-        Message.Role.AGENT,
-        text,
-        epoch=locked.epoch,
-        author=agent,
-        client_msg_id=client_msg_id,
+    before = locked.messages.filter(client_msg_id=client_msg_id) if client_msg_id else None
+    if before is not None and (said := before.first()):
+        return said
+    said = transcript.append_to(
+        locked, Message.Role.AGENT, text, author=agent, client_msg_id=client_msg_id
     )
     handoff, now = open_handoff(locked), timezone.now()
     clocks.pause(handoff, now)
@@ -297,11 +295,11 @@ def note(conversation: Conversation, agent: Any, text: str, client_msg_id: str =
     return written
 
 
-@transaction.atomic
 def heard(conversation: Conversation) -> None:
     """The customer wrote while people have the conversation: it sleeps no longer, and an answer
     is due from now on. Call it with the conversation's row locked."""
-    handoff = Handoff.objects.unfinished().filter(conversation=conversation).first()
+    unfinished = Handoff.objects.unfinished().select_related("team__calendar")
+    handoff = unfinished.filter(conversation=conversation).first()
     if handoff is None:
         return
     now = timezone.now()
@@ -309,7 +307,10 @@ def heard(conversation: Conversation) -> None:
     if handoff.replied_at and handoff.next_due is None:
         handoff.next_due = teams.promises(handoff.team, now)["next_due"]
     handoff.save(update_fields=clocks.FIELDS)
-    notify(QUEUE_GROUP, {"type": "queue.changed"})
+    # Others see in their queues what was said when somebody's hands move next.
+    owner = conversation.owner_id
+    told = {"type": "queue.row", "conversation": str(conversation.pk)}
+    notify(agent_group(owner) if owner else QUEUE_GROUP, told)
 
 
 @transaction.atomic

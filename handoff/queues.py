@@ -10,7 +10,7 @@ from chat.models import Conversation, Message
 from handoff import access, mentions
 from handoff.access import name
 from handoff.clocks import Clocks, Timer
-from handoff.models import Agent, Handoff, Membership, Team
+from handoff.models import Agent, Handoff, HandoffQuerySet, Membership, Team
 
 AT_ONCE = 300  # rows of all queues together
 FOUND = 30
@@ -20,7 +20,20 @@ PREVIEW = 80  # characters
 
 def rows(user: Any) -> list[dict[str, Any]]:
     """All that is unfinished and `user` may open, in the order in which to work on it."""
-    unfinished = access.handoffs(user).unfinished()
+    called = mentions.of(user)
+    told = _rows(access.handoffs(user).unfinished())
+    for row in told:
+        row["called"] = called.pop(UUID(row["conversation"]), None)
+    return told + _called(user, called)
+
+
+def row(user: Any, conversation: UUID) -> dict[str, Any] | None:
+    """One of them, None when it is not there (any more)."""
+    told = _rows(access.handoffs(user).unfinished().filter(conversation=conversation))
+    return told[0] if told else None
+
+
+def _rows(unfinished: HandoffQuerySet) -> list[dict[str, Any]]:
     unfinished = unfinished.select_related("team__calendar", "offered_to__agent")
     last = Message.objects.filter(conversation=OuterRef("conversation"), public=True).exclude(
         role=Message.Role.SYSTEM
@@ -33,16 +46,13 @@ def rows(user: Any) -> list[dict[str, Any]]:
         )
         .longest_first()
     )
-    clocks, called = Clocks(), mentions.of(user)
+    clocks = Clocks()
     timed = [(handoff, clocks.of(handoff)) for handoff in found[:AT_ONCE]]
-    told = [
+    return [
         standing(handoff.conversation, handoff, timers)
         | {"preview": (handoff.said or "")[:PREVIEW], "said_by": handoff.said_by}
         for handoff, timers in sorted(timed, key=_rank)
     ]
-    for row in told:
-        row["called"] = called.pop(UUID(row["conversation"]), None)
-    return told + _called(user, called)
 
 
 def _rank(one: tuple[Handoff, list[Timer]]) -> tuple[Any, ...]:

@@ -53,6 +53,12 @@ def notify_all(group: str, messages: Sequence[Message]) -> None:
     _publish(*({"group": group, "message": message} for message in messages))
 
 
+def notify_each(told: Sequence[tuple[str, Message]]) -> None:
+    """As `notify`, to each of these groups its message."""
+    if told:
+        _publish(*({"group": group, "message": message} for group, message in told))
+
+
 def _publish(*envelopes: dict[str, Any]) -> None:
     payloads = [_payload(envelope) for envelope in envelopes]
     calls = ", ".join(["pg_notify(%s, %s)"] * len(payloads))

@@ -26,6 +26,29 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: rank.get(unit(item.nodeid), len(rank)))
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings, django_db_blocker):
+    """The server of the tests need not survive a power cut; that it is killed it does."""
+    from django.conf import settings
+    from django.db import connection
+
+    if not settings.DATABASE_URL:
+        with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
+            for name in ("fsync", "full_page_writes"):
+                cursor.execute(f"ALTER SYSTEM SET {name} = off")
+            cursor.execute("SELECT pg_reload_conf()")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """Gives what brings the database back to how migrations made it."""
+    from tests.emptying import be_quick
+
+    with django_db_blocker.unblock():
+        made = be_quick()
+    yield made
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import LoadFileScheduling
@@ -38,3 +61,11 @@ def pytest_xdist_make_scheduler(config, log):
         return None
     config.option.loadscopereorder = False  # by number of tests, long or short
     return Scheduling(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _counted_anew():
+    """What a process counts for a minute would outlast a test."""
+    from django.core.cache import caches
+
+    caches["local"].clear()

@@ -1,6 +1,6 @@
 """What can be done with a conversation beside talking: named in `settings.CONSOLE_ACTIONS`.
 
-The console and the desk's pages show the buttons; an app to the right fills in more.
+The console shows the buttons; an app to the right fills in more.
 """
 
 from dataclasses import dataclass

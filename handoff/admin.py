@@ -1,11 +1,11 @@
-"""The desk in the administration: who waits, and a page to answer each."""
+"""Teams, agents, hours and texts of the desk, and what was handed off."""
 
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Case, QuerySet, Value, When
 from django.http import HttpRequest
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,7 +13,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from handoff import access, hours, views
+from handoff import hours
 from handoff.models import (
     Agent,
     Calendar,
@@ -99,9 +99,8 @@ class CalendarAdmin(admin.ModelAdmin):
 
 @admin.register(Handoff)
 class HandoffAdmin(ReadOnlyAdmin):
-    """Waiting first, the longest wait on top. Agents see it without further permission."""
+    """What was handed off, waiting first, to look back at; people work at the console."""
 
-    change_list_template = "admin/handoff/queue.html"
     list_display = [
         "opened", "status", "reason", "waits", "contact", "taken_by", "requested_at", "rated",
     ]  # fmt: skip
@@ -126,34 +125,10 @@ class HandoffAdmin(ReadOnlyAdmin):
         )
         return [rank, Case(When(status__in=WAITING, then="pk")), "-pk"]
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_view_permission(request, obj) or access.may_serve(request.user)
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return super().has_module_permission(request) or access.may_serve(request.user)
-
-    def get_urls(self) -> list[URLPattern]:
-        wrap = self.admin_site.admin_view
-        own = [
-            path("duty/", wrap(views.duty), name="handoff_duty"),
-            path("pulse/", wrap(views.pulse), name="handoff_pulse"),
-            path("conversations/<uuid:pk>/", wrap(views.conversation), name="handoff_conversation"),
-            path(
-                "conversations/<uuid:pk>/messages/", wrap(views.messages), name="handoff_messages"
-            ),
-            path("conversations/<uuid:pk>/act/", wrap(views.act), name="handoff_act"),
-            path("conversations/<uuid:pk>/run/", wrap(views.run), name="handoff_run"),
-        ]
-        return [*own, *super().get_urls()]
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        agent = views.seen(request.user)
-        context = {"agent": agent, "pulse": views.pulse_now(), **(extra_context or {})}
-        return super().changelist_view(request, context)
-
     @admin.display(description=_("conversation"))
     def opened(self, handoff: Handoff) -> SafeString:
-        url = reverse("admin:handoff_conversation", args=[handoff.conversation_id])
+        """At the console, for whoever may open it there."""
+        url = f"{reverse('console')}#{handoff.conversation_id}"
         return format_html('<a href="{}">{}</a>', url, handoff.conversation)
 
     @admin.display(description=_("satisfaction"), ordering="satisfaction__score")

@@ -55,9 +55,9 @@ class ConversationAdmin(ReadOnlyAdmin):
         return transcript_html(conversation)
 
 
-def transcript_html(conversation: Conversation, after: int = 0) -> SafeString:
-    """All messages after `after`, notes among staff too, as staff see them."""
-    messages = presenting.shown(conversation.messages.filter(seq__gt=after)).order_by("seq")
+def transcript_html(conversation: Conversation) -> SafeString:
+    """All messages, notes among staff too, as staff see them."""
+    messages = presenting.shown(conversation.messages.order_by("seq"))
     turns = dict(conversation.turns.exclude(reply=None).values_list("reply", "pk"))
     turns |= dict(conversation.turns.values_list("message", "pk"))
     rows = [

@@ -77,7 +77,6 @@ def test_staff_read_it(admin_client, helped):
     for url in (
         reverse("admin:handoff_handoff_changelist"),
         reverse("admin:handoff_handoff_change", args=[handoff.pk]),
-        reverse("admin:handoff_conversation", args=[helped.pk]),
     ):
         assert "★★☆☆☆" in admin_client.get(url).content.decode()
     assert "等了很久" in admin_client.get(url).content.decode()

@@ -80,5 +80,6 @@ def test_a_person_takes_over(page, agent, visit):
     page.locator(".message.agent").wait_for()
     desktop = visit()
     sign_in(desktop, agent)
-    desktop.goto(f"/admin/handoff/handoff/conversations/{conversation.pk}/")
+    desktop.goto(f"/console/#{conversation.pk}")
+    desktop.locator(".message.agent").wait_for()
     shoot(desktop, "handoff")

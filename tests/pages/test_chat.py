@@ -188,26 +188,23 @@ def rate(page):
     assert (given.score, given.comment) == (5, "很快")
 
 
-def test_a_person_takes_over_in_the_admin(page, visit, agent):
+def test_a_person_takes_over(page, agent):
     page.click("#person")
     page.wait_for_selector(".system[data-event=handoff_requested]")
-    console = visit()
-    sign_in(console, agent)
-    console.goto(f"/admin/handoff/handoff/conversations/{conversation_of(page).pk}/")
-    console.click("button[value=claim]")
+    conversation = conversation_of(page)
+    desk.claim(conversation, agent)
     taken = page.locator(".system[data-event=handoff_taken]")
     taken.wait_for()
     assert taken.inner_text() == "人工客服已经接手！"
     page.get_by_text("林岚").first.wait_for()
-    console.fill("#reply textarea", "请先执行 `df -h`。")
-    console.click("button[value=reply]")
+    desk.reply(conversation, agent, "请先执行 `df -h`。")
     reply = page.locator(".message.agent")
     reply.wait_for()
     assert reply.locator("code").inner_text() == "df -h"
     page.fill("#text", "好的，已经执行")
     page.keyboard.press("Enter")
-    console.get_by_text("好的，已经执行").wait_for()
-    console.click("button[value=resolve]")
+    wait_for(lambda: conversation.messages.filter(text="好的，已经执行"), "what was written")
+    desk.resolve(conversation, agent)
     page.wait_for_selector(".system[data-event=handoff_resolved]")
     rate(page)
     assert page.is_enabled("#person")

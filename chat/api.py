@@ -28,8 +28,11 @@ from chat.models import Conversation, Message, Turn
 from chat.serializers import (
     AnswerSerializer,
     AskSerializer,
+    BeginSerializer,
+    ContactSerializer,
     ConversationSerializer,
     RatingSerializer,
+    SatisfactionSerializer,
 )
 from knowledge.models import KnowledgeBase
 from knowledge.scope import Scope
@@ -118,33 +121,117 @@ class AskView(APIView):
     def _conversation(self, request: Request, asked: dict[str, Any]) -> Conversation:
         """The one named, when it is the caller's; else a new one over the base named."""
         if pk := asked.get("conversation"):
-            mine = Conversation.objects.filter(user=request.user)
-            return get_object_or_404(mine, pk=pk)
-        base = KnowledgeBase.objects.readable_by(request.user).filter(slug=asked["knowledge_base"])
-        if (readable := base.first()) is None:
-            raise NotFound(_("There is no such knowledge base, or you may not read it."))
-        return Conversation.objects.create(
-            channel=Conversation.Channel.API, user=request.user, knowledge_base=readable,
-            language=translation.get_language(),
-        )  # fmt: skip
+            return _mine(request, pk)
+        return _begin(request, asked["knowledge_base"])
+
+
+def _mine(request: Request, pk: uuid.UUID) -> Conversation:
+    mine = Conversation.objects.filter(user=request.user)
+    found: Conversation = get_object_or_404(mine, pk=pk)
+    return found
+
+
+def _begin(request: Request, slug: str) -> Conversation:
+    readable = KnowledgeBase.objects.readable_by(request.user).filter(slug=slug).first()
+    if readable is None:
+        raise NotFound(_("There is no such knowledge base, or you may not read it."))
+    return Conversation.objects.create(
+        channel=Conversation.Channel.API, user=request.user, knowledge_base=readable,
+        language=translation.get_language(),
+    )  # fmt: skip
+
+
+class ConversationsView(APIView):
+    """Begin a conversation without asking anything: to call a person, say."""
+
+    token_scope = "read"  # noqa: S105
+
+    @extend_schema(
+        summary="Begin a conversation",
+        request=BeginSerializer,
+        responses={201: ConversationSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        asked = BeginSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        begun = _begin(request, asked.validated_data["knowledge_base"])
+        return Response(_read(begun), status=status.HTTP_201_CREATED)
 
 
 class ConversationView(APIView):
     @extend_schema(summary="Read a conversation", responses=ConversationSerializer)
     def get(self, request: Request, pk: uuid.UUID) -> Response:
-        mine = Conversation.objects.filter(user=request.user)
-        conversation: Conversation = get_object_or_404(mine, pk=pk)
-        messages = presenting.shown(conversation.messages.filter(public=True)).order_by("seq")
-        last = conversation.turns.order_by("-pk").first()
-        return Response(
-            {
-                "conversation": conversation.pk,
-                "state": conversation.state,
-                "pending": bool(last and last.status != Turn.Status.DONE),
-                "last": result(last.message) if last else None,
-                "messages": [presenting.message_json(message) for message in messages],
-            }
-        )
+        return Response(_read(_mine(request, pk)))
+
+
+def _read(conversation: Conversation) -> dict[str, Any]:
+    messages = presenting.shown(conversation.messages.filter(public=True).order_by("seq"))
+    last = conversation.turns.order_by("-pk").first()
+    return {
+        "conversation": conversation.pk,
+        "state": conversation.state,
+        "standing": asking.desk("standing")(conversation),
+        "pending": bool(last and last.status != Turn.Status.DONE),
+        "last": result(last.message) if last else None,
+        "messages": [presenting.message_json(message) for message in messages],
+    }
+
+
+class PersonView(APIView):
+    """Call a person. Nothing changes when one is on the way."""
+
+    token_scope = "read"  # noqa: S105
+
+    @extend_schema(summary="Call a person", request=None, responses=ConversationSerializer)
+    def post(self, request: Request, pk: uuid.UUID) -> Response:
+        conversation = _mine(request, pk)
+        asking.call_human(conversation, "asked")
+        conversation.refresh_from_db()
+        return Response(_read(conversation))
+
+
+class ContactView(APIView):
+    """Leave how one can be reached, while one waits."""
+
+    token_scope = "read"  # noqa: S105
+
+    @extend_schema(
+        summary="Leave how to be reached",
+        request=ContactSerializer,
+        responses={204: None, 409: None},
+    )
+    def put(self, request: Request, pk: uuid.UUID) -> Response:
+        left = ContactSerializer(data=request.data)
+        conversation = _mine(request, pk)
+        left.is_valid(raise_exception=True)
+        return _done("leave_contact", conversation, left.validated_data["text"])
+
+
+class SatisfactionView(APIView):
+    """Say how the person who resolved the conversation helped."""
+
+    token_scope = "read"  # noqa: S105
+
+    @extend_schema(
+        summary="Rate how a person helped",
+        request=SatisfactionSerializer,
+        responses={204: None, 409: None},
+    )
+    def put(self, request: Request, pk: uuid.UUID) -> Response:
+        given = SatisfactionSerializer(data=request.data)
+        conversation = _mine(request, pk)
+        given.is_valid(raise_exception=True)
+        said = given.validated_data
+        return _done("rate", conversation, said["score"], said["comment"])
+
+
+def _done(action: str, conversation: Conversation, *given: Any) -> Response:
+    """Have the desk do it; 409 with its sentence when it cannot."""
+    try:
+        asking.desk(action)(conversation, *given)
+    except Conflict as conflict:
+        return Response({"detail": str(conflict)}, status=status.HTTP_409_CONFLICT)
+    return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class RatingView(APIView):
@@ -156,8 +243,7 @@ class RatingView(APIView):
         summary="Rate an answer", request=RatingSerializer, responses={204: None, 409: None}
     )
     def put(self, request: Request, pk: uuid.UUID, seq: int) -> Response:
-        mine = Conversation.objects.filter(user=request.user)
-        conversation: Conversation = get_object_or_404(mine, pk=pk)
+        conversation = _mine(request, pk)
         said = RatingSerializer(data=request.data)
         said.is_valid(raise_exception=True)
         try:
@@ -189,8 +275,8 @@ def result(message: Message) -> dict[str, Any]:
     """What a question came to so far: the body of ask's answer."""
     turn = Turn.objects.filter(message=message).select_related("conversation").first()
     said = presenting.shown(
-        message.conversation.messages.filter(public=True, seq__gt=message.seq)
-    ).order_by("seq")
+        message.conversation.messages.filter(public=True, seq__gt=message.seq).order_by("seq")
+    )
     answer = next((said_ for said_ in said if turn and said_.pk == turn.reply_id), None)
     shown = presenting.message_json(answer) if answer else None
     # A handoff says more than the reply: that a person was called, or that nobody is there.

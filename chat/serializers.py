@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
-from chat.asking import LONGEST
+from chat.asking import LONGEST, MESSAGE_LENGTH
 from chat.models import Conversation, Rating, Upload
 from chat.rating import COMMENT_LENGTH
 from chat.uploads import A_MESSAGE
@@ -130,9 +130,42 @@ class MessageSerializer(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
 
 
+class BeginSerializer(serializers.Serializer[Any]):
+    knowledge_base = serializers.SlugField()
+
+
+class ContactSerializer(serializers.Serializer[Any]):
+    text = serializers.CharField(
+        max_length=MESSAGE_LENGTH, help_text=gettext_lazy("A number, an address.")
+    )
+
+
+class SatisfactionSerializer(serializers.Serializer[Any]):
+    score = serializers.IntegerField(min_value=1, max_value=5)
+    comment = serializers.CharField(
+        max_length=COMMENT_LENGTH, required=False, allow_blank=True, default=""
+    )
+
+
+class SatisfactionStandingSerializer(serializers.Serializer[Any]):
+    score = serializers.IntegerField(allow_null=True)
+    comment = serializers.CharField()
+    open = serializers.BooleanField(
+        help_text=gettext_lazy("Whether it can be given or changed now.")
+    )
+
+
+class StandingSerializer(serializers.Serializer[Any]):
+    agent = serializers.CharField(allow_null=True, help_text=gettext_lazy("Who has it."))
+    waiting = serializers.IntegerField(help_text=gettext_lazy("How many wait in front."))
+    staffed = serializers.BooleanField(help_text=gettext_lazy("Whether somebody is on duty."))
+    satisfaction = SatisfactionStandingSerializer(allow_null=True)
+
+
 class ConversationSerializer(serializers.Serializer[Any]):
     conversation = serializers.UUIDField()
     state = serializers.ChoiceField(choices=Conversation.State.choices)
+    standing = StandingSerializer()
     pending = serializers.BooleanField()
     last = AnswerSerializer(allow_null=True)
     messages = MessageSerializer(many=True)

@@ -11,6 +11,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "api/v1/conversations/<uuid:pk>/", api.ConversationView.as_view(), name="api-conversation"
     ),
+    path("api/v1/conversations/", api.ConversationsView.as_view(), name="api-conversations"),
+    path("api/v1/conversations/<uuid:pk>/person/", api.PersonView.as_view(), name="api-person"),
+    path("api/v1/conversations/<uuid:pk>/contact/", api.ContactView.as_view(), name="api-contact"),
+    path(
+        "api/v1/conversations/<uuid:pk>/satisfaction/",
+        api.SatisfactionView.as_view(),
+        name="api-satisfaction",
+    ),
     path(
         "api/v1/conversations/<uuid:pk>/messages/<int:seq>/rating/",
         api.RatingView.as_view(),

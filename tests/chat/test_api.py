@@ -11,6 +11,7 @@ from django.test import AsyncClient, Client
 
 from chat import api, asking, runner
 from chat.models import Conversation, Turn
+from handoff import desk
 from knowledge import synonyms
 from knowledge.models import Document, Term
 from opsdesk import health
@@ -222,3 +223,37 @@ def test_the_wait_ends_with_the_turn(base, user, running):
         thread.join()
     assert ended == [True, True, True]
     assert Turn.objects.filter(outcome="answered").count() == 3
+
+
+def test_a_person_is_called_reached_and_rated_over_the_api(base, user, django_user_model):
+    def call(verb, path="", **body):
+        address = f"/api/v1/conversations/{path}"
+        return getattr(api, verb)(address, body, content_type="application/json")
+
+    api = client_of(user)
+    assert call("post", knowledge_base="none").status_code == 404
+    begun = call("post", knowledge_base="ops")
+    assert (begun.status_code, begun.json()["state"]) == (201, "bot")
+    own = f"{begun.json()['conversation']}/"
+    assert call("put", f"{own}contact/", text="13800000000").status_code == 409  # nobody was called
+    called = call("post", f"{own}person/").json()
+    assert (called["state"], called["messages"][0]["event"]) == ("queued", "nobody_on_duty")
+    assert called["standing"]["waiting"] == 0
+    assert not called["standing"]["staffed"]
+    assert call("put", f"{own}contact/", text="13800000000").status_code == 204
+    assert call("put", f"{own}contact/", text=" ").status_code == 400
+    conversation = Conversation.objects.get()
+    ana = django_user_model.objects.create_user("ana", is_staff=True, first_name="安娜")
+    desk.claim(conversation, ana)
+    desk.reply(conversation, ana, "请重启服务")
+    assert api.get(f"/api/v1/conversations/{own}").json()["standing"]["agent"] == "安娜"
+    assert call("put", f"{own}satisfaction/", score=5).status_code == 409  # nothing is settled yet
+    desk.resolve(conversation, ana)
+    for score, code in ((0, 400), ("many", 400), (4, 204), (5, 204)):
+        assert call("put", f"{own}satisfaction/", score=score, comment="很快").status_code == code
+    told = api.get(f"/api/v1/conversations/{own}").json()["standing"]["satisfaction"]
+    assert told == {"score": 5, "comment": "很快", "open": True}
+    stranger = client_of(ana)
+    for path in ("person/", "contact/", "satisfaction/"):
+        verb = stranger.post if path == "person/" else stranger.put
+        assert verb(f"/api/v1/conversations/{own}{path}").status_code == 404

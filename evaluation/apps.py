@@ -25,6 +25,7 @@ def schedule(**kwargs: Any) -> None:
     night = timezone.localtime().replace(hour=3, minute=40) + timedelta(days=1)
     long = {"kwargs": repr({"q_options": {"timeout": HOUR}})}
     for func, when in (
+        ("evaluation.sampling.draw_due", {"schedule_type": minutes, "minutes": 10}),
         ("evaluation.running.sweep", {"schedule_type": minutes, "minutes": 2}),
         ("evaluation.gating.watch", {"schedule_type": minutes, "minutes": 1}),
         ("evaluation.experiments.guard", {"schedule_type": minutes, "minutes": 10}),

@@ -352,14 +352,18 @@ def to_csv(rows: Iterable[list[str]]) -> bytes:
     return text.getvalue().encode("utf-8-sig")
 
 
-def to_xlsx(rows: Iterable[list[str]]) -> bytes:
+def to_xlsx(
+    rows: Iterable[list[str]],
+    title: str = "FAQ",
+    widths: Iterable[int] = (40, 80, 40, *[16] * 7),
+) -> bytes:
     from openpyxl import Workbook
     from openpyxl.cell import WriteOnlyCell
 
     book = Workbook(write_only=True)
-    sheet = book.create_sheet("FAQ")
-    for column, width in zip("ABCDEFGHIJ", (40, 80, 40, *[16] * 7), strict=True):
-        sheet.column_dimensions[column].width = width
+    sheet = book.create_sheet(title)
+    for number, width in enumerate(widths, 1):
+        sheet.column_dimensions[letters(number)].width = width
     for cells in rows:
         made = [WriteOnlyCell(sheet, entries.printable(cell)) for cell in cells]
         for cell in made:

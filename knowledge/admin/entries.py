@@ -32,10 +32,10 @@ TYPES = {
 }
 
 
-def download(rows: Any, name: str, kind: str) -> HttpResponse:
-    """Rows as a sheet to keep; `kind` of TYPES."""
+def download(rows: Any, name: str, kind: str, made: bytes | None = None) -> HttpResponse:
+    """Rows as a sheet to keep, or the sheet `made` of them; `kind` of TYPES."""
     media_type, write = TYPES[kind]
-    response = HttpResponse(write(rows), content_type=media_type)
+    response = HttpResponse(write(rows) if made is None else made, content_type=media_type)
     file = f"{name}-{timezone.localdate():%Y%m%d}.{kind}"
     response.headers["Content-Disposition"] = content_disposition_header(True, file) or ""
     return response

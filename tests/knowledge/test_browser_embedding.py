@@ -8,6 +8,7 @@ from knowledge.models import EmbeddingIndex, KnowledgeBase
 from tests.browser import CHROMIUM, chromium, server, workers
 from tests.knowledge import documents
 from tests.knowledge.embedding_server import embedding_server
+from tests.pages.conftest import sign_in
 
 pytestmark = [
     pytest.mark.browser,
@@ -15,18 +16,9 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed"),
 ]
 
-NAME, PASSWORD = "curator", "correct horse battery"
-
-
-def sign_in(page, url):
-    page.goto(f"{url}/admin/login/")
-    page.fill("#id_username", NAME)
-    page.fill("#id_password", PASSWORD)
-    page.click("#login-form [type=submit]")
-
 
 def test_a_base_gets_an_index_of_its_own_and_goes_back(tmp_path):
-    User.objects.create_superuser(NAME, password=PASSWORD)
+    user = User.objects.create_superuser("lin")
     base = KnowledgeBase.objects.create(slug="ops", name="运维")
     other = KnowledgeBase.objects.create(slug="other", name="网络")
     for one in (base, other):
@@ -44,7 +36,7 @@ def test_a_base_gets_an_index_of_its_own_and_goes_back(tmp_path):
             "OPENAI_EMBEDDING_DIMENSIONS": "8",
         }
         with workers(home, **models), server(home, **models) as url, chromium() as page:
-            sign_in(page, url)
+            sign_in(page, user, url)
             page.goto(f"{url}/admin/knowledge/knowledgebase/{base.pk}/change/")
             page.click(".overview-links a[href*='/embeddingindex/of/']")
             page.select_option("#embedder", "openai")

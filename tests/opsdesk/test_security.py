@@ -20,7 +20,6 @@ LOGIN = "/admin/login/"
 
 @pytest.fixture(autouse=True)
 def quick(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.LOGIN_TRIES = 3
 
 

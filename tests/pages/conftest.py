@@ -23,7 +23,6 @@ import pytest
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.test import Client, override_settings
 from django.utils import timezone
@@ -133,7 +132,7 @@ def transactional_db(django_db_setup, django_db_blocker):
     """For all tests of pages: reading the documents anew for each module would take minutes."""
     with django_db_blocker.unblock():
         yield
-        call_command("flush", interactive=False, verbosity=0)
+        django_db_setup.restore()
 
 
 @pytest.fixture(scope="package")

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from playwright.sync_api import expect
 
@@ -19,7 +20,8 @@ def base(site):
 
 def sign_in_by_the_form(page):
     password = "correct horse battery"
-    User.objects.create_superuser("curator", password=password)
+    hashed = make_password(password, hasher="argon2")  # as the server's settings want it
+    User.objects.create(username="curator", password=hashed, is_staff=True, is_superuser=True)
     page.goto(f"/admin/login/?next={ADD}")
     page.fill("#id_username", "curator")
     page.fill("#id_password", password)

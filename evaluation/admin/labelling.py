@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
+from django.templatetags.static import static
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -20,6 +21,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from chat import presenting
 from chat.models import Message
+from chat.views import KATEX
 from evaluation import claiming, label_sheets, labelling, pooling
 from evaluation.labelling import Form
 from evaluation.models import Item, Label, PooledPassage, Sample, Verdict
@@ -124,11 +126,20 @@ def label_view(request: HttpRequest, pk: int) -> HttpResponse:
         "labelled": Label.objects.done().filter(
             item__sample=item.sample, rater_id=request.user.pk, adjudicates=label.adjudicates
         ).count(),
-        "config": {"strings": {name: str(words) for name, words in WORDS.items()}},
+        "config": _config(),
         **_asked(item),
         **_said(label),
     }  # fmt: skip
     return TemplateResponse(request, "admin/evaluation/sample/label.html", context)
+
+
+def _config() -> dict[str, Any]:
+    """What the chat's script that shows originals wants to know."""
+    vendor = f"vendor/katex-{KATEX}/katex.min"
+    return {
+        "strings": {name: str(words) for name, words in WORDS.items()},
+        "katex": {"script": static(f"{vendor}.js"), "style": static(f"{vendor}.css")},
+    }
 
 
 def _undoable(request: HttpRequest) -> Label | None:

@@ -24,7 +24,9 @@ def turn(base, outcome=Turn.Outcome.ANSWERED, sure=0.9, text="怎么重启？", 
     words = reply or ("先执行 `df -h`。[1] 再清理日志。[1]" if answered else "为您转接人工。")
     said = Message.objects.create(conversation=conversation, seq=2, role="assistant", text=words)
     if base:
-        chunks = list(Chunk.objects.filter(knowledge_base=base).select_related("document")[:5])
+        chunks = list(
+            Chunk.objects.filter(knowledge_base=base).select_related("document").order_by("pk")[:5]
+        )
         trace = {
             "query": text,
             "sureness": {"features": FEATURES, "base": base.pk, "threshold": 0.5},

@@ -128,7 +128,7 @@ def find_again() -> int:
 def of_turn(turn: Turn, user: Any, source: str = Source.LABEL) -> GoldenQuestion:
     """A turn as a golden question: what was asked, what should have come, what was cited if that
     was right. Raises Conflict where it was about no base or nothing was asked."""
-    base = turn.conversation.knowledge_base_id or verdicts.base_of(turn)
+    base = base_of(turn)
     if base is None:
         raise Conflict(_("This was about no knowledge base."))
     verdict: Verdict | None = getattr(turn, "verdict", None)
@@ -161,7 +161,7 @@ class Regression(Action):
 
     def allowed(self, user: Any, conversation: Conversation) -> bool:
         turn = _last(conversation)
-        return turn is not None and may_add(user, _base(turn))
+        return turn is not None and may_add(user, base_of(turn))
 
     def run(self, user: Any, conversation: Conversation) -> Done:
         turn = _last(conversation)
@@ -181,7 +181,8 @@ def _last(conversation: Conversation) -> Turn | None:
     return found.select_related("conversation", "message", "verdict").order_by("-pk").first()
 
 
-def _base(turn: Turn) -> int | None:
+def base_of(turn: Turn) -> int | None:
+    """The base that a turn asked, or was about."""
     return turn.conversation.knowledge_base_id or verdicts.base_of(turn)
 
 

@@ -454,7 +454,7 @@ SWEEPS = ["chat.turns.sweep", "handoff.routing.sweep", "handoff.waiting.sweep"]
 # On the page of a knowledge base: each `(request, base) -> opsdesk.site.Panel | None`.
 BASE_PANELS = ["chat.panels.asked_of"]
 # On the page of a turn, for staff: each `(request, turn) -> HTML, "" for nothing`.
-TURN_PANELS = ["evaluation.admin.judging"]
+TURN_PANELS = ["evaluation.admin.judging", "evaluation.admin.keeping"]
 # What staff said of answers: each `(base) -> Iterable[knowledge.calibrating.Label]`.
 LABELS = ["evaluation.verdicts.labels"]
 # What may keep a change from being published: `(opsdesk.gates.Change) -> Refusal | None`.

@@ -211,7 +211,9 @@ def plans(base: KnowledgeBase, question: str, within: scope.Scope = scope.EVERYT
     def explain(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if "FROM knowledge_embedding" in sql and "<=>" in sql:
             with connection.connection.cursor() as cursor:
-                cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", params)
+                cursor.execute(sql.replace("WITH ", "EXPLAIN (FORMAT JSON) WITH ", 1), params)
+                while cursor.description is None:  # settings come before it
+                    cursor.nextset()
                 (plan,) = cursor.fetchone()
             seen.extend(_scans(plan if isinstance(plan, list) else json.loads(plan)))
         return execute(sql, params, many, context)

@@ -5,9 +5,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from django.db.models import Q
-
 from knowledge import confidence
+from knowledge.asked import standings
 from knowledge.models import Calibration, KnowledgeBase
 from opsdesk import tuning
 from opsdesk.tuning import tuned
@@ -32,18 +31,17 @@ def judge(
 
 
 def in_use(base: KnowledgeBase) -> Calibration | None:
-    return _in_use([base.pk]).get(base.pk)
+    row = Calibration.objects.filter(knowledge_base=base, active=True).first()
+    return row if row and fits(row) else None
 
 
 def _in_use(base_ids: Sequence[int]) -> dict[int, Calibration]:
     """By base. One that was fitted to other features than this version has does not count."""
+    rows = [one.calibration for one in standings(base_ids) if one.calibration]
     tried = tuning.given().get(TRIED)  # before it is put to use
-    wanted = Q(active=True) if tried is None else Q(active=True) | Q(pk=tried)
-    rows = [
-        row for row in Calibration.objects.filter(wanted, knowledge_base__in=base_ids) if fits(row)
-    ]
-    rows.sort(key=lambda row: row.pk == tried)  # the last of a base counts
-    return {row.knowledge_base_id: row for row in rows}
+    if tried is not None:  # the last of a base counts
+        rows += Calibration.objects.filter(pk=tried, knowledge_base__in=base_ids)
+    return {row.knowledge_base_id: row for row in rows if fits(row)}
 
 
 def fits(row: Calibration) -> bool:

@@ -8,20 +8,20 @@ however it came to miss it.
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django_q.tasks import async_task
 
 from knowledge import vectors
+from knowledge.asked import standings
 from knowledge.embedders import Embedder, Meaning, made, named
 from knowledge.lexical import passage_text
 from knowledge.models import Chunk, Embedding, EmbeddingIndex, KnowledgeBase
@@ -79,18 +79,16 @@ def active() -> EmbeddingIndex | None:
     return EmbeddingIndex.objects.filter(state=State.ACTIVE).first()
 
 
-def answering(base_ids: Iterable[int]) -> dict[EmbeddingIndex, list[int]]:
+def answering(base_ids: Sequence[int]) -> dict[EmbeddingIndex, list[int]]:
     """The bases by the index that answers for them; without those that only words answer for.
 
     Read in one statement, so that a switch is seen for all of them or for none.
     """
-    default = EmbeddingIndex.objects.filter(state=State.ACTIVE).values("pk")
-    rows = KnowledgeBase.objects.filter(pk__in=base_ids).order_by("pk")
-    by_index: dict[int, list[int]] = {}
-    for base, index in rows.values_list("pk", Coalesce("index", Subquery(default))):
-        by_index.setdefault(index, []).append(base)
-    indexes = EmbeddingIndex.objects.in_bulk([pk for pk in by_index if pk])
-    return {indexes[pk]: bases for pk, bases in by_index.items() if pk in indexes}
+    by_index: dict[EmbeddingIndex, list[int]] = {}
+    for one in standings(base_ids):
+        if one.index:
+            by_index.setdefault(one.index, []).append(one.base_id)
+    return by_index
 
 
 @dataclass
@@ -133,11 +131,14 @@ def nearest_in(
             near.failed += [base for _index, bases in indexes for base in bases]
             continue
         scores: dict[int, tuple[float, float | None]] = {}
-        for index, bases in indexes:
-            found = {*also, *store().nearest(index, meaning.vector, bases, limit, scope)}
-            if index.sparse and meaning.weights:
-                found.update(vectors.heaviest(index, meaning.weights, bases, limit, scope))
-            scores |= vectors.scores(index, meaning, bases, found)
+        for index, some in indexes:
+            bases = base_ids if len(some) == len(base_ids) else some  # what was read of them
+            found = store().nearest(index, meaning.vector, bases, limit, scope, also)
+            if not (index.sparse and meaning.weights):
+                scores |= {chunk: (cosine, None) for chunk, cosine in found.items()}
+                continue
+            others = vectors.heaviest(index, meaning.weights, bases, limit, scope)
+            scores |= vectors.scores(index, meaning, bases, {*found, *others})
         near.add(scores)
     return near
 

@@ -7,6 +7,7 @@ from threading import Lock
 import numpy as np
 
 from knowledge import adapting
+from knowledge.asked import standings
 from knowledge.models import Adapter
 from knowledge.scope import HIDDEN, Scope
 from opsdesk.replicas import connection
@@ -44,14 +45,14 @@ def boost(
 
     Nothing where no base has learned anything that helps.
     """
-    active = Adapter.objects.filter(
-        knowledge_base__in=base_ids, knowledge_base__learns=True, active=True, weight__gt=0
-    ).values_list("knowledge_base", "pk", "vectors__made_at", "weight")
     found = set(found)
     scores: dict[int, float] = {}
     weights = [0.0]
-    for base_id, pk, made, weight in active:
-        held = _adapter(base_id, pk, made)
+    for one in standings(base_ids):
+        if one.adapter is None:
+            continue
+        pk, made, weight = one.adapter
+        held = _adapter(one.base_id, pk, made)
         asked = held.projection.point(adapting.asked(question))
         if asked.any():
             scores |= _scores(*held.points.near(asked), found, limit)

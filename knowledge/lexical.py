@@ -421,6 +421,25 @@ def scores(asked: Query, chunk_ids: Sequence[int]) -> dict[int, float]:
         return dict(cursor.fetchall())
 
 
+def beside(
+    asked: Query, chunk_ids: Iterable[int], missed: Sequence[int]
+) -> tuple[dict[int, str], dict[int, float]]:
+    """Of given chunks the kind, and of those among them that were `missed` the score; of what is
+    there."""
+    score, vectors = _score(asked)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT id, kind, {score if vectors else 0} FROM knowledge_chunk"  # noqa: S608
+            " LEFT JOIN knowledge_chunkterms ON chunk_id = id AND id = ANY(%(missed)s)"
+            " WHERE id = ANY(%(chunks)s)",
+            {**vectors, "missed": list(missed), "chunks": list(chunk_ids)},
+        )
+        rows = cursor.fetchall()
+    wanted = set(missed) if vectors else set()
+    scores = {chunk: score for chunk, _kind, score in rows if chunk in wanted and score is not None}
+    return {chunk: kind for chunk, kind, _score in rows}, scores
+
+
 def _rarest(asked: Query, candidates: float) -> list[int] | None:
     """Keys of the question's words, rarest first, that stand in about so many chunks together.
 

@@ -3,11 +3,13 @@ fuse what was found into one order, look at the best of it again, arrange what a
 of, and say how sure that is.
 """
 
+import json
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -27,13 +29,15 @@ from knowledge import (
     terms,
     weighing,
 )
+from knowledge.asked import Asked
 from knowledge.masking import masked
 from knowledge.models import Chunk, KnowledgeBase
-from knowledge.scope import EVERYTHING, FIELDS, Scope, fold
+from knowledge.scope import EVERYTHING, Scope, fold
 from knowledge.stores import store
 from opsdesk import replicas, tuning
 from opsdesk.backends import backend
 from opsdesk.errors import ModelError
+from opsdesk.replicas import connection
 from opsdesk.tuning import tuned
 
 log = logging.getLogger(__name__)
@@ -95,6 +99,12 @@ class Passage:
     def words(self) -> frozenset[str]:
         """All its words, as they are indexed."""
         return _words(self.title, self)
+
+    def rated(self, score: float, scores: dict[str, float] | None = None) -> "Passage":
+        """It with another score. What was reckoned of its text is kept."""
+        again = copy(self)
+        vars(again).update(score=score, scores=scores or self.scores)
+        return again
 
 
 class Placed(NamedTuple):
@@ -183,10 +193,11 @@ def _search(
     mend: bool,
 ) -> Retrieval:
     query = masked(query.replace("\x00", "").strip())[:LONGEST_QUERY]  # models may see it
-    base_ids = [base.pk for base in bases]
+    base_ids: Sequence[int] = [base.pk for base in bases]
     found = Retrieval([], 0.0, query=query)
     if not base_ids or not query:
         return found
+    base_ids = Asked(base_ids)
     question = _understand(query, base_ids, scope or EVERYTHING, mend, found)
     candidates = _find(question, max(CANDIDATES, top_k or 0), found)
     fused = _fuse(question.asked, candidates, found)
@@ -219,19 +230,23 @@ class Question:
     text: str  # without slips
     meant: str  # with the other words that its terms have
     asked: weighing.Query
-    base_ids: list[int]
+    base_ids: Sequence[int]
     scope: Scope
 
 
 def _understand(
-    query: str, base_ids: list[int], scope: Scope, mend: bool, found: Retrieval
+    query: str, base_ids: Sequence[int], scope: Scope, mend: bool, found: Retrieval
 ) -> Question:
+    with found.timed("terms"):
+        reading = synonyms.read(query, base_ids)
+        # What slips are told by is counted along.
+        asked = weighing.query(query, base_ids, reading, slips.keys(query) if mend else ())
     if mend:
         with found.timed("slips"):
             query, found.mended = slips.mend(query, base_ids)
-    with found.timed("terms"):
-        reading = synonyms.read(query, base_ids)
-        asked = weighing.query(query, base_ids, reading)
+        if found.mended:
+            reading = synonyms.read(query, base_ids)
+            asked = weighing.query(query, base_ids, reading)
     found.query, found.asked = query, asked
     return Question(query, f"{query} {reading.more}".strip(), asked, base_ids, scope)
 
@@ -299,10 +314,10 @@ def _fused(asked: weighing.Query, candidates: Candidates) -> list[Fused]:
         ]
     chunks = dict.fromkeys(chunk for scores in stages.values() for chunk in scores)
     missed = [chunk for chunk in chunks if chunk not in stages["words"]]
+    kinds, scores = lexical.beside(asked, chunks, missed)
     # One without a row was replaced this moment.
-    words = {**dict.fromkeys(missed, 0.0), **stages["words"], **lexical.scores(asked, missed)}
+    words = {**dict.fromkeys(missed, 0.0), **stages["words"], **scores}
     stages = {**stages, "words": words}
-    kinds = dict(Chunk.objects.filter(pk__in=chunks).values_list("pk", "kind"))
     weights = {
         (faq, sparse): _weights(FAQ_WEIGHTS if faq else WEIGHTS, stages, sparse, candidates.share)
         for faq in (True, False)
@@ -361,7 +376,9 @@ def _rerank(query: str, passages: list[Passage], found: Retrieval) -> list[Passa
     weights = {one.chunk_id: shares[one.kind == "qa"] for one in first}
     fused = {one.chunk_id: one.score for one in first}
     summed = fusing.summed({"fused": fused, "rerank": by_chunk}, weights, {"fused": 1.0})
-    again = [replace(one, scores={**one.scores, "rerank": by_chunk[one.chunk_id]}) for one in first]
+    again = [
+        one.rated(one.score, {**one.scores, "rerank": by_chunk[one.chunk_id]}) for one in first
+    ]
     best_first = {chunk: summed[chunk] for chunk in _ordered(summed)}
     return _reordered(again, best_first, passages[len(scores) :])
 
@@ -381,8 +398,8 @@ def _reordered(
 ) -> list[Passage]:
     """`first` with new scores in their order, and `rest` behind them."""
     passages = {one.chunk_id: one for one in first}
-    again = [replace(passages[chunk], score=score) for chunk, score in best_first.items()]
-    return again + [replace(one, score=min(one.score, again[-1].score)) for one in rest]
+    again = [passages[chunk].rated(score) for chunk, score in best_first.items()]
+    return again + [one.rated(min(one.score, again[-1].score)) for one in rest]
 
 
 def _arrange(ranked: Sequence[Passage], found: Retrieval) -> None:
@@ -402,37 +419,40 @@ def _judge(question: Question, ranked: Sequence[Passage], found: Retrieval) -> N
 # --- passages ---------------------------------------------------------------------------
 
 
+_FIELDS = (
+    "chunk_id", "document_id", "revision_id", "knowledge_base_id", "external_id", "title", "kind",
+    "heading_path", "question", "questions", "text", "page", "page_end", "locator", "position",
+)  # fmt: skip
+_PASSAGES = """
+    SELECT chunk.id, chunk.document_id, chunk.revision_id, chunk.knowledge_base_id,
+        document.external_id, document.title, chunk.kind, chunk.heading_path, chunk.question,
+        chunk.questions, chunk.text, chunk.page, chunk.page_end, chunk.locator, chunk.position,
+        chunk.regions, document.product, document.version, document.environment
+    FROM knowledge_chunk chunk JOIN knowledge_document document ON document.id = chunk.document_id
+    WHERE chunk.id = ANY(%s)
+"""
+
+
 def _passages(fused: Sequence[Fused], asked: weighing.Query, found: Retrieval) -> list[Passage]:
-    with found.timed("passages"):
-        chunks = Chunk.objects.select_related("document").in_bulk([one.chunk_id for one in fused])
+    with found.timed("passages"), connection.cursor() as cursor:
+        cursor.execute(_PASSAGES, [[one.chunk_id for one in fused]])
+        rows = {row[0]: row for row in cursor.fetchall()}
     return [
-        _passage(chunks[one.chunk_id], one.score, one.scores, asked)
+        _passage(rows[one.chunk_id], one.score, one.scores, asked)
         for one in fused
-        if one.chunk_id in chunks  # else its document was replaced this moment
+        if one.chunk_id in rows  # else its document was replaced this moment
     ]
 
 
 def _passage(
-    chunk: Chunk, score: float, scores: dict[str, float], asked: weighing.Query
+    row: tuple[Any, ...], score: float, scores: dict[str, float], asked: weighing.Query
 ) -> Passage:
+    *values, regions, product, version, environment = row
+    fields: dict[str, Any] = dict(zip(_FIELDS, values, strict=True))
     return Passage(
-        chunk_id=chunk.pk,
-        document_id=chunk.document_id,
-        revision_id=chunk.revision_id,
-        knowledge_base_id=chunk.knowledge_base_id,
-        external_id=chunk.document.external_id,
-        title=chunk.document.title,
-        kind=chunk.kind,
-        heading_path=chunk.heading_path,
-        question=chunk.question,
-        questions=chunk.questions,
-        text=chunk.text,
-        page=chunk.page,
-        page_end=chunk.page_end,
-        locator=chunk.locator,
-        regions=chunk.regions,
-        position=chunk.position,
-        holds_for=tuple(fold(getattr(chunk.document, name)) for name in FIELDS),
+        **fields,
+        regions=json.loads(regions),
+        holds_for=(fold(product), fold(version), fold(environment)),
         score=score,
         scores=scores,
         asked=asked,

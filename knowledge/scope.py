@@ -13,6 +13,7 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
+from knowledge.asked import Asked
 from knowledge.models import Document
 from opsdesk.replicas import connection
 
@@ -86,6 +87,13 @@ class Scope:
         """Whether at most `most` chunks are inside; never so when it leaves nothing out."""
         if not self:
             return False
+        if not isinstance(base_ids, Asked):
+            return self._few(base_ids, most)
+        if (self, most) not in base_ids.small:
+            base_ids.small[self, most] = self._few(base_ids, most)
+        return base_ids.small[self, most]
+
+    def _few(self, base_ids: Sequence[int], most: int) -> bool:
         with connection.cursor() as cursor:
             cursor.execute(
                 f"SELECT count(*) FROM ({self.sql} LIMIT {most + 1:d}) inside",  # noqa: S608

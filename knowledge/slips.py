@@ -85,7 +85,7 @@ def mend(query: str, base_ids: Sequence[int]) -> Mended:
     runs = _free(text)
     latin = [run for run in runs if run[0].isascii()]
     spans = [span for run in runs if not run[0].isascii() for span in _spans(run)]
-    there = frequencies(chain(*(_keys_of(run[0]) for run in latin), _pairs(text)), base_ids)
+    there = frequencies(_first(text, latin), base_ids)
     latin = [run for run in latin if _strange(run[0].lower(), there)]
     spans = [span for span in spans if not _pairs(text[span.start : span.end]) <= there.keys()]
     if not latin and not spans:
@@ -98,6 +98,18 @@ def mend(query: str, base_ids: Sequence[int]) -> Mended:
     chosen = _chosen(text, readings, base_ids, chunks) if readings else []
     chosen = _apart([*_typed(text, latin, words, base_ids, chunks), *chosen])
     return _rewritten(text, chosen) if chosen else Mended(query, [])
+
+
+def keys(query: str) -> set[int]:
+    """Those of the terms that `mend` looks for in any case: for who counts them with others."""
+    text = unicodedata.normalize("NFKC", query)
+    if len(text) > LONGEST:
+        return set()
+    return _first(text, [run for run in _free(text) if run[0].isascii()])
+
+
+def _first(text: str, latin: Iterable[Run]) -> set[int]:
+    return _pairs(text).union(*(_keys_of(run[0]) for run in latin))
 
 
 def _rewritten(text: str, chosen: Sequence[Reading]) -> Mended:

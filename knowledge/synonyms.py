@@ -17,6 +17,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from knowledge import terms
+from knowledge.asked import standings
 from knowledge.models import KnowledgeBase, Term
 from opsdesk.replicas import connection
 
@@ -140,8 +141,7 @@ _lock = Lock()
 
 
 def _versions(base_ids: Sequence[int]) -> list[tuple[int, int]]:
-    bases = KnowledgeBase.objects.filter(pk__in=base_ids).order_by("pk")
-    return list(bases.values_list("pk", "version"))
+    return [(one.base_id, one.version) for one in standings(base_ids)]
 
 
 def _words_of(versioned: tuple[int, int]) -> Words:

@@ -7,12 +7,11 @@ Learned weights of tokens stand beside them in the same row.
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Sum
 from pgvector import SparseVector
 
+from knowledge.asked import chunks
 from knowledge.embedders import Meaning, Vector, Weights
-from knowledge.models import Chunk, Embedding, EmbeddingIndex, Lexicon
+from knowledge.models import Chunk, Embedding, EmbeddingIndex
 from knowledge.scope import HIDDEN, Scope
 from knowledge.stores import store
 from opsdesk.replicas import connection
@@ -56,9 +55,15 @@ def _sparse(weights: Weights | None) -> SparseVector | None:
 
 
 def nearest(
-    index: EmbeddingIndex, vector: Vector, base_ids: Sequence[int], limit: int, scope: Scope
+    index: EmbeddingIndex,
+    vector: Vector,
+    base_ids: Sequence[int],
+    limit: int,
+    scope: Scope,
+    also: Collection[int] = (),
 ) -> dict[int, float]:
-    """The chunks nearest to `vector` with their cosine, nearest first.
+    """The chunks nearest to `vector` with their cosine, nearest first; behind them, or among them
+    where they are as near, those of `also` that have vectors.
 
     Exact, or by the HNSW index where there is one and the planner finds it cheaper; always
     exact in a scope so small that the graph might not come across it.
@@ -66,21 +71,28 @@ def nearest(
     distance = _distance(index)
     # No graph gives the order of a sum.
     order = f"({distance}) + 0" if scope.small(base_ids, GRAPH_FROM) else distance
+    # Twice as far as what is wanted (docs/scaling.md).
+    reach = min(max(2 * limit, 100), 1000)  # the most that pgvector takes
+    # One message, and so one transaction. Filters may leave out most of what the graph gives
+    # first: let it go on.
     nearest_first = f"""
-        WITH hidden AS MATERIALIZED ({HIDDEN})
-        SELECT chunk_id, {distance} AS distance FROM knowledge_embedding
-        WHERE {ASKED.format(index=index.pk)} {scope.condition}
-        ORDER BY {order} LIMIT %(limit)s
+        SET LOCAL hnsw.iterative_scan = relaxed_order;
+        SET LOCAL hnsw.ef_search = {reach:d};
+        WITH hidden AS MATERIALIZED ({HIDDEN}), nearest AS (
+            SELECT chunk_id, {distance} AS distance FROM knowledge_embedding
+            WHERE {ASKED.format(index=index.pk)} {scope.condition}
+            ORDER BY {order} LIMIT %(limit)s)
+        SELECT chunk_id, distance FROM nearest
+        UNION ALL SELECT chunk_id, {distance} FROM knowledge_embedding
+        WHERE index_id = {index.pk:d} AND chunk_id = ANY(%(also)s)
+            AND knowledge_base_id = ANY(%(bases)s)
     """  # noqa: S608 - numbers
     parameters: dict[str, Any] = scope.parameters(base_ids)
-    parameters |= {"vector": str(vector), "limit": limit}
-    # Twice as far as what is wanted (docs/scaling.md).
-    reach = str(min(max(2 * limit, 100), 1000))  # the most that pgvector takes
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        # Filters may leave out most of what the graph gives first: let it go on.
-        cursor.execute("SET LOCAL hnsw.iterative_scan = relaxed_order")
-        cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [reach])
+    parameters |= {"vector": str(vector), "limit": limit, "also": list(also)}
+    with connection.cursor() as cursor:
         cursor.execute(nearest_first, parameters)
+        while cursor.description is None:
+            cursor.nextset()
         found = [(chunk, 1.0 - apart) for chunk, apart in cursor.fetchall()]
     return dict(sorted(found, key=lambda hit: (-hit[1], hit[0])))  # the scan's order is relaxed
 
@@ -159,8 +171,7 @@ def _text(weights: Weights) -> str:
 
 
 def _few(base_ids: Sequence[int]) -> bool:
-    asked = Lexicon.objects.filter(pk__in=base_ids).aggregate(chunks=Sum("chunks"))
-    return (asked["chunks"] or 0) <= SPARSE_UP_TO
+    return chunks(base_ids) <= SPARSE_UP_TO
 
 
 # --- the HNSW graph of an index ---------------------------------------------------

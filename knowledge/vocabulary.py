@@ -17,6 +17,7 @@ from django.utils import timezone
 from pypinyin import lazy_pinyin
 
 from knowledge import lexical, pacing, scope, terms
+from knowledge.asked import standings
 from knowledge.models import Chunk, Document, KnowledgeBase, Vocabulary
 from knowledge.weighing import frequencies, key
 from opsdesk import locking
@@ -148,10 +149,8 @@ _lock = Lock()
 
 def of(base_ids: Sequence[int]) -> tuple[list[Words], int]:
     """The words of each base that has any, and how many chunks they have together."""
-    rows = Vocabulary.objects.filter(pk__in=base_ids, renewed_at__isnull=False)
-    found = list(rows.values_list("pk", "renewed_at", "knowledge_base__lexicon__chunks"))
-    chunks = sum(number or 0 for _base, _renewed, number in found)
-    return [_of(base, renewed) for base, renewed, _number in found], chunks
+    found = [one for one in standings(base_ids) if one.renewed_at]
+    return [_of(one.base_id, one.renewed_at) for one in found], sum(one.chunks for one in found)
 
 
 def _of(base_id: int, renewed: datetime | None) -> Words:

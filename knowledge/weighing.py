@@ -12,6 +12,8 @@ from functools import partial
 from itertools import chain
 
 from knowledge import terms
+from knowledge.asked import Asked
+from knowledge.asked import chunks as asked_chunks
 from knowledge.synonyms import Reading
 from opsdesk.replicas import connection
 
@@ -127,15 +129,23 @@ class Query:
         return {term: worth[term] for term in sorted(best)}
 
 
-def query(text: str, base_ids: Sequence[int], reading: Reading | None = None) -> Query:
+def query(
+    text: str,
+    base_ids: Sequence[int],
+    reading: Reading | None = None,
+    also: Iterable[int] = (),
+) -> Query:
     """Weigh a question against bases asked together: their counts add up.
 
-    With its `reading` the other words for its terms count as well.
+    With its `reading` the other words for its terms count as well. `also` are keys of terms that
+    the caller wants counted in the same statement.
     """
     reading = reading or Reading(text)
     asked = _shares(text)
     others = [[_shares(word) for word in one.others] for one in reading.meant]
-    counts, chunks = _counts(base_ids, chain(asked, *chain.from_iterable(others)))
+    keys = {key(view, term) for view, term in chain(asked, *chain.from_iterable(others))}
+    there, chunks = frequencies(keys.union(also), base_ids), asked_chunks(base_ids)
+    counts = {term: count for term, count in there.items() if term in keys}
     weigh = partial(_worth, counts=counts, chunks=chunks)
     rest = _shares(reading.rest).keys() if reading.meant else set()
     worth, taken, groups = weigh(asked), set(rest), []
@@ -178,27 +188,24 @@ def _words(found: Iterable[Seen]) -> set[str]:
     return {term for view, term in found if view == terms.WORDS}
 
 
-def _counts(base_ids: Sequence[int], found: Iterable[Seen]) -> tuple[dict[int, int], int]:
-    """In how many chunks each term stands, those that stand in any, and how many there are."""
-    keys = {key(view, term) for view, term in found}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT coalesce(sum(chunks), 0) FROM knowledge_lexicon"
-            " WHERE knowledge_base_id = ANY(%s)",
-            [list(base_ids)],
-        )
-        chunks = int(cursor.fetchone()[0])
-    return frequencies(keys, base_ids), chunks
-
-
 def frequencies(keys: Iterable[int], base_ids: Sequence[int]) -> dict[int, int]:
     """In how many chunks of these bases terms stand, by key; those that stand in any."""
+    wanted = set(keys)
+    if not isinstance(base_ids, Asked):
+        return _count(wanted, base_ids)
+    known = base_ids.counts
+    if new := wanted - known.keys():
+        known |= dict.fromkeys(new, 0) | _count(new, base_ids)
+    return {term: known[term] for term in wanted if known[term]}
+
+
+def _count(keys: Iterable[int], base_ids: Sequence[int]) -> dict[int, int]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT term, sum(chunks) FROM knowledge_termcount"
             " WHERE knowledge_base_id = ANY(%s) AND term = ANY(%s::int4[])"
             " GROUP BY term HAVING sum(chunks) > 0",
-            [list(base_ids), array(set(keys))],
+            [list(base_ids), array(keys)],
         )
         return {term: int(count) for term, count in cursor.fetchall()}
 

@@ -26,6 +26,7 @@ def schedule(**kwargs: Any) -> None:
     long = {"kwargs": repr({"q_options": {"timeout": HOUR}})}
     for func, when in (
         ("evaluation.sampling.draw_due", {"schedule_type": minutes, "minutes": 10}),
+        ("evaluation.judges.judge_waiting", {"schedule_type": minutes, "minutes": 5}),
         ("evaluation.running.sweep", {"schedule_type": minutes, "minutes": 2}),
         ("evaluation.gating.watch", {"schedule_type": minutes, "minutes": 1}),
         ("evaluation.experiments.guard", {"schedule_type": minutes, "minutes": 10}),

@@ -154,6 +154,20 @@ def _said(labels: Any) -> dict[int, list[Said]]:
     return said
 
 
+def repeated(sample: Sample) -> dict[int, dict[int, bool]]:
+    """By item which sentences say again what was said, as far as raters agree: nobody decides it,
+    and no verdict waits for it."""
+    rows = Label.objects.done().filter(item__sample=sample, adjudicates=False)
+    said: dict[int, list[dict[int, bool]]] = defaultdict(list)
+    for item, sentences in rows.values_list("item", "sentences"):
+        said[item].append({part["n"]: "again" in part for part in sentences})
+    return {
+        item: {n: yes for n, yes in _each(each, {}).items() if yes is not None}
+        for item, each in said.items()
+        if len(each) >= sample.raters
+    }
+
+
 def disputes(said: Iterable[Said], raters: int) -> tuple[bool, list[int], list[str]]:
     """Whether the verdict is in dispute, and the numbers of sentences and keys of passages."""
     blind, decided = _parted(said)
@@ -200,6 +214,7 @@ class Form:
     kind: str = ""
     note: str = ""
     unsupported: frozenset[int] = frozenset()  # numbers of sentences
+    repeated: frozenset[int] = frozenset()  # of those that say again what was said
     relevant: Mapping[str, bool] | None = None  # by key of the passage, where it was marked
     seconds: int = 0
 
@@ -208,7 +223,7 @@ def keep(label: Label, form: Form) -> None:
     """A draft, so that nothing is lost with the page; claims the item for longer."""
     label.kind = form.kind if form.kind in kinds(label.item) else ""
     label.note = form.note[:NOTE]
-    label.sentences = _sentences(label.item, form.unsupported)
+    label.sentences = _sentences(label.item, form)
     label.seconds = _bounded(form.seconds)
     label.draft = {"relevant": dict(form.relevant or {})}
     label.lease_until = timezone.now() + claiming.LEASE
@@ -230,7 +245,7 @@ def finish(label: Label, form: Form) -> Label:
     if not claiming.open_to(item, label):
         raise Conflict(_("Others have labelled this item meanwhile. Yours is not needed any more."))
     label.kind, label.note = form.kind, form.note.strip()[:NOTE]
-    label.sentences = _sentences(item, form.unsupported)
+    label.sentences = _sentences(item, form)
     label.seconds, label.draft = _bounded(form.seconds), {}
     label.done_at, label.lease_until = timezone.now(), None
     label.save()
@@ -243,11 +258,15 @@ def _bounded(seconds: int) -> int:
     return min(max(seconds, 0), LONGEST)
 
 
-def _sentences(item: Item, unsupported: frozenset[int]) -> list[dict[str, Any]]:
+def _sentences(item: Item, form: Form) -> list[dict[str, Any]]:
     if not item.answered or item.turn is None or item.turn.reply is None:
         return []
     count = len(sentences_of(item.turn.reply.text))
-    return [{"n": n, "supported": n not in unsupported} for n in range(1, count + 1)]
+    return [
+        {"n": n, "supported": n not in form.unsupported}
+        | ({"again": True} if n in form.repeated else {})
+        for n in range(1, count + 1)
+    ]
 
 
 def _judge(item: Item, label: Label, marked: Mapping[str, bool]) -> None:

@@ -6,7 +6,7 @@ a known rate and reckoned by the very functions that real labels go through (`es
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.random import Generator
@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 
 from evaluation import estimating
 from evaluation.estimating import Estimate
+from evaluation.sampling import allocate
 
 # What a turn is; the first four were answered.
 RIGHT, PARTLY, WRONG, UNANSWERABLE, REFUSED, MISSED = range(6)
 KINDS = 6
 OF_ANSWERED, OF_REFUSED = (RIGHT, PARTLY, WRONG, UNANSWERABLE), (REFUSED, MISSED)
-FEWEST = 2  # items of a stratum
+FEWEST = 5  # items of a stratum
 FIGURES = ("accuracy", "recall", "refusal precision", "refusal recall")
 
 Whole = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Month:
     """Turns: their stratum (from 0), what each truly was, and by turn how many passages truly
     answer it, how many of these were shown, how many are in its pool (found by some method or
@@ -48,6 +49,11 @@ class Month:
         """The turns of each stratum."""
         ordered = np.argsort(self.stratum, kind="stable")
         return np.split(ordered, np.cumsum(self.populations.astype(int))[:-1])
+
+    @cache  # noqa: B019 - few months, as long as the command runs
+    def allocated(self, size: int) -> list[int]:
+        """Items for each stratum, as samples are drawn."""
+        return allocate([int(one) for one in self.populations], size, FEWEST)
 
     @cached_property
     def truth(self) -> dict[str, float]:
@@ -112,12 +118,6 @@ def generated(chance: Generator, accuracy: float, turns: int = 20_000) -> Month:
 # --- a sample of it -----------------------------------------------------------------------
 
 
-def allocated(populations: NDArray[np.float64], size: int) -> Whole:
-    """Items for each stratum: in proportion, but a few at least."""
-    wanted = np.round(size * populations / populations.sum())
-    return np.minimum(np.maximum(wanted, FEWEST), populations).astype(np.int64)
-
-
 def drawn(month: Month, size: int, stratified: bool, chance: Generator) -> Whole:
     """Turns by lot."""
     if not stratified:
@@ -125,11 +125,9 @@ def drawn(month: Month, size: int, stratified: bool, chance: Generator) -> Whole
     return np.concatenate(
         [
             chance.choice(turns, items, replace=False, shuffle=False)
-            for turns, items in zip(
-                month.members, allocated(month.populations, size), strict=True
-            )
+            for turns, items in zip(month.members, month.allocated(size), strict=True)
         ]
-    )  # fmt: skip
+    )
 
 
 def said(kinds: Whole, error: float, chance: Generator) -> Whole:

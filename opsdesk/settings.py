@@ -295,6 +295,8 @@ PASSAGES = env.integer("OPSDESK_PASSAGES", 5, 1, 20)  # passages given to an ans
 PASSAGE_CHARACTERS = env.integer("OPSDESK_PASSAGE_CHARACTERS", 6000, 500, 40_000)
 CONFIDENCE = env.number("OPSDESK_CONFIDENCE", 0.5, 0.0, 1.0)  # below: a person
 JUDGE = env.flag("OPSDESK_JUDGE", False)  # the model looks at its answers a second time
+# Sampled answers that a model judges a day; 0: words judge all.
+REVIEWS = env.integer("OPSDESK_REVIEWS", 500, 0, 100_000)
 TURN_SECONDS = env.integer("OPSDESK_TURN_SECONDS", 120, 5, 600)  # budget of one answer
 UNDERSTAND_SECONDS = env.number("OPSDESK_UNDERSTAND_SECONDS", 6.0, 0.0, 60.0)  # of these, to read
 TURN_THREADS = env.integer("OPSDESK_TURN_THREADS", 4, 1, 32)  # answers made at once
@@ -480,6 +482,8 @@ DOCTOR = [
     "opsdesk.outages.diagnose",
     "opsdesk.diagnosis.disk",
 ]
+# Above that, how things stand: each `(request) -> HTML, "" for nothing`.
+START_SECTIONS = ["evaluation.dashboard.section"]
 # What waits, on the start page: each `(request) -> opsdesk.site.Panel | None`.
 START_PANELS = [
     "opsdesk.outages.panel",

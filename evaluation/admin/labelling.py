@@ -175,6 +175,7 @@ def _said(label: Label) -> dict[str, Any]:
     agreed = labelling.settle(item, said, [], item.sample)
     verdict, sentences, passages = labelling.disputes(said, item.sample.raters)
     drafted = {one["n"]: one["supported"] for one in label.sentences} or agreed.sentences
+    again = {one["n"] for one in label.sentences if one.get("again")}
     marks = label.draft.get("relevant", {}) or _agreed_passages(said)
     kind = label.kind or agreed.kind or ""
     return {
@@ -182,7 +183,12 @@ def _said(label: Label) -> dict[str, Any]:
         "others": [(chr(ord("A") + n), one, Verdict.Kind(one.kind)) for n, one in enumerate(said)],
         "verdict_disputed": verdict,
         "sentences": [
-            {**one, "supported": drafted.get(one["n"], True), "disputed": one["n"] in sentences}
+            {
+                **one,
+                "supported": drafted.get(one["n"], True),
+                "disputed": one["n"] in sentences,
+                "again": one["n"] in again,
+            }
             for one in _sentences(item)
         ],
         "pool": [
@@ -244,11 +250,13 @@ def form_of(request: HttpRequest, item: Item) -> Form:
     post = request.POST
     marked, supported = set(post.getlist("relevant")), set(post.getlist("supported"))
     unsupported = [n for n in post.getlist("sentence") if n not in supported and _short(n)]
+    repeated = frozenset(int(n) for n in post.getlist("again")[:500] if _short(n))
     seconds = post.get("seconds", "")
     return Form(
         kind=post.get("kind", ""),
         note=post.get("note", "").replace("\x00", ""),
         unsupported=frozenset(map(int, unsupported)),
+        repeated=repeated,
         relevant={key: key in marked for key in post.getlist("pool")[:500]},
         seconds=int(seconds) if _short(seconds) else 0,
     )

@@ -188,7 +188,8 @@ class Label(models.Model):
     )
     adjudicates = models.BooleanField(default=False)  # decides where others disagree
     kind = models.CharField(_("verdict"), max_length=20, choices=Verdict.Kind, blank=True)
-    # [{"n": 1, "supported": true}, …] in the order of the answer.
+    # [{"n": 1, "supported": true}, …] in the order of the answer, with "again" where an earlier
+    # sentence says the same.
     sentences = models.JSONField(default=list)
     note = models.CharField(_("note"), max_length=500, blank=True)
     seconds = models.PositiveIntegerField(_("seconds"), default=0)  # looked at, not only open

@@ -140,6 +140,7 @@ const keys = {
   j: () => step(1),
   k: () => step(-1),
   x: () => here()?.querySelector("[type=checkbox]")?.click(),
+  r: () => here()?.querySelector("[name=again]")?.click(),
   o: () => show(here()?.matches("[data-place]") ? here() : root.querySelector("[data-place]")),
   n: () => form.elements.note.focus(),
   "/": () => words.focus(),

@@ -117,6 +117,7 @@ def label_view(request: HttpRequest, pk: int) -> HttpResponse:
         **admin.site.each_context(request),
         "title": _("Item %(n)d of %(size)d") % {"n": item.position, "size": item.sample.size},
         "opts": Sample._meta,
+        "is_nav_sidebar_enabled": False,  # room for the original
         "label": label,
         "item": item,
         "sample": item.sample,

@@ -44,16 +44,16 @@ def _boxes(label: Any, choices: Any = ()) -> Any:
     )
 
 
+def _day() -> Any:
+    return forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+
+
 class DrawForm(forms.Form):
     """A wish as staff write it. What is not chosen is not asked for."""
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=200)
-    since = forms.DateField(
-        label=gettext_lazy("From"), widget=forms.DateInput(attrs={"type": "date"})
-    )
-    until = forms.DateField(
-        label=gettext_lazy("To"), widget=forms.DateInput(attrs={"type": "date"})
-    )
+    since = forms.DateField(label=gettext_lazy("First day"), widget=_day())
+    until = forms.DateField(label=gettext_lazy("Last day"), widget=_day())
     bases = _boxes(gettext_lazy("Knowledge bases"))
     channels = _boxes(gettext_lazy("Channels"), Conversation.Channel.choices)
     outcomes = _boxes(

@@ -35,7 +35,10 @@ def _shown(chunks: list[int]) -> list[dict[str, Any]]:
     there = set(Chunk.objects.filter(pk__in=chunks).values_list("pk", flat=True))
     kept = [pk for pk in chunks if pk in there]
     told = presenting.passages_json(kept)
-    return [{**citation, "chunk": pk} for citation, pk in zip(told, kept, strict=True)]
+    return [
+        {**citation, "chunk": pk, "html": presenting.html(citation["quote"])}
+        for citation, pk in zip(told, kept, strict=True)
+    ]
 
 
 def draft(conversation: Conversation, agent: Any) -> dict[str, Any] | None:

@@ -30,8 +30,8 @@ class Timer:
 class Clocks:
     """The timers of many handoffs at one moment; the hours of a calendar are read once."""
 
-    def __init__(self) -> None:
-        self.now = timezone.now()
+    def __init__(self, now: datetime | None = None) -> None:
+        self.now = now or timezone.now()
         self._tables: dict[int | None, Timetable] = {}
 
     def of(self, handoff: Handoff) -> list[Timer]:

@@ -124,7 +124,7 @@ class ConsoleConsumer(Socket):
 
     async def act(self, content: dict[str, Any]) -> None:
         action = content.get("action")
-        if action not in acting.ACTIONS:
+        if not isinstance(action, str) or action not in acting.ACTIONS:
             raise Refused("bad_message", self._say(not_understood))
         said = await self._db(partial(acting.act, self.user, action, content))
         done = {"id": content.get("id"), "conversation": content["conversation"], "action": action}

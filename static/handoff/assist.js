@@ -74,7 +74,7 @@ export class Assist {
   #passage(passage) {
     const item = clone("t-passage");
     item.querySelector(".title").textContent = [passage.title, place(passage)].filter(Boolean).join(" · ");
-    item.querySelector(".quote").textContent = passage.quote;
+    item.querySelector(".quote").innerHTML = passage.html; // cleaned by the server's allow-list
     item.querySelector(".insert").addEventListener("click", () =>
       this.#insert(`${passage.quote.slice(0, EXCERPT).trim()} [1]`, [passage.chunk], null));
     return item;

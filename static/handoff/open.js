@@ -10,6 +10,7 @@ export class Open {
   draft = null; // that it was made of
   first = 0; // the lowest seq shown
   loading = true; // what was said before is on its way
+  #receipt = Object.assign(document.createElement("p"), { className: "receipt" });
   #delivered = 0; // the last seq that the customer's page has
   #others = new Map(); // window → {name, agent, typing}
   #asked = 0; // the epoch at which the background was asked for
@@ -78,12 +79,9 @@ export class Open {
   // Under the last reply: that it is stored, or has arrived at the customer's page.
   receipts(seq = 0) {
     this.#delivered = Math.max(this.#delivered, seq);
-    const replies = [...this.element.querySelectorAll(".agent:not(.private)[data-seq]")];
-    for (const element of replies) {
-      const line = element.querySelector(".sending");
-      line.hidden = element !== replies.at(-1);
-      line.querySelector("span").textContent = say(Number(element.dataset.seq) <= this.#delivered ? "delivered" : "stored");
-    }
+    const last = [...this.element.querySelectorAll(".agent:not(.private)[data-seq]")].at(-1);
+    last?.append(this.#receipt);
+    this.#receipt.textContent = say(Number(last?.dataset.seq) <= this.#delivered ? "delivered" : "stored");
   }
 
   stored(id, seq) {

@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from chat import asking, transcript, uploads
 from chat.models import Conversation, Message
-from handoff import acting, assisting, desk, queues
-from handoff.models import Agent, CannedReply, Draft, Handoff, Membership, Team
+from handoff import acting, assisting, background, desk, macros, mentions, queues
+from handoff.consumers import ConsoleConsumer
+from handoff.models import Agent, CannedReply, Draft, Handoff, Macro, Membership, Team
 from knowledge.models import Chunk, KnowledgeBase
 from tests.chat.conftest import fill
 from tests.chat.sockets import Socket, visitor_cookie
@@ -470,7 +471,7 @@ async def test_a_draft_is_made_by_the_graph_and_what_became_of_it_is_kept(
     await db(desk.take_over)(conversation, ana)
     await console.open()
     drafts = []
-    for _each in range(3):
+    for _each in range(4):
         await console.send({"type": "draft", "conversation": str(conversation.pk)})
         drafts.append(await console.until("draft"))
     first = drafts[0]
@@ -483,10 +484,12 @@ async def test_a_draft_is_made_by_the_graph_and_what_became_of_it_is_kept(
         sent = await console.act("reply", conversation, epoch=1, draft=draft["draft"], **given)
         assert sent["type"] == "done"
     await console.send({"type": "dismiss", "draft": drafts[2]["draft"]})
+    for draft in (drafts[0], drafts[3]):  # what was sent stays sent
+        await console.send({"type": "inserted", "draft": draft["draft"]})
     await console.send({"type": "ping"})
     await console.until("pong")
     kept = await db(lambda: list(Draft.objects.order_by("pk").values_list("outcome", flat=True)))()
-    assert kept == ["sent", "edited", "dismissed"]
+    assert kept == ["sent", "edited", "dismissed", "inserted"]
     assert await db(lambda: Draft.objects.last().message.citations.exists())()
 
 
@@ -512,3 +515,232 @@ async def test_what_the_registry_offers_is_done_from_the_console(
     assert offered == [{"name": "echo", "title": "Echo"}]
     await console.send(wanted)
     assert (await console.until("ran"))["text"] == f"ana {conversation.title}"
+
+
+# --- macros ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def owned(waiting, ana):
+    desk.claim(waiting, ana)
+    waiting.refresh_from_db()
+    return waiting
+
+
+def use(user, macro, conversation, client_id="x"):
+    conversation.refresh_from_db()
+    given = {"conversation": str(conversation.pk), "epoch": conversation.epoch}
+    return acting.act(user, "macro", given | {"macro": macro.pk, "id": client_id})
+
+
+def test_a_macro_does_everything_once(ana, owned):
+    macro = Macro.objects.create(
+        name="等日志", reply="{customer}，请发日志。", note="等日志", priority=3, tags=["待日志"],
+        then="snooze", minutes=30,
+    )  # fmt: skip
+    assert macros.offered(owned, ana)[0]["steps"] == [
+        "内部备注", "回复", "优先级：紧急", "#待日志", "搁置 30 分钟",
+    ]  # fmt: skip
+    first, again = use(ana, macro, owned), use(ana, macro, owned)
+    assert first == again
+    assert [m.text for m in owned.messages.filter(role="agent")] == [
+        "等日志",
+        "您好，请发日志。",
+    ]
+    handoff = Handoff.objects.get()
+    assert (handoff.priority, handoff.tags) == (3, ["待日志"])
+    assert handoff.snoozed_until > timezone.now()
+
+
+@pytest.mark.parametrize("then", [choice for choice in Macro.Then.values if choice])
+def test_a_macro_ends_as_it_says_and_its_epoch_is_the_agents(then, ana, owned, team):
+    to = {"to_team": team} if then == "team" else {"minutes": 5} if then == "snooze" else {}
+    macro = Macro.objects.create(name="完", reply="好了。", then=then, **to)
+    use(ana, macro, owned)
+    check_invariants(owned)
+    states = {"team": "queued", "queue": "queued", "bot": "bot", "resolve": "resolved"}
+    assert owned.state == states.get(then, "human")
+
+
+def test_of_a_macro_that_fails_nothing_stays(ana, ben, owned):
+    macro = Macro.objects.create(name="完", note="先记一笔", reply="好了。", tags=["a"])
+    before = owned.last_seq
+    with pytest.raises(acting.Refused) as refused:  # the note alone ben might write
+        use(ben, macro, owned)
+    assert refused.value.code == "conflict"
+    with pytest.raises(acting.Refused):
+        acting.act(ana, "macro", {
+            "conversation": str(owned.pk), "epoch": owned.epoch - 1, "macro": macro.pk, "id": "x",
+        })  # fmt: skip
+    owned.refresh_from_db()
+    assert (owned.last_seq, Handoff.objects.get().tags) == (before, [])
+
+
+def test_a_macro_of_another_team_is_not_offered_and_does_nothing(ana, stranger, owned):
+    macro = Macro.objects.create(name="网", reply="x", team=Team.objects.get(name="网络"))
+    assert macros.offered(owned, ana) == []
+    with pytest.raises(acting.Refused) as refused:
+        use(ana, macro, owned)
+    assert "宏" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"reply": "x", "then": "team"},
+        {"reply": "x", "minutes": 5},
+        {"then": "snooze"},
+        {"reply": "x", "name": "a b"},
+    ],
+)
+def test_a_macro_that_makes_no_sense_is_refused_in_the_form(fields, admin_client):
+    given = {"name": "m", "reply": "", "note": "", "priority": "", "tags": "", "then": ""} | fields
+    answer = admin_client.post("/admin/handoff/macro/add/", given)
+    assert answer.status_code == 200
+    assert answer.context["errors"]
+    assert admin_client.post("/admin/handoff/macro/add/", given | {
+        "name": "m", "then": "", "minutes": "", "reply": "好", "tags": "磁盘,日志",
+    }).status_code == 302  # fmt: skip
+    assert Macro.objects.get().tags == ["磁盘", "日志"]
+
+
+# --- calling colleagues -----------------------------------------------------------------------
+
+
+async def test_a_note_calls_colleagues_who_may_read_it(console, ana, ben, stranger, waiting):
+    bens = Console(await db(cookie_of)(ben))
+    await bens.open()
+    await console.open()
+    await console.send({"type": "canned", "conversation": str(waiting.pk)})
+    assert [c["name"] for c in (await console.until("canned"))["colleagues"]] == ["ben"]
+    await console.act("note", waiting, id="n1", text="@ben @carl @ana 看一下 a@ben.cn")
+    called = await bens.until("mentioned")
+    assert (called["by"], called["conversation"]) == ("ana", str(waiting.pk))
+    (row,) = (await bens.until("queues"))["rows"]
+    assert row["called"] is True
+    assert await db(mentions.of)(stranger) == await db(mentions.of)(ana) == {}
+    await bens.send({"type": "seen", "conversation": str(waiting.pk)})
+    while (row := (await bens.until("queues"))["rows"][0])["called"]:
+        pass
+    await bens.close()
+
+
+def test_a_longer_name_is_another_one(ana, ben, waiting):
+    ana.first_name, ben.first_name = "王海", "王海燕"
+    ana.save()
+    ben.save()
+    desk.note(waiting, User.objects.create_user("x"), "@王海燕 看一下")
+    assert mentions.of(ana) == {}
+    assert mentions.of(ben) == {waiting.pk: True}
+
+
+def test_who_is_called_finds_it_also_when_nobody_has_it_any_more(ana, ben, owned):
+    desk.note(owned, ana, "@ben 学习一下")
+    desk.resolve(owned, ana)
+    assert [(row["state"], row["called"]) for row in queues.rows(ben)] == [("resolved", True)]
+    assert queues.rows(ana) == []
+
+
+# --- what is known, and changes -----------------------------------------------------------------
+
+
+def test_the_same_person_is_known_again_across_visits_and_channels(ana, waiting):
+    desk.leave_contact(waiting, "微信或 138 0000 0000")
+    user = User.objects.create_user("kunde", email="k@example.com")
+    others = [
+        Conversation.objects.create(visitor=waiting.visitor, title="昨天"),
+        Conversation.objects.create(channel="widget", visitor="w" * 32, title="组件"),
+        Conversation.objects.create(channel="api", user=user, title="接口"),
+        Conversation.objects.create(visitor="x" * 32, title="别人"),
+    ]
+    for one in others:
+        asking.ask(one, one.title)
+        if one.title in ("组件", "别人"):
+            asking.call_human(one, "asked")
+    desk.leave_contact(others[1], "电话 138 0000 0000")
+    desk.leave_contact(others[3], "139 0000 0000")
+    told = background.of(waiting, ana)
+    assert told["contacts"] == ["微信或 138 0000 0000"]
+    found = {one["title"]: one["by"] for one in told["earlier"]}
+    assert found == {"昨天": "browser", "组件": "contact"}
+    desk.leave_contact(waiting, "K@example.com")
+    found = {one["title"]: one["by"] for one in background.of(waiting, ana)["earlier"]}
+    assert found["接口"] == "contact"
+
+
+async def test_what_changes_beside_a_conversation_is_told(console, ana, waiting):
+    await console.open()
+    await console.follow(waiting)
+    await db(desk.leave_contact)(waiting, "13800000000")
+    told = (await console.until("background"))["background"]
+    assert told["contacts"] == ["13800000000"]
+    await db(desk.claim)(waiting, ana)
+    await db(desk.resolve)(waiting, ana)
+    await db(desk.rate)(waiting, 4, "挺快")
+    while not (told := (await console.until("background"))["background"])["rating"]:
+        pass
+    assert told["rating"] == {"score": 4, "comment": "挺快"}
+
+
+async def test_a_reply_is_said_to_have_arrived_when_it_has(console, ana):
+    visitor = Socket(visitor_cookie())
+    welcome = await visitor.open()
+    await visitor.say("磁盘满了", "m1")
+    await visitor.until("ack")
+    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+    await db(desk.take_over)(conversation, ana)
+    await console.open()
+    await console.follow(conversation)
+    sent = await console.act("reply", conversation, id="r1", epoch=1, text="您好")
+    while (await console.until("customer"))["seq"] < sent["seq"]:
+        pass
+    await visitor.close()
+
+
+async def test_who_waits_hears_how_many_are_in_front(team, hire):
+    await db(hire)("ana")
+    first = await db(Conversation.objects.create)(visitor="w" * 32)
+    await db(asking.call_human)(first, "asked")
+    visitor = Socket(visitor_cookie())
+    await visitor.open()
+    await visitor.send({"type": "person"})
+    assert (await visitor.until("state", state="queued"))["waiting"] == 1
+    await db(Handoff.objects.all().update)(priority=1)
+    await db(Agent.objects.all().update)(on_duty=False)  # nobody is told of it
+    await visitor.send({"type": "ping"})
+    assert (await visitor.until("state"))["staffed"] is False
+    await visitor.close()
+
+
+KEYS = (
+    "conversation", "after", "before", "query", "draft", "name", "open", "id", "text", "uploads",
+    "cites", "agent", "team", "minutes", "macro", "priority", "tags", "epoch",
+)  # fmt: skip
+
+
+async def test_whatever_is_sent_is_refused_in_a_sentence(console, owned):
+    await console.open()
+    frames = [{"type": junk} for junk in (None, [], {}, "x")]
+    for junk in ([], {}, "\x00", 10**30):
+        frames += [
+            dict.fromkeys(KEYS, junk) | {"type": door, "action": junk}
+            for door in ConsoleConsumer.doors
+            if door != "ping"
+        ]
+        there = {"type": "act", "conversation": str(owned.pk), "epoch": owned.epoch, "id": "x"}
+        frames += [
+            there | dict.fromkeys(KEYS[8:-1], junk) | {"action": action}
+            for action in ("reply", "note", "assign", "snooze", "macro", "priority", "tags")
+        ]
+    told = []
+    for frame in [*frames, {"type": "ping"}]:
+        await console.send(frame)
+    while (got := await console.receive())["type"] != "pong":
+        told.append(got)
+    refused = [one for one in told if one["type"] == "error"]
+    assert len(refused) > len(frames) / 2
+    assert {one["code"] for one in refused} <= {
+        "bad_message", "not_found", "conflict", "length", "forbidden", "gone",
+    }  # fmt: skip
+    assert all(len(one["text"]) > 5 for one in refused)

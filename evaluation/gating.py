@@ -140,8 +140,10 @@ def settle(run: Run) -> None:
             configurations.activate(row, run.by)
     elif kind == "threshold":
         made = Calibration.objects.filter(pk=number, active=False, waiting=True).first()
-        if made:
+        if made and (run.verdict == Run.Verdict.PASSED or settings.GATE == "warn"):
             calibrating.use(made.knowledge_base, made)
+        elif made:
+            Calibration.objects.filter(pk=made.pk).update(waiting=False)
 
 
 # --- documents of a gated base ----------------------------------------------------------
@@ -222,12 +224,12 @@ def _look(base: KnowledgeBase) -> bool:
     last = runs.exclude(state=Run.State.CANCELLED).first()
     if last and (last.unfinished or last.versions["documents"].get(base.slug) == base.version):
         return False
-    seen = cache.get_or_set(f"watch:{base.pk}", (base.version, timezone.now()), None)
-    waited = (timezone.now() - seen[1]).total_seconds()
-    if last and seen[0] != base.version and waited < SETTLED:
-        cache.set(f"watch:{base.pk}", (base.version, seen[1]), None)
+    key, now = f"watch:{base.pk}", timezone.now()
+    version, since = cache.get(key, (None, now))
+    if last and version != base.version and (now - since).total_seconds() < SETTLED:
+        cache.set(key, (base.version, since), None)
         return False
-    cache.delete(f"watch:{base.pk}")
+    cache.delete(key)
     used = configurations.active()
     overrides = used.overrides if used else {}
     wanted = running.plan(

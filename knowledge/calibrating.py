@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from knowledge import calibration, confidence
 from knowledge.models import Calibration, KnowledgeBase
 from opsdesk import gates
-from opsdesk.gates import Change
+from opsdesk.gates import Change, Refusal
 
 FEWEST = 30  # labels, and
 FEWEST_OF_KIND = 5  # of them right, and as many wrong: each fold has one
@@ -275,16 +275,22 @@ def save(base: KnowledgeBase, fitted: Fit, target: float, user: Any) -> Calibrat
         by=user,
     )
     made.save()
+    refusal = propose(base, made, user)
+    if refusal and not refusal.waiting:
+        raise ValidationError(refusal.reason)
+    return made
+
+
+def propose(base: KnowledgeBase, made: Calibration, user: Any) -> Refusal | None:
+    """Put one to use if the gates let it; else it waits, or is not used."""
     overrides = {calibration.TRIED: made.pk}
     refusal = gates.ask(Change("threshold", made.pk, base.pk, user and user.pk, overrides))
     if refusal is None:
         use(base, made)
     elif refusal.waiting:
+        Calibration.objects.filter(pk=made.pk).update(waiting=True)
         made.waiting = True
-        made.save(update_fields=["waiting"])
-    else:
-        raise ValidationError(refusal.reason)
-    return made
+    return refusal
 
 
 def use(base: KnowledgeBase, made: Calibration) -> None:

@@ -40,7 +40,7 @@ def _tried(revision: Revision, put: Callable[[], None]) -> Iterator[None]:
         finally:
             transaction.set_rollback(True)
     for file in made:
-        if file.name not in kept:
+        if file.name and file.name not in kept:
             file.storage.delete(file.name)
 
 

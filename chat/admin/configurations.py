@@ -36,10 +36,11 @@ class ConfigurationForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         given = self.instance.overrides
         for name, of in TUNABLE.items():
-            self.fields[name] = field = of.field(
+            field: Any = of.field(
                 label=of.label, help_text=of.help, required=False, initial=given.get(name)
             )
-            shown = configurations.environment(name)
+            self.fields[name] = field
+            shown: Any = configurations.environment(name)
             if isinstance(shown, bool):
                 shown = _("on") if shown else _("off")
                 field.choices = [("", _("as set up (%(now)s)") % {"now": shown}),
@@ -104,9 +105,11 @@ class ConfigurationAdmin(admin.ModelAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return [(None, {"fields": ["name", "note"]})]
 
-    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
         kwargs["fields"] = ["name", "note"] if obj is None or obj.editable else []
-        return super().get_form(request, obj, **kwargs)
+        return super().get_form(request, obj, change, **kwargs)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         editable = obj is None or obj.editable
@@ -122,7 +125,7 @@ class ConfigurationAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Configuration, form: Any, change: bool) -> None:
         if not change:
             same = Configuration.objects.filter(name=obj.name).order_by("-version").first()
-            obj.version, obj.by = (same.version if same else 0) + 1, request.user
+            obj.version, obj.by = (same.version if same else 0) + 1, request.user  # type: ignore[assignment]
         super().save_model(request, obj, form, change)
 
     def get_urls(self) -> list[URLPattern]:

@@ -75,10 +75,12 @@ class ExperimentAdmin(admin.ModelAdmin):
         idle = obj is None or obj.state != State.RUNNING
         return idle and super().has_delete_permission(request, obj)
 
-    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
         fresh = obj is None or obj.state == State.DRAFT
         kwargs["fields"] = ["name", "candidate", "guarded"] if fresh else []
-        return super().get_form(request, obj, **kwargs)
+        return super().get_form(request, obj, change, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Experiment, form: Any, change: bool) -> None:
         if not change:

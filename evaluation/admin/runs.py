@@ -90,7 +90,7 @@ class RunAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     change_list_template = "admin/evaluation/run/change_list.html"
     change_form_template = "admin/evaluation/run/change_form.html"
-    fields: list[str] = []
+    fields = ()
 
     class Media:
         css = {"all": ["evaluation/golden.css"]}

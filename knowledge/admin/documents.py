@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, F, Func, Q, QuerySet, TextField
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -17,8 +17,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_POST
 
-from knowledge import curating, describing, indexing, scope, uploading
+from knowledge import curating, describing, indexing, publishing, scope, uploading
 from knowledge.admin import curation, figures, passwords
 from knowledge.admin.parts import chunks_link, deleted
 from knowledge.forms import LabelForm, TagsField, UploadForm
@@ -184,7 +185,11 @@ class DocumentAdmin(ByBase):
         states = self.admin_site.admin_view(self.states_view)
         unlock = self.admin_site.admin_view(passwords.unlock)
         describe = self.admin_site.admin_view(figures.describe)
+        release = self.admin_site.admin_view(require_POST(self.release_view))
+        put_back = self.admin_site.admin_view(require_POST(self.put_back_view))
         return [
+            path("<int:pk>/release/", release, name="knowledge_document_release"),
+            path("<int:pk>/put-back/", put_back, name="knowledge_document_put_back"),
             path("states/", states, name="knowledge_document_states"),
             path("<int:pk>/unlock/", unlock, name="knowledge_document_unlock"),
             path("<int:pk>/describe/", describe, name="knowledge_document_describe"),
@@ -345,10 +350,38 @@ class DocumentAdmin(ByBase):
             .first(),
             "has_file": document.latest and bool(document.latest.file),
             "may_change": self.has_change_permission(request, document),
+            "may_release": may_release(request),
             "lost": curating.lost(document),
             "leaf": curation.opened(request, document),
             **figures.context(document),
         }
+
+    def release_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Let what a gate holds back answer all the same; for those who set up bases."""
+        document = self._changeable(request, pk)
+        if not may_release(request):
+            raise PermissionDenied
+        if document.latest and publishing.release(document.latest):
+            self.log_change(request, document, _("Published in spite of the gate."))
+            self.message_user(request, _("It is read again and answers then."), messages.SUCCESS)
+        return redirect("admin:knowledge_document_change", pk)
+
+    def put_back_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Have an earlier revision answer again."""
+        document = self._changeable(request, pk)
+        number = request.POST.get("revision", "")
+        rows = document.revisions.exclude(file="").exclude(pk=document.current_id)
+        valid = number.isdecimal() and len(number) < 19
+        publishing.put_back(get_object_or_404(rows, pk=number if valid else 0))
+        self.log_change(request, document, _("An earlier revision was put back."))
+        self.message_user(request, _("It is read again and answers then."), messages.SUCCESS)
+        return redirect("admin:knowledge_document_change", pk)
+
+    def _changeable(self, request: HttpRequest, pk: int) -> Document:
+        document = get_object_or_404(Document.objects.select_related("latest"), pk=pk)
+        if not self.has_change_permission(request, document):
+            raise PermissionDenied
+        return document
 
     def states_view(self, request: HttpRequest) -> JsonResponse:
         """The state cells of the documents `ids`, comma-separated, but of those that are gone."""
@@ -366,6 +399,10 @@ class DocumentAdmin(ByBase):
             for document in documents
         }
         return JsonResponse({"documents": states})
+
+
+def may_release(request: HttpRequest) -> bool:
+    return request.user.has_perm("knowledge.change_knowledgebase")
 
 
 def _add(

@@ -1,0 +1,238 @@
+"""What golden questions keep from being published, and what they say afterwards."""
+
+import pytest
+from django.core.cache import cache
+from django.core.files.base import ContentFile
+from django.urls import reverse
+
+from chat import asking, configurations, runner
+from chat.models import Configuration, Conversation
+from evaluation import gating, golden, running
+from evaluation.models import Alert, GoldenQuestion, Run
+from knowledge import calibrating, calibration, confidence, publishing, tasks, uploading
+from knowledge.models import Calibration, Document, KnowledgeBase, Revision, Status
+from knowledge.parsing.document import Block
+from tests.chat.conftest import put
+from tests.evaluation.golden_set import BACKUP, ask_about, finished, small_base
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def base(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path / "files"
+    return small_base()
+
+
+@pytest.fixture(autouse=True)
+def nothing_seen():
+    cache.clear()
+
+
+def configuration(**overrides):
+    return Configuration.objects.create(
+        name="试验", version=Configuration.objects.count() + 1, overrides=overrides
+    )
+
+
+def run_all():
+    """What the short cluster does."""
+    while waiting := Run.objects.unfinished().order_by("pk").first():
+        finished(waiting)
+
+
+def state(row):
+    row.refresh_from_db()
+    return row.state
+
+
+def test_a_configuration_is_used_when_its_run_has_passed(base, admin_user):
+    ask_about(base)
+    row = configuration(PASSAGES=4)
+    refusal = configurations.activate(row, admin_user)
+    assert (refusal.waiting, state(row)) == (True, "checking")
+    assert configurations.activate(row, admin_user).waiting  # asked again, not run again
+    assert Run.objects.count() == 2  # as it is now, and as it would be
+    run_all()
+    assert state(row) == "active"
+    assert (row.used_by, Run.objects.first().verdict) == (admin_user, "passed")
+
+
+def test_one_that_answers_worse_is_refused_with_what_is_lost(base, admin_user):
+    question = ask_about(base)[0]
+    GoldenQuestion.objects.filter(pk=question.pk).update(must=True)
+    row = configuration(CONFIDENCE=1.0)
+    configurations.activate(row, admin_user)
+    run_all()
+    assert state(row) == "draft"
+    refusal = configurations.activate(row, admin_user)
+    assert not refusal.waiting
+    assert BACKUP in refusal.reason
+    assert configurations.activate(row, admin_user, overrule="必须") is None
+
+
+def test_where_the_gate_only_warns_it_is_used_all_the_same(base, settings, admin_user):
+    settings.GATE = "warn"
+    ask_about(base)
+    row = configuration(CONFIDENCE=1.0)
+    configurations.activate(row, admin_user)
+    run_all()
+    assert state(row) == "active"
+    assert Run.objects.first().verdict == "refused"
+
+
+def test_without_questions_or_gate_nothing_waits(base, settings):
+    assert configurations.activate(configuration(PASSAGES=3), None) is None
+    ask_about(base)
+    settings.GATE = "off"
+    assert configurations.activate(configuration(PASSAGES=2), None) is None
+
+
+def test_yesterdays_questions_count_without_golden_ones(base):
+    _message, _turn = asking.ask(Conversation.objects.create(visitor="w" * 32), BACKUP)
+    runner.run_waiting()
+    row = configuration(CONFIDENCE=1.0)
+    assert configurations.activate(row, None).waiting
+    run_all()
+    assert state(row) == "draft"
+    assert "1" in Run.objects.first().reasons[0]
+
+
+def test_taken_back_while_it_is_replayed_it_is_not_used(admin_client, base):
+    ask_about(base)
+    row = configuration(PASSAGES=4)
+    use = reverse("admin:chat_configuration_use", args=[row.pk])
+    assert "回放" in admin_client.post(use, follow=True).content.decode() or state(row)
+    assert state(row) == "checking"
+    admin_client.post(reverse("admin:chat_configuration_recall", args=[row.pk]))
+    run_all()
+    assert state(row) == "draft"
+
+
+def calibrated(base, threshold):
+    shipped = confidence.SHIPPED
+    return Calibration.objects.create(
+        knowledge_base=base, target=0.9, threshold=threshold, intercept=shipped.intercept,
+        coefficients=dict(shipped.coefficients), base_rate=0.5, labels=30, precision=0.9,
+        precision_low=0.8, precision_high=1.0, coverage=0.5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("threshold", "used"), [(0.3, True), (1.0, False)])
+def test_a_threshold_waits_for_its_run(base, threshold, used, admin_user):
+    ask_about(base)
+    made = calibrated(base, threshold)
+    assert calibrating.propose(base, made, admin_user).waiting
+    assert calibration.in_use(base) is None
+    run_all()
+    made.refresh_from_db()
+    assert (made.active, made.waiting) == (used, False)
+    assert (calibration.in_use(base) == made) == used
+
+
+# --- documents --------------------------------------------------------------------------
+
+
+def revision_of(document, text):
+    added = uploading.add(
+        document.knowledge_base, file=ContentFile(text.encode()), name="备份.md",
+        title=document.title, external_id=document.external_id, approved=True,
+    )  # fmt: skip
+    return added.revision
+
+
+WORSE = "# 数据库备份\n\n本文已迁移到新的门户，请联系管理员获取访问权限。\n"
+
+
+def test_a_document_of_a_gated_base_waits_when_it_loses_answers(base, admin_client):
+    ask_about(base)
+    KnowledgeBase.objects.update(gated=True)
+    document = Document.objects.get(title="数据库备份")
+    before, chunks = document.current_id, list(document.chunks.values_list("pk", flat=True))
+    revision = revision_of(document, WORSE)
+    tasks.process(revision.pk)
+    revision.refresh_from_db()
+    document.refresh_from_db()
+    assert revision.status == Status.HELD
+    assert document.current_id == before  # nothing of the trial is left
+    assert list(document.chunks.values_list("pk", flat=True)) == chunks
+    assert Run.objects.first().verdict == "refused"
+    page = admin_client.get(reverse("admin:knowledge_document_change", args=[document.pk]))
+    assert reverse("admin:knowledge_document_release", args=[document.pk]) in page.content.decode()
+    admin_client.post(reverse("admin:knowledge_document_release", args=[document.pk]))
+    tasks.process(revision.pk)
+    document.refresh_from_db()
+    assert document.current_id == revision.pk
+
+
+def test_one_that_loses_nothing_answers(base):
+    ask_about(base)
+    KnowledgeBase.objects.update(gated=True)
+    document = Document.objects.get(title="数据库备份")
+    text = document.chunks.get().text
+    revision = revision_of(document, f"# 数据库备份\n\n{text}\n\n恢复演练每季度一次。\n")
+    tasks.process(revision.pk)
+    document.refresh_from_db()
+    assert document.current_id == revision.pk
+
+
+def test_documents_that_went_live_are_replayed_and_raise_an_alert(base, admin_client):
+    ask_about(base)
+    assert gating.watch() == 1  # what comes later is compared with it
+    run_all()
+    assert gating.watch() == 0
+    document = Document.objects.get(title="数据库备份")
+    first = Revision.objects.get(pk=document.current_id)
+    revision = revision_of(document, WORSE)
+    tasks.process(revision.pk)
+    assert gating.watch() == 0  # it may still be changing
+    assert gating.watch() == 1
+    run_all()
+    alert = Alert.objects.get(ended_at=None)
+    assert base.name in alert.text
+    run = Run.objects.first()
+    page = admin_client.get(reverse("admin:evaluation_run_change", args=[run.pk]))
+    assert "数据库备份" in page.content.decode()
+    admin_client.post(
+        reverse("admin:knowledge_document_put_back", args=[document.pk]), {"revision": first.pk}
+    )
+    document.refresh_from_db()
+    tasks.process(document.latest_id)
+    document.refresh_from_db()
+    assert document.current_id > revision.pk
+    gating.watch()
+    gating.watch()
+    run_all()
+    assert not Alert.objects.filter(ended_at=None).exists()
+
+
+def test_a_base_that_keeps_changing_is_looked_at_all_the_same(base, monkeypatch):
+    ask_about(base)
+    gating.watch()
+    run_all()
+    for n in range(3):
+        put(base, f"新 {n}", Block("paragraph", f"第 {n} 条。"))
+        assert gating.watch() == 0
+    monkeypatch.setattr(gating, "SETTLED", -1)
+    put(base, "新的", Block("paragraph", "又一条。"))
+    assert gating.watch() == 1
+
+
+def test_only_what_is_held_is_released_and_only_by_who_may(base, client, admin_user):
+    document = Document.objects.get(title="数据库备份")
+    assert not publishing.release(document.latest)
+    url = reverse("admin:knowledge_document_release", args=[document.pk])
+    client.force_login(admin_user)
+    assert client.get(url).status_code == 405
+    admin_user.is_superuser = False
+    admin_user.save()
+    assert client.post(url).status_code == 403
+
+
+def test_the_fingerprint_is_another_on_every_change(base):
+    ask_about(base)
+    marks = {running.fingerprint(running.plan({}))}
+    golden.add("另一个问题是什么？", "gap", base=base, approved=True)
+    marks.add(running.fingerprint(running.plan({})))
+    marks.add(running.fingerprint(running.plan({"PASSAGES": 2})))
+    assert len(marks) == 3

@@ -22,9 +22,9 @@ from django.views.decorators.http import require_GET, require_POST
 from chat import presenting
 from chat.models import Message
 from chat.views import KATEX
-from evaluation import claiming, label_sheets, labelling, pooling
+from evaluation import claiming, golden, label_sheets, labelling, pooling
 from evaluation.labelling import Form
-from evaluation.models import Item, Label, PooledPassage, Sample, Verdict
+from evaluation.models import GoldenQuestion, Item, Label, PooledPassage, Sample, Verdict
 from knowledge import pages, permissions, sheets
 from knowledge.admin.entries import TYPES, download
 from knowledge.masking import masked
@@ -127,6 +127,7 @@ def label_view(request: HttpRequest, pk: int) -> HttpResponse:
         "labelled": Label.objects.done().filter(
             item__sample=item.sample, rater_id=request.user.pk, adjudicates=label.adjudicates
         ).count(),
+        "may_keep": golden.may_add(request.user, golden.base_of(item.turn)),
         "config": _config(),
         **_asked(item),
         **_said(label),
@@ -301,7 +302,31 @@ def finish_view(request: HttpRequest, label: Label) -> HttpResponse:
         form = form_of(request, label.item)
         labelling.keep(label, form)  # should it be refused, it stands there again
         labelling.finish(label, form)
+        if "golden" in request.POST:
+            _propose(request, label, form)
     return _next(request, label.item.sample, label.adjudicates, label.pk)
+
+
+def _propose(request: HttpRequest, label: Label, form: Form) -> None:
+    """Propose the question as a golden one, with the passages that were marked."""
+    turn = label.item.turn
+    base = golden.base_of(turn) if turn else None
+    if turn is None or base is None or not golden.may_add(request.user, base):
+        return
+    refused = form.kind in (Verdict.Kind.UNANSWERABLE, Verdict.Kind.REFUSED)
+    expected = GoldenQuestion.Expected.REFUSED if refused else GoldenQuestion.Expected.ANSWERED
+    marked = [key for key, relevant in (form.relevant or {}).items() if relevant]
+    chunks = Chunk.objects.filter(pk__in=label.item.pool.filter(key__in=marked).values("chunk"))
+    golden.add(
+        turn.trace.get("query") or turn.message.text,
+        GoldenQuestion.Source.LABEL,
+        base=base,
+        user=request.user,
+        expected=expected,
+        passages=() if refused else chunks.select_related("document"),
+        note=form.note,
+    )
+    messages.success(request, _("“%s” is proposed as a golden question.") % turn.message.text[:60])
 
 
 @_answering

@@ -143,6 +143,7 @@ const keys = {
   r: () => here()?.querySelector("[name=again]")?.click(),
   o: () => show(here()?.matches("[data-place]") ? here() : root.querySelector("[data-place]")),
   n: () => form.elements.note.focus(),
+  g: () => form.elements.golden?.click(),
   "/": () => words.focus(),
   s: () => document.getElementById("pass").click(),
   u: () => document.querySelector("#undo")?.requestSubmit(),

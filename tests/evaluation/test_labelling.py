@@ -16,7 +16,7 @@ from openpyxl import load_workbook
 from chat.models import Message, Turn
 from evaluation import claiming, labelling, pooling, progress
 from evaluation.labelling import Form
-from evaluation.models import Item, Label, PooledPassage, Relevance, Verdict
+from evaluation.models import GoldenQuestion, Item, Label, PooledPassage, Relevance, Verdict
 from knowledge.models import Chunk, KnowledgeBase, Role
 from opsdesk.errors import Conflict
 from tests.evaluation import drawn
@@ -418,6 +418,20 @@ def test_a_passage_is_looked_up_and_joins_the_pool(client, base, sampler, ann):
     assert client.post(add, {"chunk": "9" * 30}).status_code == 404
 
 
+def test_a_question_is_proposed_for_the_golden_set(client, base, sampler, admin_user):
+    drawn.turn(base)
+    sample = drawn.draw(sampler, 1)
+    begin(client, sample, admin_user)
+    label = Label.objects.get()
+    keys = list(label.item.pool.values_list("key", flat=True))
+    finish = reverse("admin:evaluation_sample_finish", args=[label.pk])
+    said = {"kind": "wrong", "pool": keys, "relevant": keys[1:2], "golden": "1"}
+    client.post(finish, said)
+    made = GoldenQuestion.objects.get()
+    assert (made.question, made.expected, made.approved_at) == ("怎么重启？", "answered", None)
+    assert made.sources.count() == 1
+
+
 def test_numbers_of_people_are_masked(client, base, sampler, ann):
     turn = drawn.turn(base, text="我的手机 13812345678 收不到验证码", reply="已发到 13812345678。")
     Message.objects.filter(pk=turn.message_id).update(seq=3)
@@ -536,7 +550,7 @@ MANY = """
         (name, seed, design, frame, axes, k, raters, population, excluded, size, drawn_at)
     SELECT 'alt ' || n, n, 'simple', '{"from": "2026-11-01T00:00:00+00:00",
         "to": "2026-11-22T00:00:00+00:00"}', '{}', 5, 2, 50000, '{}', 200, now()
-    FROM generate_series(1, 50) n;
+    FROM generate_series(1, 20) n;
     INSERT INTO evaluation_stratum (sample_id, key, population, drawn)
     SELECT id, '{}', 50000, 200 FROM evaluation_sample;
     INSERT INTO evaluation_item
@@ -552,7 +566,7 @@ MANY = """
     FROM evaluation_item, unnest(ARRAY[ANN, BOB]) rater WHERE position < 100;
     INSERT INTO evaluation_pooledpassage (item_id, key, title, locator, text, methods)
     SELECT id, n::text, '手册', '', '先备份', '{words}'
-    FROM evaluation_item, generate_series(1, 5) n;
+    FROM evaluation_item, generate_series(1, 3) n;
     INSERT INTO evaluation_relevance (passage_id, rater_id, relevant, adjudicates)
     SELECT passage.id, ANN, false, false FROM evaluation_pooledpassage passage
     JOIN evaluation_item item ON item.id = passage.item_id WHERE item.position < 100;

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from chat import digest, transcript
 from chat.models import Conversation, Message, Turn
-from handoff import clocks, hours, marks, mentions, satisfaction, summaries, teams
+from handoff import access, clocks, hours, marks, mentions, satisfaction, summaries, teams
 from handoff.marks import allowed, open_handoff, owned
 from handoff.models import Agent, Handoff, Team
 from handoff.ownership import (
@@ -129,7 +129,7 @@ def _offer(
         action=action,
         actor=actor,
         offered_to=agent,
-        says=("offered", _("Offered to %(agent)s.") % {"agent": _name(agent)}),
+        says=("offered", _("Offered to %(agent)s.") % {"agent": access.name(agent)}),
         public=False,
     )
     _set(
@@ -329,7 +329,7 @@ def transfer(
         _offer(conversation, [State.HUMAN], to, ttl, by, "transfer")
         return
     handoff = open_handoff(conversation)
-    moved = {"team": team, "passed": []} if team else {"passed": [by.pk]}
+    moved = {"team": team, "passed": []} if team else {"passed": [handoff.taken_by_id or by.pk]}
     with speaking(conversation):
         says = ("handoff_transferred", _("Your question is handed on to a colleague."))
         _queue(conversation, [State.HUMAN], handoff, "transfer", by, says, public=True, **moved)
@@ -397,10 +397,6 @@ def _close(conversation: Conversation, status: str) -> None:
     )
 
 
-def _name(user: Any) -> str:
-    return str(getattr(user, "agent", user))
-
-
 # What is set without a change of hands.
 prioritise, snooze, tag, wake = marks.prioritise, marks.snooze, marks.tag, marks.wake
 
@@ -461,5 +457,5 @@ def standing(conversation: Conversation) -> dict[str, Any]:
     if handoff is None:
         return told
     if handoff.taken_by:
-        return told | {"agent": _name(handoff.taken_by)}
+        return told | {"agent": access.name(handoff.taken_by)}
     return told | {"waiting": teams.ahead(handoff)}

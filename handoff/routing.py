@@ -17,8 +17,9 @@ from django.utils import timezone, translation
 from chat.models import Conversation
 from handoff import desk, hours, teams
 from handoff.models import Agent, Handoff
-from handoff.ownership import look_for_somebody
+from handoff.ownership import QUEUE_GROUP, look_for_somebody
 from opsdesk.errors import Conflict
+from opsdesk.realtime import notify
 
 
 def route() -> int:
@@ -69,9 +70,12 @@ def _best(handoff: Handoff) -> Agent | None:
 
 
 @transaction.atomic
-def duty(user: Any, on: bool) -> None:
-    """Go on duty, or off it. Who comes on may be offered again what they let pass."""
-    Agent.objects.update_or_create(user=user, defaults={"on_duty": on, "seen_at": timezone.now()})
+def duty(user: Any, on: bool, *, seen: bool = True) -> None:
+    """Go on duty, or off it. Who comes on may be offered again what they let pass. Not `seen`:
+    somebody else says so."""
+    now = {"seen_at": timezone.now()} if seen else {}
+    Agent.objects.update_or_create(user=user, defaults={"on_duty": on, **now})
+    notify(QUEUE_GROUP, {"type": "queue.changed"})
     if on:
         waiting = Handoff.objects.filter(status=Handoff.Status.WAITING, passed__contains=[user.pk])
         without = Func(F("passed"), Value(user.pk), function="array_remove")

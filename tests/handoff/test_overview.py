@@ -1,0 +1,131 @@
+"""What supervisors see and do."""
+
+from datetime import timedelta
+
+import pytest
+from channels.db import database_sync_to_async
+from django.utils import timezone
+
+from chat import asking
+from chat.models import Conversation
+from handoff import desk, overview
+from handoff.models import Agent, Handoff, Membership, Team
+from tests.chat.sockets import Socket
+from tests.handoff.conftest import check_invariants, check_loads
+from tests.handoff.consoles import cookie_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def team(db):
+    return Team.objects.create(name="运维", first_minutes=5)
+
+
+@pytest.fixture
+def members(team, hire):
+    made = {name: hire(name) for name in ("ana", "ben", "lea")}
+    for name, user in made.items():
+        Membership.objects.create(team=team, agent=user.agent, leads=name == "lea")
+    return made
+
+
+def calling(title, minutes=0):
+    conversation = Conversation.objects.create(visitor="v" * 32, title=title)
+    asking.call_human(conversation, "asked")
+    past = timedelta(minutes=minutes)
+    handoff = Handoff.objects.get(conversation=conversation)
+    handoff.requested_at -= past
+    handoff.first_due = handoff.first_due - past if handoff.first_due else None
+    handoff.save()
+    return conversation
+
+
+def test_queues_waits_promises_and_hands(members, team, hire):
+    ana, ben, lea = members.values()
+    calling("刚到的")
+    calling("等久的", minutes=8)
+    held = calling("在办的")
+    desk.claim(held, ana)
+    Agent.objects.filter(user=ben).update(seen_at=timezone.now() - timedelta(hours=1))
+    elsewhere = Team.objects.create(name="网络")
+    Handoff.objects.filter(conversation=calling("别组的")).update(team=elsewhere)
+
+    seen = overview.picture(lea)
+    [row] = seen["teams"]
+    assert {name: row[name] for name in ("name", "waiting", "taken", "broken", "at_risk")} == {
+        "name": "运维", "waiting": 2, "taken": 1, "broken": 1, "at_risk": 2,
+    }  # fmt: skip
+    assert row["agents"] == {"there": 2, "all": 3}
+    assert [one["title"] for one in seen["waiting"]] == ["等久的", "刚到的"]
+    agents = {one["name"]: one for one in seen["agents"]}
+    assert list(agents) == ["ana", "lea", "ben"]
+    assert [one["title"] for one in agents["ana"]["holds"]] == ["在办的"]
+    assert (agents["ana"]["load"], agents["ben"]["there"]) == (1, False)
+    # A superuser sees all teams.
+    root = hire("root")
+    root.is_superuser = True
+    assert {row["name"] for row in overview.picture(root)["teams"]} == {"运维", "网络"}
+
+
+def test_todays_figures(members):
+    ana, lea = members["ana"], members["lea"]
+    first, second = calling("一", minutes=4), calling("二", minutes=20)
+    for one in (first, second):
+        desk.claim(one, ana)
+        desk.reply(one, ana, "请重启")
+    desk.resolve(first, ana)
+    desk.rate(first, 4)
+    desk.return_to_bot(second, ana)
+    today = overview.picture(lea)["today"]
+    assert today["called"] + 0 == today["taken"] == 2
+    assert (today["resolved"], today["returned"]) == (1, 1)
+    assert (today["waited"], today["longest"]) == (12.0, 20.0)
+    assert (today["kept"], today["promised"], today["score"], today["rated"]) == (1, 2, 4, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_supervisor_moves_conversations_and_people(members, hire):
+    ana, ben, lea = members.values()
+    db = database_sync_to_async
+    other = await db(hire)("carl")
+    conversation = await db(calling)("磁盘满了")
+    socket = Socket(await db(cookie_of)(lea))
+    socket.path = "/ws/overview/"
+    socket.app.scope["path"] = socket.path
+    await socket.connect()
+    await socket.send({"type": "hello"})
+    [waiting] = (await socket.until("overview"))["waiting"]
+    about = {"type": "act", "conversation": waiting["conversation"]}
+
+    async def holders():
+        while True:
+            seen = await socket.until("overview")
+            if not seen["waiting"] or seen["waiting"][0]["epoch"] > waiting["epoch"]:
+                return {one["name"]: len(one["holds"]) for one in seen["agents"]}
+
+    await socket.send({**about, "action": "assign", "epoch": 1, "agent": ana.pk})
+    assert (await holders())["ana"] == 1
+    await socket.send({**about, "action": "assign", "epoch": 1, "agent": ben.pk})
+    assert (await socket.until("error"))["code"] == "conflict"  # it has moved on
+    await socket.send({**about, "action": "assign", "epoch": 2, "agent": ben.pk})
+    while (await holders())["ben"] != 1:
+        pass
+    await socket.send({**about, "action": "transfer", "epoch": 3})
+    while any((await holders()).values()):
+        pass
+    handoff = await db(Handoff.objects.get)()
+    assert (handoff.status, handoff.passed) == ("waiting", [ben.pk])  # not offered to ben again
+    await db(check_invariants)(conversation)
+    await db(check_loads)()
+    for agent, code in ((ana, None), (other, "forbidden")):
+        await socket.send({"type": "duty", "agent": agent.pk, "on": False})
+        if code:
+            assert (await socket.until("error"))["code"] == code
+    assert not (await db(Agent.objects.get)(user=ana)).on_duty
+    assert (await db(Agent.objects.get)(user=other)).on_duty
+    # What changes elsewhere is seen without asking.
+    await db(desk.claim)(conversation, lea)
+    while (await holders())["lea"] != 1:
+        pass
+    await socket.close()

@@ -228,7 +228,7 @@ def activate(
         if refusal := gates.ask(change):
             _checking(configuration, refusal.waiting)
             return refusal
-    _use(configuration, user, overrule)
+    use(configuration, user, overrule)
     return None
 
 
@@ -240,8 +240,14 @@ def _checking(configuration: Configuration, waiting: bool) -> None:
     configuration.state = after if changed else configuration.state
 
 
+def withdraw(pk: int) -> None:
+    """Have one that is being replayed be a draft again."""
+    Configuration.objects.filter(pk=pk, state=State.CHECKING).update(state=State.DRAFT)
+
+
 @transaction.atomic
-def _use(configuration: Configuration, user: Any, overrule: str) -> None:
+def use(configuration: Configuration, user: Any, overrule: str = "") -> None:
+    """Put to use what the gates let pass: `activate` asks them."""
     _end()
     configuration.state, configuration.used_at = State.ACTIVE, timezone.now()
     configuration.used_by, configuration.overruled = user, overrule[:300]

@@ -20,6 +20,8 @@ from chat import configurations
 from chat.configurations import Variant
 from chat.models import Configuration, Conversation
 from evaluation.models import Experiment
+from opsdesk import gates
+from opsdesk.gates import Change
 
 FEWEST = 30  # turns of the candidate before it is judged
 SHOWN = 0.95
@@ -86,10 +88,20 @@ def place(salt: str, conversation: Conversation) -> float:
 # --- starting and stopping --------------------------------------------------------------
 
 
-@transaction.atomic
 def start(experiment: Experiment, user: Any) -> None:
-    """Give the candidate to its share. Raises ValidationError while another one runs, and for a
-    candidate that everybody has."""
+    """Give the candidate to its share. Raises ValidationError while another one runs, for a
+    candidate that everybody has, and while or because a gate looks at it."""
+    row = experiment.candidate
+    by = user.pk if user else None
+    refusal = gates.ask(Change("configuration", row.pk, by=by, overrides=row.overrides))
+    if refusal:
+        waits = _("The candidate is replayed first. Start the experiment when that has passed.")
+        raise ValidationError(waits if refusal.waiting else refusal.reason)
+    _start(experiment, user)
+
+
+@transaction.atomic
+def _start(experiment: Experiment, user: Any) -> None:
     if Experiment.objects.select_for_update().filter(state=Experiment.State.RUNNING).exists():
         raise ValidationError(_("Another experiment is running."))
     if experiment.state != Experiment.State.DRAFT:

@@ -20,9 +20,9 @@ from django.utils.translation import ngettext
 
 from chat import configurations
 from chat.models import Configuration
-from evaluation import comparing, golden, running
+from evaluation import alerts, comparing, golden, running
 from evaluation.comparing import Comparison
-from evaluation.models import Alert, GoldenQuestion, Run
+from evaluation.models import GoldenQuestion, Run
 from knowledge import calibrating
 from knowledge.models import Calibration, KnowledgeBase
 from opsdesk.gates import Change, Refusal
@@ -130,20 +130,21 @@ def reasons(comparison: Comparison) -> list[str]:
 
 
 def settle(run: Run) -> None:
-    """Put what passed to use, for whoever wanted it; what did not is a draft again."""
+    """Put what passed to use, for whoever wanted it; what did not, or was cancelled, waits no
+    more. What was taken back meanwhile stays so."""
+    warned = settings.GATE == "warn" and run.state == Run.State.DONE
+    passed = run.verdict == Run.Verdict.PASSED or warned
     kind, _colon, number = run.subject.partition(":")
     if kind == "configuration":
-        row = Configuration.objects.filter(
-            pk=number, state=Configuration.State.CHECKING
-        ).first()  # unless it was taken back meanwhile
-        if row:
-            configurations.activate(row, run.by)
+        waiting = Configuration.objects.filter(pk=number, state=Configuration.State.CHECKING)
+        if passed and (row := waiting.first()):
+            configurations.use(row, run.by)
+        configurations.withdraw(int(number))
     elif kind == "threshold":
-        made = Calibration.objects.filter(pk=number, active=False, waiting=True).first()
-        if made and (run.verdict == Run.Verdict.PASSED or settings.GATE == "warn"):
+        held = Calibration.objects.filter(pk=number, waiting=True)
+        if passed and (made := held.select_related("knowledge_base").first()):
             calibrating.use(made.knowledge_base, made)
-        elif made:
-            Calibration.objects.filter(pk=made.pk).update(waiting=False)
+        held.update(waiting=False)
 
 
 # --- documents of a gated base ----------------------------------------------------------
@@ -251,8 +252,7 @@ def alert(run: Run) -> None:
     """Begin or end the alert of a base by what its latest replay said."""
     name = f"replay:{run.knowledge_base_id}"
     if run.verdict == Run.Verdict.PASSED:
-        Alert.objects.filter(name=name, ended_at=None).update(ended_at=timezone.now())
+        alerts.end(name)
         return
     said = _("%(base)s answers worse since its documents changed: %(reasons)s")
-    text = said % {"base": run.knowledge_base, "reasons": " ".join(run.reasons)}
-    Alert.objects.update_or_create(name=name, ended_at=None, defaults={"text": text[:500]})
+    alerts.begin(name, said % {"base": run.knowledge_base, "reasons": " ".join(run.reasons)})

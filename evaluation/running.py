@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Max
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -35,7 +35,7 @@ TASK = "evaluation.running.go_on"
 SLICE = 10.0  # seconds of a task of the short cluster, which ends what lasts a minute
 LONGEST = 40.0  # seconds of one question: with a slow model it may take more than it is given
 ANSWER = 2000  # characters of an answer that are kept
-DAYS = 90  # runs are kept; the last of each subject is
+DAYS = 90  # runs are kept; the last of each subject longer
 
 Expected = GoldenQuestion.Expected
 OUTCOMES = {
@@ -206,13 +206,9 @@ def go_on(pk: int) -> None:
         run = Run.objects.unfinished().filter(pk=pk).select_related("baseline").first()
         if run is None:
             return
-        if run.baseline and run.baseline.unfinished:  # first things first
-            enqueue(run.baseline.pk)
-            run = None
-        else:
-            finished = work(run, time.monotonic() + SLICE)
-    if run is None:
-        return
+        if run.baseline and run.baseline.unfinished:
+            return  # whose end goes on with this one
+        finished = work(run, time.monotonic() + SLICE)
     if finished:
         finish(run)
     else:
@@ -297,15 +293,22 @@ def finish(run: Run) -> None:
     run.refresh_from_db()
     gating.finished(run)
     tracking.later(run)
+    for following in Run.objects.unfinished().filter(baseline=run):
+        enqueue(following.pk)
 
 
 def cancel(run: Run) -> bool:
-    """Ask nothing more; whether there was anything left to ask."""
-    return bool(
-        Run.objects.unfinished()
-        .filter(pk=run.pk)
-        .update(state=Run.State.CANCELLED, finished_at=timezone.now())
-    )
+    """Ask nothing more, nor what was to be compared with it; whether anything was left to ask."""
+    left = Run.objects.unfinished().filter(pk=run.pk)
+    if not left.update(state=Run.State.CANCELLED, finished_at=timezone.now()):
+        return False
+    from evaluation import gating  # which starts runs
+
+    run.refresh_from_db()
+    gating.settle(run)
+    for following in Run.objects.unfinished().filter(baseline=run):
+        cancel(following)
+    return True
 
 
 def sweep() -> int:
@@ -323,7 +326,9 @@ def clean(now: datetime | None = None) -> int:
     """Forget runs that nobody needs any more; a task. How many."""
     before = (now or timezone.now()) - timedelta(days=DAYS)
     needed = Run.objects.exclude(baseline=None).filter(created_at__gte=before).values("baseline")
+    latest = Run.objects.exclude(subject="").values("subject").annotate(last=Max("pk"))
     old = Run.objects.filter(created_at__lt=before).exclude(pk__in=needed)
+    old = old.exclude(pk__in=latest.values("last"))
     count = old.count()
     old.delete()
     return count

@@ -190,7 +190,7 @@ class ConfigurationAdmin(admin.ModelAdmin):
     def recall(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Not to be put to use after all, while it is being replayed."""
         row = self._row(request, pk)
-        Configuration.objects.filter(pk=pk, state=State.CHECKING).update(state=State.DRAFT)
+        configurations.withdraw(pk)
         return _page(row)
 
     def end(self, request: HttpRequest, pk: int) -> HttpResponse:

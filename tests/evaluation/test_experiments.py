@@ -14,6 +14,7 @@ from chat import configurations
 from chat.models import Configuration, Conversation, Message, Rating, Turn
 from evaluation import experiments
 from evaluation.models import Experiment
+from opsdesk.gates import Refusal
 
 pytestmark = pytest.mark.django_db
 
@@ -95,6 +96,18 @@ def test_one_runs_at_a_time_and_not_with_what_everybody_has(running):
     configurations.activate(other, None)
     with pytest.raises(ValidationError):
         experiments.start(second, None)
+
+
+def refusing(change):
+    return Refusal("有 2 题答错了。")
+
+
+def test_the_gate_is_asked_before_any_visitor_gets_it(experiment, settings):
+    settings.GATES = [f"{__name__}.refusing"]
+    with pytest.raises(ValidationError) as refused:
+        experiments.start(experiment, None)
+    assert refused.value.messages == ["有 2 题答错了。"]
+    assert not Configuration.objects.filter(on_trial=True).exists()
 
 
 def test_what_came_of_both_sides_is_counted(running):

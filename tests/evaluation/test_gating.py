@@ -1,9 +1,12 @@
 """What golden questions keep from being published, and what they say afterwards."""
 
+from datetime import timedelta
+
 import pytest
 from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.urls import reverse
+from django.utils import timezone
 
 from chat import asking, configurations, runner
 from chat.models import Configuration, Conversation
@@ -128,6 +131,30 @@ def test_a_threshold_waits_for_its_run(base, threshold, used, admin_user):
     made.refresh_from_db()
     assert (made.active, made.waiting) == (used, False)
     assert (calibration.in_use(base) == made) == used
+
+
+def test_a_run_that_is_cancelled_lets_nothing_pass(base, admin_user):
+    ask_about(base)
+    row = configuration(PASSAGES=4)
+    configurations.activate(row, admin_user)
+    baseline, made = Run.objects.order_by("pk")
+    running.go_on(made.pk)  # waits for what it is compared with
+    made.refresh_from_db()
+    assert (made.state, made.done) == ("queued", 0)
+    assert running.cancel(baseline)
+    assert state(made) == "cancelled"
+    assert state(row) == "draft"
+
+
+def test_old_runs_go_but_the_last_of_each_subject(base):
+    ask_about(base)
+    plan = running.plan({})
+    first, last = (running.prepare(plan, subject="base:1") for _n in range(2))
+    manual = running.prepare(plan)
+    Run.objects.update(created_at=timezone.now() - timedelta(days=running.DAYS + 1))
+    assert running.clean() == 2
+    assert list(Run.objects.all()) == [last]
+    assert {first.pk, manual.pk}.isdisjoint(Run.objects.values_list("pk", flat=True))
 
 
 # --- documents --------------------------------------------------------------------------

@@ -238,8 +238,11 @@ class ChatConsumer(Socket):
 
     async def _present(self, what: str) -> None:
         if self.conversation_id:
-            told = {"type": "conversation.customer", "conversation": str(self.conversation_id)}
-            told |= {"seq": self.last_seq}  # what has arrived there
+            told: dict[str, Any] = {
+                "type": "conversation.customer",
+                "conversation": str(self.conversation_id),
+                "seq": self.last_seq,  # what has arrived there
+            }
             with suppress(*AWAY):  # only a hint
                 group = transcript.group(self.conversation_id)
                 await self.channel_layer.group_send(group, {**told, "what": what})

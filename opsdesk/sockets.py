@@ -11,6 +11,7 @@ from django.db import Error as DatabaseError
 from django.utils import translation
 from django.utils.translation import gettext as _
 
+from opsdesk.errors import BoundaryError
 from opsdesk.postgres import PostgresError
 
 FRAME_BYTES = 512 * 1024  # a pasted log and its escapes
@@ -68,6 +69,8 @@ class Socket(AsyncJsonWebsocketConsumer):
             await getattr(self, self.doors[kind])(content)
         except Refused as refused:
             await self._error(refused.code, str(refused), content)
+        except BoundaryError as error:
+            await self._error("failed", str(error), content)
         except AWAY:
             await self._error("unavailable", self._say(unavailable), content)
 

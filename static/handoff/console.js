@@ -248,7 +248,7 @@ const receive = {
     if (code === "unavailable") return setTimeout(() => (id ? retry(id) : hello()), RETRY);
     if (id && outbox.get(id)?.action === "macro") outbox.remove(id); // all or nothing: nothing
     if (id && outbox.get(id)) one?.log.note(id, text, true);
-    else if (code === "no_draft") assist.failed(text);
+    else if (["no_draft", "failed"].includes(code)) assist.failed(text);
     else warn(text);
     if (code === "forbidden" || code === "not_found") forget(conversation);
     else if (code === "conflict" && one) reopen(one);

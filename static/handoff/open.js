@@ -118,9 +118,9 @@ export class Open {
 }
 
 // Who said it, and when; a note says that it is one.
-function stamp(element, { role, author, public: shown, created_at: at }) {
+function stamp(element, { role, author, public: shown, rating, created_at: at }) {
   const line = element.querySelector(".who");
   const name = author || (role === "assistant" ? say("queue.bot") : "");
   line.hidden = role === "system";
-  line.textContent = [!shown && role !== "system" && say("note"), name, time(at)].filter(Boolean).join(" · ");
+  line.textContent = [!shown && role !== "system" && say("note"), name, time(at), rating && (rating.helpful ? "👍" : "👎")].filter(Boolean).join(" · ");
 }

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import scipy  # its parts are imported when they are used: they take a second
 from numpy.typing import NDArray
-from scipy.stats import beta, norm, t
 
 CONFIDENCE = 0.95
 # How many labels' worth a stratum's variance is drawn to that of all: few labels that happen to
@@ -53,8 +53,8 @@ def exact(right: float, n: float, method: Method = "exact") -> Estimate:
     if n <= 0:
         return NOTHING
     rest, tail = max(n - right, 0.0), (1 - CONFIDENCE) / 2
-    low = float(beta.ppf(tail, right, rest + 1)) if right > SETTLED else 0.0
-    high = float(beta.ppf(1 - tail, right + 1, rest)) if rest > SETTLED else 1.0
+    low = float(scipy.stats.beta.ppf(tail, right, rest + 1)) if right > SETTLED else 0.0
+    high = float(scipy.stats.beta.ppf(1 - tail, right + 1, rest)) if rest > SETTLED else 1.0
     return Estimate(right / n, low, high, round(n), n, method)
 
 
@@ -133,7 +133,7 @@ def pooled(
         return Estimate(value, value, value, n, math.inf, "all")
     free = max(n - len(np.unique(strata[relevant > 0])), 1)
     odds, odd = math.log(value / (1 - value)), value * (1 - value)
-    around = float(t.ppf((1 + CONFIDENCE) / 2, free)) * error / odd
+    around = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, free)) * error / odd
     low, high = (1 / (1 + math.exp(-(odds + way * around))) for way in (-1, 1))
     return Estimate(value, low, high, n, odd / error**2, "bootstrap")
 
@@ -221,7 +221,7 @@ def agreement(pairs: Sequence[tuple[Any, Any]]) -> Agreement:
     off = (1 - kappa) ** 2 * float((off_table * of_both**2).sum())
     rest = (kappa - chance * (1 - kappa)) ** 2
     error = math.sqrt(max(float(on) + off - rest, 0.0) / n) / (1 - chance)
-    around = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
+    around = float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2)) * error
     return Agreement(kappa, max(kappa - around, -1.0), min(kappa + around, 1.0), same, n)
 
 
@@ -238,7 +238,7 @@ def finding(estimate: Estimate, goal: float) -> Finding:
 def needed(true: float, goal: float) -> int | None:
     """About how many labels of a simple sample show on which side of the goal a share lies (385
     for .93 and .90); None where it lies on it."""
-    z = float(norm.ppf((1 + CONFIDENCE) / 2))
+    z = float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))
     apart = abs(true - goal)
     return math.ceil(z**2 * goal * (1 - goal) / apart**2) if apart > SETTLED else None
 
@@ -255,5 +255,5 @@ def more(estimate: Estimate, goal: float) -> int | None:
 
 def for_width(half: float, expected: float) -> int:
     """How many labels bring an interval of ± `half` around a share that is expected so."""
-    z = float(norm.ppf((1 + CONFIDENCE) / 2))
+    z = float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))
     return math.ceil(z**2 * expected * (1 - expected) / half**2)

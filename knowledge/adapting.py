@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are imported when they are used: they take a second
 from numpy.typing import NDArray
-from scipy import sparse
 
 from knowledge import terms, weighing
 
@@ -53,7 +53,7 @@ def rows(texts: Sequence[Text]) -> Rows:
     ends = np.cumsum([0, *(len(keys) for keys, _ in texts)])
     keys = np.concatenate([np.empty(0, np.int32), *(keys for keys, _ in texts)])
     values = np.concatenate([np.empty(0, np.float32), *(values for _, values in texts)])
-    found = sparse.csr_matrix((values, keys % BUCKETS, ends), shape=(len(texts), BUCKETS))
+    found = scipy.sparse.csr_matrix((values, keys % BUCKETS, ends), shape=(len(texts), BUCKETS))
     found.sum_duplicates()
     return found
 

@@ -14,7 +14,6 @@ from datetime import timedelta
 from itertools import combinations
 
 import numpy as np
-from datasketch import MinHash
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -85,6 +84,8 @@ def _signed(
     chunks: QuerySet[Chunk],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]:
     """Passages worth comparing, their documents and their signatures: parallel arrays."""
+    from datasketch import MinHash  # takes a second
+
     common = _boilerplate(chunks)
     ids, documents, signatures = [], [], []
     blank = MinHash(BANDS * ROWS, seed=_SEED, hashfunc=zlib.crc32)

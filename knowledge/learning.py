@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
+import scipy  # its parts are imported when they are used: they take a second
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count, Max
 from django.utils import timezone
 from django_q.tasks import async_task
-from scipy import sparse
 
 from knowledge import adapting, confirmed, lexical, pacing, suggestions, terms, weighing
 from knowledge.adapting import Floats, Lesson, Numbers, Points, Projection, Text
@@ -278,7 +278,7 @@ def _words(questions: Sequence[str], passages: Sequence[Text]) -> Floats:
     wanted = np.isin(keys, columns)
     place = np.searchsorted(columns, keys[wanted])
     shape = (len(passages), len(columns))
-    held = sparse.csr_matrix((values[wanted], (row[wanted], place)), shape=shape)
+    held = scipy.sparse.csr_matrix((values[wanted], (row[wanted], place)), shape=shape)
     counts = np.bincount(place, minlength=len(columns))
     weighed = [
         (at, np.searchsorted(columns, weighing.key(view, term)), share, weighing.VIEW_WEIGHTS[view])
@@ -292,7 +292,7 @@ def _words(questions: Sequence[str], passages: Sequence[Text]) -> Floats:
     ]
     at, column = [one[0] for one in weighed], [one[1] for one in weighed]
     shape = (len(questions), len(columns))
-    return (sparse.csr_matrix((worth, (at, column)), shape=shape) @ held.T).toarray()
+    return (scipy.sparse.csr_matrix((worth, (at, column)), shape=shape) @ held.T).toarray()
 
 
 def _answers(

@@ -14,7 +14,6 @@ from threading import Lock
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
-from pypinyin import lazy_pinyin
 
 from knowledge import lexical, pacing, scope, terms
 from knowledge.asked import standings
@@ -36,6 +35,8 @@ HAN = re.compile(r"[\u4e00-\u9fff]{1,8}")
 
 def sound(word: str) -> str:
     """The pinyin of Chinese characters without tones and gaps: 内存 → "neicun"."""
+    from pypinyin import lazy_pinyin  # reads its dictionaries: half a second
+
     return "".join(lazy_pinyin(word))
 
 

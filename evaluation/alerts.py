@@ -4,14 +4,14 @@ when it is over."""
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django_q.tasks import async_task
 
-from evaluation import operations
+from evaluation import figures, operations
 from evaluation.charts import shown
 from evaluation.models import Alert, Gap, Goal
 from opsdesk import outages
@@ -25,19 +25,24 @@ TOPIC = "gap:"
 
 def check() -> None:
     """Task: hold every figure against its goal."""
-    figures = dict(_figures())
-    for goal in Goal.objects.all():
-        value = figures.get(goal.figure)
+    held, goals = dict(_figures()), list(Goal.objects.all())
+    said = {goal.figure for goal in goals}
+    goals += [
+        Goal(figure=name, value=share * 100)
+        for name, share in settings.GOALS.items()
+        if name not in said
+    ]
+    for goal in goals:
+        value = held.get(goal.figure)
         if value is None:
             continue  # nothing is known: what was said of it holds
         if value > goal.measured if goal.at_most else value < goal.measured:
             begin(goal.figure, _missed(goal, value))
         else:
             end(goal.figure)
-    given = Goal.objects.values("figure")
-    for name in Alert.objects.filter(ended_at=None).exclude(name__startswith=TOPIC).exclude(
-        name__in=given
-    ).values_list("name", flat=True):  # fmt: skip
+    lasting = Alert.objects.filter(ended_at=None).exclude(name__startswith=TOPIC)
+    names = [goal.figure for goal in goals]
+    for name in lasting.exclude(name__in=names).values_list("name", flat=True):
         end(name)  # its goal was taken back
 
 
@@ -54,8 +59,9 @@ def _missed(goal: Goal, value: float) -> str:
 
 def _figures() -> Iterator[tuple[str, float | None]]:
     """What is measured: of the latest sample, and of the last DAYS."""
-    for name, estimate in proven().items():
-        yield name, estimate.value if estimate else None
+    latest = figures.latest()
+    for name in (Goal.Figure.ACCURACY, Goal.Figure.RECALL):
+        yield name, latest[name].value if latest[name] else None
     today = timezone.localdate()
     made = operations.overview(operations.Period(today - timedelta(days=DAYS - 1), today))
     enough = made.asked >= LEAST
@@ -64,16 +70,6 @@ def _figures() -> Iterator[tuple[str, float | None]]:
     yield Goal.Figure.FAILED, made.failed_share if enough else None
     for name in (Goal.Figure.FIRST, Goal.Figure.WHOLE):
         yield name, made.took(name, 0.95) if made.timed(name) >= LEAST else None
-
-
-def proven() -> dict[str, Any]:
-    """{"accuracy", "recall"}: what labels say, None where nothing is labelled."""
-    try:
-        from evaluation import figures
-    except ImportError:
-        return {}
-    latest = figures.latest()
-    return {name: latest[name] for name in ("accuracy", "recall")}
 
 
 def of_topics() -> None:

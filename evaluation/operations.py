@@ -88,10 +88,10 @@ class Figures:
     paces: dict[str, Sequence[float] | None] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> int:
-        try:
-            return self.counted[name]
-        except KeyError:
-            raise AttributeError(name) from None
+        counted: dict[str, int] = self.__dict__.get("counted", {})  # not yet while it is unpickled
+        if name not in counted:
+            raise AttributeError(name)
+        return counted[name]
 
     @property
     def asked(self) -> int:

@@ -297,6 +297,11 @@ CONFIDENCE = env.number("OPSDESK_CONFIDENCE", 0.5, 0.0, 1.0)  # below: a person
 JUDGE = env.flag("OPSDESK_JUDGE", False)  # the model looks at its answers a second time
 # Sampled answers that a model judges a day; 0: words judge all.
 REVIEWS = env.integer("OPSDESK_REVIEWS", 500, 0, 100_000)
+# What certificates hold figures against, until staff set goals in the administration.
+GOALS = {
+    "accuracy": env.number("OPSDESK_ACCURACY_GOAL", 0.9, 0.0, 1.0),
+    "recall": env.number("OPSDESK_RECALL_GOAL", 0.7, 0.0, 1.0),
+}
 TURN_SECONDS = env.integer("OPSDESK_TURN_SECONDS", 120, 5, 600)  # budget of one answer
 UNDERSTAND_SECONDS = env.number("OPSDESK_UNDERSTAND_SECONDS", 6.0, 0.0, 60.0)  # of these, to read
 TURN_THREADS = env.integer("OPSDESK_TURN_THREADS", 4, 1, 32)  # answers made at once
@@ -482,7 +487,7 @@ DOCTOR = [
     "opsdesk.outages.diagnose",
     "opsdesk.diagnosis.disk",
 ]
-# Above that, how things stand: each `(request) -> HTML, "" for nothing`.
+# How things stand, above what waits on the start page: each `(request) -> HTML, "" for nothing`.
 START_SECTIONS = ["evaluation.dashboard.section"]
 # What waits, on the start page: each `(request) -> opsdesk.site.Panel | None`.
 START_PANELS = [

@@ -61,10 +61,19 @@ class OpsDeskAdminSite(AdminSite):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        return super().index(request, {"panels": panels(request), **(extra_context or {})})
+        context = {"sections": sections(request), "panels": panels(request)}
+        return super().index(request, {**context, **(extra_context or {})})
 
 
 def panels(request: HttpRequest) -> list[Panel]:
     """What waits, in the order of the settings."""
     makers: list[MakePanel] = [import_string(name) for name in settings.START_PANELS]
     return [panel for make in makers if (panel := make(request))]
+
+
+def sections(request: HttpRequest) -> list[str]:
+    """HTML above the panels, in the order of the settings."""
+    makers: list[Callable[[HttpRequest], str]] = [
+        import_string(name) for name in settings.START_SECTIONS
+    ]
+    return [html for make in makers if (html := make(request))]

@@ -28,7 +28,7 @@ PER_PAGE = 20
 EXAMPLES = 8
 TABS = (
     ("open", gettext_lazy("Topics")),
-    ("decided", gettext_lazy("Solved and dismissed")),
+    ("decided", gettext_lazy("Solved and set aside")),
     ("unused", gettext_lazy("Documents nobody needs")),
     ("misleading", gettext_lazy("Documents that mislead")),
 )
@@ -250,7 +250,7 @@ class GapAdmin(ReadOnlyAdmin):
 TEMPLATES = {"open": "list", "decided": "list", "unused": "unused", "misleading": "misleading"}
 DECIDED = {
     Gap.State.SOLVED: gettext_lazy("“%(topic)s” is solved, until it is asked in vain again."),
-    Gap.State.DISMISSED: gettext_lazy("“%(topic)s” is dismissed, until it is asked more often."),
+    Gap.State.DISMISSED: gettext_lazy("“%(topic)s” is set aside, until it is asked more often."),
     Gap.State.OPEN: gettext_lazy("“%(topic)s” is open again."),
 }
 

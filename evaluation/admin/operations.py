@@ -39,9 +39,11 @@ class PeriodForm(forms.Form):
     """Which days, and what of them; what is no choice is left out."""
 
     first = forms.DateField(
-        label=gettext_lazy("from"), widget=forms.DateInput(attrs={"type": "date"})
+        label=gettext_lazy("first day"), widget=forms.DateInput(attrs={"type": "date"})
     )
-    last = forms.DateField(label=gettext_lazy("to"), widget=forms.DateInput(attrs={"type": "date"}))
+    last = forms.DateField(
+        label=gettext_lazy("last day"), widget=forms.DateInput(attrs={"type": "date"})
+    )
 
     def __init__(self, data: Any, user: Any) -> None:
         today = timezone.localdate()
@@ -170,7 +172,7 @@ def _steps(made: Figures) -> Iterator[tuple[str, int, str, str, str]]:
         "waited": _("until it is begun"),
         "clarify": _("understanding"),
         "recall": _("searching"),
-        "answer": _("answering"),
+        "answer": _("writing the answer"),
         "escalate": _("calling a person"),
         "first": _("first sentence shown"),
         "whole": _("whole answer shown"),
@@ -209,8 +211,8 @@ def _named(dimension: str, value: Any, bases: dict[int, KnowledgeBase]) -> str:
 
 def _head(by: str) -> list[str]:
     if by == "document":
-        return [_("document"), _("found"), _("cited"), _("rated"), _("not helpful"), _("judged"),
-                _("wrong")]  # fmt: skip
+        return [_("document"), _("found by search"), _("cited"), _("rated"), _("not helpful"),
+                _("judged"), _("wrong")]  # fmt: skip
     return [
         str(dict(BY)[by]), _("questions"), _("answered"), _("solved without a person"),
         _("handed off"), _("failed"), _("cache"), _("not helpful"), _("right of those judged"),
@@ -241,7 +243,7 @@ def _cells(one: Figures) -> list[str]:
 
 def _exported(period: Period, by: str) -> Iterator[list[str]]:
     """The table that is shown, and under it the days."""
-    yield [_("from"), f"{period.first}", _("to"), f"{period.last}"]
+    yield [_("first day"), f"{period.first}", _("last day"), f"{period.last}"]
     yield _head(by)
     yield from _rows(period, by)
     yield []

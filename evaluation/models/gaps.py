@@ -15,7 +15,7 @@ class Gap(models.Model):
     class State(models.TextChoices):
         OPEN = "open", _("open")
         SOLVED = "solved", _("solved")
-        DISMISSED = "dismissed", _("dismissed")
+        DISMISSED = "dismissed", _("set aside")
 
     base = models.ForeignKey(
         KnowledgeBase,

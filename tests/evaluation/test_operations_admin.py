@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse
 
+from chat.models import Conversation
 from evaluation import gaps, tallying
 from evaluation.models import Gap, GoldenQuestion, Price
 from knowledge.models import Entry, Role
@@ -58,8 +59,9 @@ def test_figures_are_shown_narrowed_and_taken_away(admin_client, base, other):
     narrowed = page(admin_client, FIGURES, base=base.pk)
     assert '<th scope="row">其他</th>' not in narrowed
     by_web = page(admin_client, FIGURES, by="channel", channel="web")
-    assert '<th scope="row">API</th>' not in by_web
-    assert '<th scope="row">API</th>' in page(admin_client, FIGURES, by="channel")
+    api = f'<th scope="row">{Conversation.Channel.API.label}</th>'
+    assert api not in by_web
+    assert api in page(admin_client, FIGURES, by="channel")
     for by in ("topic", "document", "model", "prompt", "configuration", "channel", "nonsense"):
         assert page(admin_client, FIGURES, by=by)
     exported = admin_client.get(reverse(FIGURES), {"export": "csv"})

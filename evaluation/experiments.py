@@ -41,7 +41,7 @@ class Measure:
 
 MEASURES = {
     "handoff": Measure(gettext_lazy("handed to a person"), good=False, guards=True),
-    "disliked": Measure(gettext_lazy("rated 👎, of rated answers"), good=False, guards=True),
+    "disliked": Measure(gettext_lazy("rated as not helpful, of rated answers"), good=False, guards=True),
     "failed": Measure(gettext_lazy("failed"), good=False, guards=True),
     "answered": Measure(gettext_lazy("answered"), good=True),
 }

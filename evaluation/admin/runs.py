@@ -29,7 +29,7 @@ OTHERS = 50  # runs to compare with
 KINDS = {
     LOST: gettext_lazy("lost"),
     WON: gettext_lazy("won"),
-    CHANGED: gettext_lazy("changed"),
+    CHANGED: gettext_lazy("answered otherwise"),
     SAME: gettext_lazy("same"),
 }
 WHY = {

@@ -208,10 +208,11 @@ def _kept(before: Run, results: list[Any], versions: Any, subject: str, change: 
 
 
 def watch() -> int:
-    """Replay bases whose answers changed since they were replayed last; a task. How many.
+    """Replay bases that may answer otherwise than when they were replayed last; a task. How many.
 
-    One that keeps changing, as while much is brought in, is left alone until it stands still for
-    the time between two looks, but for no longer than SETTLED.
+    Documents, and whatever else counts: a release, a model in the environment. One that keeps
+    changing, as while much is brought in, is left alone until it stands still for the time between
+    two looks, but for no longer than SETTLED.
     """
     golden.find_again()
     bases = GoldenQuestion.objects.approved().values("knowledge_base")
@@ -223,7 +224,10 @@ def _look(base: KnowledgeBase) -> bool:
         return False
     runs = Run.objects.filter(kind=Run.Kind.WATCH, knowledge_base=base)
     last = runs.exclude(state=Run.State.CANCELLED).first()
-    if last and (last.unfinished or last.versions["documents"].get(base.slug) == base.version):
+    used = configurations.active()
+    overrides = used.overrides if used else {}
+    same = running.Plan((), overrides, used, base.pk, frozenset({base.pk}))
+    if last and (last.unfinished or last.versions == running.versions(same)):
         return False
     key, now = f"watch:{base.pk}", timezone.now()
     version, since = cache.get(key, (None, now))
@@ -231,8 +235,6 @@ def _look(base: KnowledgeBase) -> bool:
         cache.set(key, (base.version, since), None)
         return False
     cache.delete(key)
-    used = configurations.active()
-    overrides = used.overrides if used else {}
     wanted = running.plan(
         overrides, base=base.pk, yesterday=settings.GATE_YESTERDAY, configuration=used
     )
@@ -254,5 +256,5 @@ def alert(run: Run) -> None:
     if run.verdict == Run.Verdict.PASSED:
         alerts.end(name)
         return
-    said = _("%(base)s answers worse since its documents changed: %(reasons)s")
+    said = _("%(base)s answers worse than before: %(reasons)s")
     alerts.begin(name, said % {"base": run.knowledge_base, "reasons": " ".join(run.reasons)})

@@ -124,7 +124,7 @@ def versions(wanted: Plan) -> dict[str, Any]:
         ).hexdigest()[:12]
         for name in configurations.PROMPTS
     }  # fmt: skip
-    return {
+    made = {
         "documents": {base.slug: base.version for base in bases},
         "index": str(index) if index else "",
         "model": {
@@ -139,6 +139,7 @@ def versions(wanted: Plan) -> dict[str, Any]:
         "configuration": str(wanted.configuration or ""),
         "code": kept.contents()[:12],
     }
+    return dict(json.loads(json.dumps(made, default=str)))  # as it will be read
 
 
 def fingerprint(wanted: Plan) -> str:

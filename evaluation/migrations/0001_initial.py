@@ -652,7 +652,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("manual", "started by hand"),
                             ("gate", "before a change"),
-                            ("watch", "after documents changed"),
+                            ("watch", "after a change"),
                         ],
                         default="manual",
                         max_length=20,

@@ -149,7 +149,7 @@ class Run(models.Model):
     class Kind(models.TextChoices):
         MANUAL = "manual", _("started by hand")
         GATE = "gate", _("before a change")
-        WATCH = "watch", _("after documents changed")
+        WATCH = "watch", _("after a change")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("queued")

@@ -233,6 +233,16 @@ def test_documents_that_went_live_are_replayed_and_raise_an_alert(base, admin_cl
     assert not Alert.objects.filter(ended_at=None).exists()
 
 
+def test_a_setting_of_the_environment_is_replayed_as_well(base, settings):
+    ask_about(base)
+    gating.watch()
+    run_all()
+    settings.CONFIDENCE = 1.0
+    assert [gating.watch(), gating.watch()] == [0, 1]
+    run_all()
+    assert Alert.objects.filter(ended_at=None).exists()
+
+
 def test_a_base_that_keeps_changing_is_looked_at_all_the_same(base, monkeypatch):
     ask_about(base)
     gating.watch()

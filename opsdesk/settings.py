@@ -473,7 +473,7 @@ CITED = ["chat.visitors.cited"]
 # Whether someone waits for an answer, each `() -> bool`: reading documents gives way.
 BUSY = ["chat.turns.waiting"]
 # What `serve` does once, before the first administrator is made; each `() -> None`, idempotent.
-FIRST_START: list[str] = ["knowledge.demo.load", "chat.topics.demo.load"]
+FIRST_START: list[str] = ["knowledge.demo.load", "chat.topics.demo.load", "evaluation.groups.load"]
 # What `manage.py doctor` asks; each `() -> Iterable[opsdesk.diagnosis.Finding]`.
 DOCTOR = [
     "opsdesk.diagnosis.database",

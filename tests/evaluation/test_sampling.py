@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 
 import pytest
+from django.conf import settings
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -11,9 +13,10 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
 from chat.models import Turn
-from evaluation import estimating, sampling
+from evaluation import estimating, groups, sampling
 from evaluation.models import Item, Sample, SamplingPlan
 from evaluation.sampling import Wish
+from knowledge.models import Role
 from tests.evaluation import drawn
 from tests.knowledge import documents
 
@@ -183,6 +186,18 @@ def test_months_are_whole_whatever_their_length():
     assert (following.month, following.day, following.hour) == (4, 1, 4)
 
 
+def test_a_first_start_makes_groups_and_leaves_them_alone():
+    groups.load()
+    rater = Group.objects.get(name="标注员")
+    assert set(rater.permissions.values_list("codename", flat=True)) == {
+        "view_sample", "label_sample",
+    }  # fmt: skip
+    rater.permissions.clear()
+    groups.load()
+    assert not rater.permissions.exists()
+    assert "evaluation.groups.load" in settings.FIRST_START
+
+
 # --- pages ------------------------------------------------------------------------------
 
 
@@ -241,10 +256,6 @@ def test_who_may_not_draw_does_not(client, base):
 
 
 def test_one_draws_from_bases_they_may_read_alone(client, base):
-    from django.contrib.auth.models import Group
-
-    from knowledge.models import Role
-
     user = drawn.staff("viewer", "add_sample")
     user.user_permissions.remove(*user.user_permissions.filter(codename="view_document"))
     group = Group.objects.create(name="g")

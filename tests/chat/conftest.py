@@ -23,33 +23,54 @@ BACKUP = """数据库每天 02:30 全量备份，备份文件保存在 /data/bac
 
 def put(base, title, *blocks, external_id=""):
     """A document with these blocks, indexed."""
-    document = Document.objects.create(
-        knowledge_base=base, title=title, external_id=external_id, approved_at=timezone.now()
-    )
-    content = "\n".join(block.text for block in blocks).encode()
-    revision = Revision(
-        document=document, name=f"{title}.md", media_type="text/markdown", size=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-    )  # fmt: skip
-    revision.file.save(revision.name, ContentFile(content), save=False)
-    revision.save()
-    document.latest = revision
-    document.save()
-    indexing.put(revision, ParsedDocument(title=title, blocks=list(blocks)))
+    [document] = put_all(base, (title, blocks, external_id))
     document.refresh_from_db()
     return document
 
 
+def put_all(base, *documents):
+    """One for each (title, blocks, external id), indexed together."""
+    now, revisions = timezone.now(), []
+    made = Document.objects.bulk_create(
+        Document(knowledge_base=base, title=title, external_id=external_id, approved_at=now)
+        for title, _blocks, external_id in documents
+    )
+    for document, (title, blocks, _external_id) in zip(made, documents, strict=True):
+        content = "\n".join(block.text for block in blocks).encode()
+        document.latest = revision = Revision(
+            document=document, name=f"{title}.md", media_type="text/markdown",
+            size=len(content), sha256=hashlib.sha256(content).hexdigest(),
+        )  # fmt: skip
+        revision.file.save(revision.name, ContentFile(content), save=False)
+        revisions.append(revision)
+    Revision.objects.bulk_create(revisions)
+    Document.objects.bulk_update(made, ["latest"])
+    parsed = [ParsedDocument(title=title, blocks=list(blocks)) for title, blocks, _ in documents]
+    indexing.put_all([
+        (revision, indexing.prepare(one.title, one))
+        for revision, one in zip(revisions, parsed, strict=True)
+    ])  # fmt: skip
+    return made
+
+
 def fill(base):
-    for title, text in (("磁盘空间", DISK), ("Redis 哨兵", REDIS), ("数据库备份", BACKUP)):
-        put(base, title, Block("heading", title, level=1), Block("paragraph", text),
-            external_id=f"runbooks/{title}")  # fmt: skip
-    for n in range(12):  # something the words can be rare among
-        put(
-            base,
-            f"值班手册 {n}",
-            Block("paragraph", f"第 {n} 组值班人员负责机房巡检，填写巡检表格并交接。"),
+    runbooks = [
+        (
+            title,
+            [Block("heading", title, level=1), Block("paragraph", text)],
+            f"runbooks/{title}",
         )
+        for title, text in (("磁盘空间", DISK), ("Redis 哨兵", REDIS), ("数据库备份", BACKUP))
+    ]
+    others = [  # something the words can be rare among
+        (
+            f"值班手册 {n}",
+            [Block("paragraph", f"第 {n} 组值班人员负责机房巡检，填写巡检表格并交接。")],
+            "",
+        )
+        for n in range(12)
+    ]
+    put_all(base, *runbooks, *others)
 
 
 @pytest.fixture(autouse=True)

@@ -93,8 +93,9 @@ def test_it_ranks_as_postgresql_does(chosen, base, index):
     found = chosen.best(asked, [base.pk], 3)
     assert found == pytest.approx(Store().best(asked, [base.pk], 3))
     assert next(iter(found)) == chunk_of("数据库备份")
-    near = chosen.nearest(index, side(2), [base.pk], 3)
-    assert near == pytest.approx(Store().nearest(index, side(2), [base.pk], 3), abs=1e-3)
+    between = [0.1, 0.5, 1.0, 0.2, 0.3, 0.6, 0.4, 0.15]  # no two are equally near
+    near = chosen.nearest(index, between, [base.pk], 3)
+    assert near == pytest.approx(Store().nearest(index, between, [base.pk], 3), abs=1e-3)
     assert next(iter(near)) == chunk_of("证书续期")
     # And it is Milvus that proposes.
     assert chosen.propose_near(index, side(2), [base.pk], 1) == [chunk_of("证书续期")]

@@ -122,6 +122,8 @@ def pooled(
     weights = (populations / np.maximum(counts, 1))[strata]
     total = float((weights * relevant).sum())
     value = float((weights * found).sum()) / total
+    if (counts >= populations).all():  # all of them were labelled
+        return Estimate(value, value, value, n, math.inf, "all")
     if value in (0.0, 1.0) or n < FEWEST_DRAWN:  # drawn again it is the same
         held = weights * (relevant > 0)
         effective = float(held.sum() ** 2 / (held**2).sum())

@@ -334,7 +334,7 @@ def _values(sample: Sample, axis: str) -> dict[int, list[str]]:
         "model": ("turn__trace__prompts", lambda given: _asked(given, "model")),
         "prompt": ("turn__trace__prompts", lambda given: _asked(given, "digest")[:PROMPT]),
         "configuration": ("turn__trace__configuration__name", str),
-        "stratum": ("stratum__key", _stratum_names()),
+        "stratum": ("stratum__key", stratum_names()),
     }
     column, read = columns[axis]
     return {
@@ -360,8 +360,9 @@ def _asked(given: Any, name: str) -> str:
     return str(answering[0].get(name, "")) if answering else ""
 
 
-def _stratum_names() -> Callable[[Mapping[str, Any]], str]:
-    bases = _base_names()
+def stratum_names(bases: Callable[[Any], str] | None = None) -> Callable[[Mapping[str, Any]], str]:
+    """How strata are called by their keys; `bases` names knowledge bases by id."""
+    bases = bases or _base_names()
     read: dict[str, Callable[[Any], Any]] = {
         "base": bases,
         "channel": Conversation.Channel,

@@ -60,6 +60,7 @@ class Answer:
     figures: list[ShownFigure] = field(default_factory=list)  # in reading order
     sources: list[Source] = field(default_factory=list)
     language: str = "zh-hans"
+    headed: bool = True  # "Answer" stands over the text
 
     @classmethod
     def of(cls, message: Message, site: str = "") -> "Answer":

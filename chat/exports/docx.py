@@ -47,7 +47,8 @@ def export(answer: Answer) -> bytes:
         document.add_paragraph(answer.note, "Quiet")
     if answer.question:
         document.add_paragraph(answer.question, "Quote")
-    document.add_heading(_("Answer"), 2)
+    if answer.headed:
+        document.add_heading(_("Answer"), 2)
     for block in blocks(answer.text, answer.cited):
         _block(document, block)
     if answer.figures:

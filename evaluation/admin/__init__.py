@@ -1,5 +1,6 @@
 """Pages of the administration, a file a subject."""
 
+from evaluation.admin.certificates import CertificateAdmin
 from evaluation.admin.experiments import ExperimentAdmin
 from evaluation.admin.gaps import AlertAdmin, GapAdmin, GoalAdmin
 from evaluation.admin.golden import GoldenQuestionAdmin, keeping
@@ -10,6 +11,7 @@ from evaluation.admin.verdicts import VerdictAdmin, judging
 
 __all__ = [
     "AlertAdmin",
+    "CertificateAdmin",
     "ExperimentAdmin",
     "GapAdmin",
     "GoalAdmin",

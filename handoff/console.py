@@ -15,7 +15,7 @@ from chat import views as chat
 from chat.asking import MESSAGE_LENGTH
 from chat.models import Rating
 from chat.uploads import A_MESSAGE, TEXT_LENGTH
-from handoff import access
+from handoff import access, overview
 from handoff.models import Handoff
 
 # What the console's scripts say beside what the chat page's do, whose parts it uses.
@@ -33,6 +33,7 @@ STRINGS = {
     "timer.over": _("%(time)s overdue"),
     "timer.hours": _("%(hours)s h %(minutes)s min"),
     "timer.days": _("%(days)s days"),
+    "timer.paused": _("paused"),
     "timer.closed": _("paused: out of hours"),
     "timer.snoozed": _("paused: snoozed"),
     "timer.customer": _("paused: waiting for the customer"),
@@ -112,5 +113,6 @@ def page(request: HttpRequest) -> HttpResponse:
         "config": config,
         "reasons": Rating.Reason.choices,
         "priorities": Handoff.Priority.choices,
+        "leads": overview.may_see(request.user),
     }
     return render(request, "handoff/console.html", context)

@@ -132,14 +132,10 @@ const receive = {
   },
   people,
   queues({ rows }) {
-    const { wrote, waits } = queues.put(rows, me);
+    const news = queues.put(rows, me);
     for (const row of rows) opened.get(row.conversation)?.stands(row);
     if (current?.standing) drawHead(current.standing, me, team);
-    read();
-    count();
-    const unseen = ({ conversation }) => document.hidden || conversation !== current?.conversation;
-    for (const { title, preview } of wrote.filter(unseen)) alerts.tell(title || say("notify.message"), preview);
-    if (me.on_duty) for (const { title } of waits) alerts.tell(say("notify.waits"), title);
+    tell(news);
   },
   background({ conversation, background }) {
     const one = opened.get(conversation);
@@ -191,7 +187,7 @@ const receive = {
     if (message.id) outbox.remove(message.id);
     one.put(message);
     if (message.public && message.role !== "system") {
-      queues.patch({ conversation, preview: message.text.slice(0, 80), said_by: message.role, last_seq: message.seq });
+      tell(queues.patch({ conversation, preview: message.text.slice(0, 80), said_by: message.role, last_seq: message.seq }));
     }
     if (message.role === "customer") {
       one.customer = "here";
@@ -202,13 +198,15 @@ const receive = {
     scroll.follow();
   },
   row({ row }) {
-    queues.patch(row);
-    count();
+    const one = opened.get(row.conversation);
+    one?.stands(row);
+    if (one && one === current) drawHead(one.standing, me, team);
+    tell(queues.patch(row));
   },
   standing(told) {
     const one = opened.get(told.conversation);
     one?.stands(told);
-    queues.patch(told);
+    tell(queues.patch(told));
     if (one === current) draw();
     refresh(one);
   },
@@ -254,6 +252,15 @@ const receive = {
     else if (code === "conflict" && one) reopen(one);
   },
 };
+
+// What is new in the queues, to who looks elsewhere.
+function tell({ wrote, waits }) {
+  read();
+  count();
+  const unseen = ({ conversation }) => document.hidden || conversation !== current?.conversation;
+  for (const { title, preview } of wrote.filter(unseen)) alerts.tell(title || say("notify.message"), preview);
+  if (me.on_duty) for (const { title } of waits) alerts.tell(say("notify.waits"), title);
+}
 
 function people({ me: told, agents, teams, supervisor }) {
   me = told;

@@ -38,7 +38,7 @@ export class Queues {
   put(rows, me) {
     const before = new Map(this.#rows.map((row) => [row.conversation, row]));
     const first = !this.#me;
-    this.#rows = rows.map((row) => ({ ...row, told: Date.now() }));
+    this.#rows = rows.map((row) => ({ told: Date.now(), ...row })); // since when its clocks count on
     this.#me = me;
     for (const tab of this.tabs) tab.querySelector("b").textContent = this.#count(tab.dataset.queue);
     this.#draw();
@@ -58,9 +58,10 @@ export class Queues {
   // What has changed of a row, or a new one; where it stands is settled by the next `put`.
   patch(row) {
     const known = this.#rows.some(({ conversation }) => conversation === row.conversation);
-    if (!known && !row.requested_at) return;
-    const patched = (one) => (one.conversation === row.conversation ? { ...one, ...row } : one);
-    this.put(known ? this.#rows.map(patched) : [row, ...this.#rows], this.#me);
+    if (!known && !row.requested_at) return { wrote: [], waits: [] };
+    const told = row.timers ? { told: Date.now() } : {};
+    const patched = (one) => (one.conversation === row.conversation ? { ...one, ...told, ...row } : one);
+    return this.put(known ? this.#rows.map(patched) : [row, ...this.#rows], this.#me);
   }
 
   found(rows) {

@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -109,7 +109,14 @@ class RunAdmin(ReadOnlyAdmin):
         return bool(held) if obj is None else obj.knowledge_base_id in held
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        runs = super().get_queryset(request)
+        runs = (
+            super()
+            .get_queryset(request)
+            .annotate(
+                judged=Count("results", filter=Q(results__right__isnull=False)),
+                right_count=Count("results", filter=Q(results__right=True)),
+            )
+        )
         if super().has_view_permission(request):
             return runs
         return runs.filter(knowledge_base__in=permissions.by_role(request.user, "view"))
@@ -119,10 +126,8 @@ class RunAdmin(ReadOnlyAdmin):
         return f"{run.done} / {run.total}"
 
     @admin.display(description=gettext_lazy("right"))
-    def right(self, run: Run) -> str:
-        judged = run.results.filter(right__isnull=False)
-        n = judged.count()
-        return f"{judged.filter(right=True).count()} / {n}" if n else ""
+    def right(self, run: Any) -> str:
+        return f"{run.right_count} / {run.judged}" if run.judged else ""
 
     @admin.display(description=gettext_lazy("at"), ordering="created_at")
     def at(self, run: Run) -> Any:

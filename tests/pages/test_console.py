@@ -6,7 +6,8 @@ from django.utils import timezone
 
 from chat import asking
 from chat.models import Conversation
-from handoff.models import Agent
+from handoff import desk
+from handoff.models import Agent, CannedReply, Handoff, Macro, Team
 from tests.browser import wait_for
 
 # Nothing is asked of OpsDesk here, and nothing is offered by itself.
@@ -27,8 +28,8 @@ def agents(site):
 
 @pytest.fixture
 def console(staff):
-    def console(user):
-        page = staff(user, "/console/")
+    def console(user, **options):
+        page = staff(user, "/console/", **options)
         page.wait_for_selector("#duty:not(:empty)")
         return page
 
@@ -104,3 +105,150 @@ def test_two_agents_and_a_visitor(visit, console, agents):
     wang.keyboard.press("e")
     visitor.wait_for_selector(".system[data-event=handoff_resolved]")
     wang.locator("[data-action=reopen]").wait_for()
+
+
+@pytest.fixture
+def taken(agents):
+    """Lin's: the customer wrote last."""
+    Team.objects.create(name="运维", next_minutes=15, resolve_minutes=240)
+    made = Conversation.objects.create(visitor="v" * 32)
+    asking.ask(made, "磁盘满了怎么办？", "m1")
+    asking.call_human(made, "asked")
+    desk.leave_contact(made, "13800000000")
+    desk.claim(made, agents[0])
+    desk.reply(made, agents[0], "先看一下：\n\n```\ndu -sh /var/*\n```")
+    asking.ask(made, "/var/log 有 80G", "m2")
+    return made
+
+
+def test_a_macro_can_be_taken_back_for_a_moment(console, agents, taken):
+    CannedReply.objects.create(name="您好", text="您好，我是{agent}。")
+    Macro.objects.create(
+        name="等日志", reply="请发日志。", tags=["待日志"], then="snooze", minutes=30
+    )
+    page = console(agents[0])
+    page.click(".row")
+    page.get_by_text("由您负责。").wait_for()
+    for button in ("撤销", "立即执行"):
+        page.fill("#text", "/等")
+        page.locator("#canned li", has_text="等日志").wait_for()
+        page.keyboard.press("Enter")
+        page.locator("#held", has_text="等日志").wait_for()
+        assert page.input_value("#text") == ""
+        assert not taken.messages.filter(text="请发日志。").exists()
+        page.get_by_role("button", name=button).click()
+    page.locator(".message.agent", has_text="请发日志。").wait_for()
+    page.locator(".row .mark", has_text="#待日志").wait_for(state="hidden")  # it sleeps
+    handoff = Handoff.objects.get()
+    assert (handoff.tags, handoff.snoozed_until is not None) == (["待日志"], True)
+    assert taken.messages.filter(text="请发日志。").count() == 1
+    page.click("[data-queue=snoozed]")
+    page.locator(".row .due", has_text="暂停").wait_for()
+    page.click("#slash")
+    page.locator("#canned li", has_text="您好").click()
+    assert page.input_value("#text") == "您好，我是林岚。"
+
+
+NOTICES = """
+window.told = [];
+window.Notification = class {
+  static permission = "granted";
+  constructor(title) { told.push(title); }
+};
+document.hasFocus = () => false;
+"""
+
+
+def test_a_note_calls_a_colleague_and_who_looks_elsewhere_is_told(console, agents, taken):
+    lin, wang = map(console, agents)
+    for page in (lin, wang):
+        page.evaluate(NOTICES)
+        page.click("#notify")
+    lin.click(".row")
+    lin.get_by_text("由您负责。").wait_for()
+    lin.click("#as-note")
+    lin.locator("#text").press_sequentially("看一下 @王")
+    lin.locator("#canned li", has_text="王海").wait_for()
+    lin.keyboard.press("Enter")
+    assert lin.input_value("#text") == "看一下 @王海 "
+    lin.keyboard.press("Enter")
+    wang.locator("[data-queue=mentioned]", has_text="1").wait_for()
+    assert wang.evaluate("told") == ["林岚 在备注中提到了您"]
+    wang.click("[data-queue=mentioned]")
+    wang.click(".row")
+    wang.locator(".message.private", has_text="看一下 @王海").wait_for()
+    wang.locator("[data-queue=mentioned]", has_text="0").wait_for()
+
+    # What comes in a conversation that is not looked at is counted in the title, and told.
+    lin.evaluate("location.hash = ''")
+    asking.ask(taken, "还在吗？", "m3")
+    lin.locator(".row.unread").wait_for()
+    wait_for(lambda: lin.title().startswith("(1) "), "the title to count")
+    assert lin.evaluate("told") == ["磁盘满了怎么办？"]
+    another = Conversation.objects.create(visitor="w" * 32)
+    asking.ask(another, "网络不通", "m1")
+    asking.call_human(another, "asked")
+    wait_for(lambda: lin.evaluate("told.length") == 2, "a notice that somebody waits")
+
+
+def test_what_the_model_and_the_customer_say_of_it_is_shown_at_once(console, agents, taken):
+    page = console(agents[0])
+    page.click(".row")
+    page.get_by_text("联系方式").first.wait_for()
+    page.select_option("#marks [name=priority]", label="紧急")
+    page.locator(".row .mark.high").wait_for()
+    page.fill("#marks [name=tags]", "磁盘，node-17")
+    page.keyboard.press("Enter")
+    page.locator(".row .mark", has_text="#node-17").wait_for()
+    desk.resolve(taken, agents[0])
+    desk.rate(taken, 4, "挺快")
+    page.locator("#facts", has_text="★★★★☆ 挺快").wait_for()
+
+
+def violations(page):
+    """What axe finds: [(rule, elements)]."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [(one["id"], [node["target"] for node in one["nodes"]]) for one in found]
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "en-US"])
+def test_the_console_is_accessible_and_fits(console, agents, taken, language):
+    Macro.objects.create(name="结单", reply="好了。", then="resolve")
+    page = console(agents[0], locale=language)
+    page.click(".row")
+    page.locator("#facts dl").first.wait_for()
+    page.click("#slash")
+    found = []
+    for scheme, width in (("light", 1280), ("dark", 390), ("light", 390), ("dark", 1280)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 844})
+        found += violations(page)
+        if width == 390:
+            page.click("#beside" if scheme == "dark" else "#back")
+            found += violations(page)
+            page.click("#aside" if scheme == "dark" else ".row")
+    assert found == []
+    for width in (360, 390, 768, 1024):
+        page.set_viewport_size({"width": width, "height": 800})
+        for part in ("html", "#conversation", ".about", ".composer"):
+            assert page.locator(part).evaluate("e => e.scrollWidth - e.clientWidth") == 0, part
+
+
+def test_what_was_left_with_nobody_there_is_answered_later_and_there_on_return(visit, agents):
+    Agent.objects.update(on_duty=False)
+    visitor = visit()
+    visitor.click("#person")
+    visitor.fill("form.contact input", "13800000000")
+    visitor.fill("form.contact textarea", "机房断电了，什么时候恢复？")
+    visitor.click("form.contact .primary")
+    visitor.wait_for_selector(".system[data-event=contact_saved]")
+    visitor.locator("#state", has_text="没有客服在岗").wait_for()
+    visitor.goto("about:blank")
+    conversation = Conversation.objects.get()
+    desk.claim(conversation, agents[0])
+    desk.reply(conversation, agents[0], "已经恢复。")
+    visitor.goto("/")
+    visitor.locator(".message.agent", has_text="已经恢复。").wait_for()
+    visitor.locator("#state", has_text="林岚").wait_for()

@@ -166,7 +166,7 @@ function draw(figure) {
           stacked: kind === "stacked", beginAtZero: unit !== "share" || kind !== "line", grid: { color: line },
           border: { display: false }, suggestedMax: goal === undefined ? undefined : Number(goal),
           ...(unit === "share" ? { max: 1 } : {}),
-          ticks: { color: text, maxTicksLimit: 6, precision: unit ? undefined : 0,
+          ticks: { color: text, maxTicksLimit: 6, precision: kind === "stacked" ? 0 : undefined,
                    callback: (value) => shown(value, unit) },
         },
       },

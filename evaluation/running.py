@@ -282,8 +282,9 @@ def _digest(passage: Any) -> str:
     return rows.first() or "-"
 
 
+@transaction.atomic
 def finish(run: Run) -> None:
-    """Close a run, and tell whoever started it."""
+    """Close a run with what it means, all or nothing: a killed worker leaves it to be closed."""
     closed = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING).update(
         state=Run.State.DONE, finished_at=timezone.now()
     )

@@ -459,7 +459,7 @@ PROCESSES = {
 # several processes at once.
 SWEEPS = ["chat.turns.sweep", "handoff.routing.sweep", "handoff.waiting.sweep"]
 # On the page of a knowledge base: each `(request, base) -> opsdesk.site.Panel | None`.
-BASE_PANELS = ["chat.panels.asked_of"]
+BASE_PANELS = ["chat.panels.asked_of", "evaluation.admin.of_base"]
 # On the page of a turn, for staff: each `(request, turn) -> HTML, "" for nothing`.
 TURN_PANELS = ["evaluation.admin.judging", "evaluation.admin.keeping"]
 # What staff said of answers: each `(base) -> Iterable[knowledge.calibrating.Label]`.

@@ -3,7 +3,7 @@
 from evaluation.admin.certificates import CertificateAdmin
 from evaluation.admin.experiments import ExperimentAdmin
 from evaluation.admin.gaps import AlertAdmin, GapAdmin, GoalAdmin
-from evaluation.admin.golden import GoldenQuestionAdmin, keeping
+from evaluation.admin.golden import GoldenQuestionAdmin, keeping, of_base
 from evaluation.admin.operations import PriceAdmin, TallyAdmin
 from evaluation.admin.runs import RunAdmin
 from evaluation.admin.sampling import SampleAdmin, SamplingPlanAdmin
@@ -24,4 +24,5 @@ __all__ = [
     "VerdictAdmin",
     "judging",
     "keeping",
+    "of_base",
 ]

@@ -22,13 +22,14 @@ from django.views.decorators.http import require_POST
 from chat.admin import EXCERPT
 from chat.admin.topics import WordsField
 from chat.models import Turn
-from evaluation import golden, golden_sheets
-from evaluation.models import GoldenQuestion, GoldenSource
+from evaluation import golden, golden_sheets, running
+from evaluation.models import GoldenQuestion, GoldenSource, Run
 from knowledge import retrieval, sheets
 from knowledge.admin.entries import download
 from knowledge.models import Chunk, Document, KnowledgeBase
 from knowledge.permissions import ByBase
 from opsdesk.errors import Conflict, ParseError
+from opsdesk.site import Panel, Row
 
 FOUND = 8  # passages to choose from
 ERRORS_SHOWN = 100
@@ -324,3 +325,31 @@ def keep_view(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("admin:chat_turn_change", pk)
     messages.success(request, _("Kept as a golden question. It counts when it is approved."))
     return redirect("admin:evaluation_goldenquestion_change", made.pk)
+
+
+def of_base(request: HttpRequest, base: KnowledgeBase) -> Panel | None:
+    """On a base's page: its golden questions, and how the last replay ended."""
+    held = GoldenQuestion.objects.filter(knowledge_base=base)
+    proposed, gone = held.filter(approved_at=None).count(), held.approved().stale().count()
+    listed = reverse("admin:evaluation_goldenquestion_changelist")
+    url = f"{listed}?knowledge_base__id__exact={base.pk}"
+    rows: list[Row] = [
+        {"label": _("is approved"), "value": held.approved().count(), "url": f"{url}&approved=yes"},
+        {
+            "label": _("wait for approval"),
+            "value": proposed,
+            "url": f"{url}&approved=no",
+            "level": "warning" if proposed else "",
+        },
+    ]
+    if gone:
+        link = f"{url}&sources=gone"
+        rows.append({"label": _("source gone"), "value": gone, "url": link, "level": "warning"})
+    run = Run.objects.filter(knowledge_base=base, state=Run.State.DONE).first()
+    if run:
+        made = running.summary(run.results.all())
+        link = reverse("admin:evaluation_run_change", args=[run.pk])
+        level = "error" if run.verdict == Run.Verdict.REFUSED else "ok"
+        value = f"{made['right']} / {made['judged']}"
+        rows.append({"label": _("right, last replay"), "value": value, "url": link, "level": level})
+    return {"title": _("Golden questions"), "rows": rows}

@@ -146,6 +146,26 @@ def test_a_run_that_is_cancelled_lets_nothing_pass(base, admin_user):
     assert state(row) == "draft"
 
 
+def test_a_worker_killed_while_it_closes_a_run_leaves_it_to_be_closed(base, monkeypatch):
+    ask_about(base)
+    row = configuration(PASSAGES=4)
+    configurations.activate(row, None)
+    baseline, made = Run.objects.order_by("pk")
+    finished(baseline)
+    running.work(made, float("inf"))
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(gating, "judge", interrupted)
+        running.finish(made)
+    assert state(made) == "running"
+    assert running.sweep() == 1
+    running.go_on(made.pk)
+    assert (state(made), state(row)) == ("done", "active")
+
+
+def interrupted(*args):
+    raise KeyboardInterrupt
+
+
 def test_old_runs_go_but_the_last_of_each_subject(base):
     ask_about(base)
     plan = running.plan({})

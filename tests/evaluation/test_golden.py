@@ -267,6 +267,14 @@ def test_the_page_of_a_question_names_passages_and_approves(admin_client, base):
     assert "1" in admin_client.get(url("goldenquestion_changelist")).content.decode()
 
 
+def test_the_page_of_a_base_counts_them(admin_client, base):
+    ask_about(base)
+    golden.add("磁盘满了怎么办？", "gap", base=base)
+    finished(running.prepare(running.plan({}, base=base.pk)))
+    page = admin_client.get(reverse("admin:knowledge_knowledgebase_change", args=[base.pk]))
+    assert "3 / 3" in page.content.decode()
+
+
 def test_a_question_is_written_in_a_form_once(admin_client, base):
     given = {
         "knowledge_base": base.pk, "question": BACKUP, "expected": "answered",

@@ -13,7 +13,6 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,46 +101,47 @@ class Load:
         self.measured = Measured()
         self.numbers = itertools.count()
         self.tasks: list[asyncio.Task[Any]] = []
+        self.sockets: list[Any] = []
         self.opening = asyncio.Semaphore(TOGETHER)
 
     async def run(
         self, guests: list[Person], staff: list[Person], warm: float, seconds: float
     ) -> None:
-        async with AsyncExitStack() as sockets:
-            for one in staff:
-                await self._agent(sockets, one)
-            of = {pk: one for one in staff for pk in one.conversations}
-            await asyncio.gather(*(self._customer(sockets, one, of) for one in guests))
-            await asyncio.sleep(warm)
-            self.measured.counting = True
-            await asyncio.sleep(seconds)
-            self.measured.counting = False
-            await asyncio.sleep(2)
-            for task in self.tasks:
-                task.cancel()
+        for one in staff:
+            await self._agent(one)
+        of = {pk: one for one in staff for pk in one.conversations}
+        await asyncio.gather(*(self._customer(one, of) for one in guests))
+        await asyncio.sleep(warm)
+        self.measured.counting = True
+        await asyncio.sleep(seconds)
+        self.measured.counting = False
+        for task in self.tasks:
+            task.cancel()
+        for opened in self.sockets:  # not one handshake after the other
+            opened.transport.abort()
 
     def _later(self, wanted: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(wanted)
         self.tasks.append(task)
 
-    async def _open(self, sockets: AsyncExitStack, path: str, cookie: str = "") -> Any:
+    async def _open(self, path: str, cookie: str = "") -> Any:
         async with self.opening:
-            return await sockets.enter_async_context(
-                websockets.connect(
-                    f"{self.url}{path}",
-                    # Each from an address of its own, as through a proxy: they are counted.
-                    additional_headers={"Cookie": cookie, "X-Forwarded-For": self._address()},
-                    origin=self.url.replace("ws", "http", 1),
-                    compression=None,
-                    ping_interval=None,
-                    max_size=None,
-                )
+            opened = await websockets.connect(
+                f"{self.url}{path}",
+                # Each from an address of its own, as through a proxy: they are counted.
+                additional_headers={"Cookie": cookie, "X-Forwarded-For": self._address()},
+                origin=self.url.replace("ws", "http", 1),
+                compression=None,
+                ping_interval=None,
+                max_size=None,
             )
+        self.sockets.append(opened)
+        return opened
 
-    async def _customer(self, sockets: AsyncExitStack, one: Person, of: dict[str, Person]) -> None:
+    async def _customer(self, one: Person, of: dict[str, Person]) -> None:
         [pk] = one.conversations
-        chat = await self._open(sockets, "/ws/chat/", one.cookie)
-        echo = await self._open(sockets, f"/ws/echo/{one.name}/")
+        chat = await self._open("/ws/chat/", one.cookie)
+        echo = await self._open(f"/ws/echo/{one.name}/")
         await chat.send(json.dumps({"type": "hello", "conversation": pk, "after": 0}))
         self._later(self._hear(chat, "to customer", None))
         self._later(self._hear_echo(echo, "to customer", None))
@@ -163,9 +163,9 @@ class Load:
             )
             await asyncio.sleep(self.every / 2)
 
-    async def _agent(self, sockets: AsyncExitStack, one: Person) -> None:
-        console = await self._open(sockets, "/ws/console/", one.cookie)
-        echo = await self._open(sockets, f"/ws/echo/{one.name}/")
+    async def _agent(self, one: Person) -> None:
+        console = await self._open("/ws/console/", one.cookie)
+        echo = await self._open(f"/ws/echo/{one.name}/")
         await console.send(
             json.dumps({"type": "hello", "open": dict.fromkeys(one.conversations, 0)})
         )

@@ -77,8 +77,9 @@ function agent(one) {
   const load = document.createElement("meter");
   Object.assign(load, { max: Math.max(1, one.capacity), value: one.load });
   load.ariaLabel = say("load", one);
-  const full = cell(row, load);
-  full.append(" ", say("load", one));
+  const full = document.createElement("span");
+  full.append(load, " ", say("load", one));
+  cell(row, full);
   const list = document.createElement("ul");
   list.append(...one.holds.map(held));
   cell(row, one.holds.length ? list : "");

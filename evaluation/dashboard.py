@@ -22,6 +22,7 @@ from django.utils.translation import gettext as _
 from chat.models import ToolCall, Turn
 from evaluation import alerts, figures, operations, trends
 from evaluation.charts import Chart, Series, shown
+from evaluation.estimating import NOTHING
 from evaluation.models import Alert, Gap, Goal, Sample
 from evaluation.operations import Figures, Period
 from handoff.access import may_serve
@@ -77,9 +78,11 @@ def section(request: HttpRequest) -> str:
 
 def _kept(bases: tuple[int, ...] | None) -> Now:
     digest = hashlib.sha256(repr(bases).encode()).hexdigest()[:20]
-    made: Now = cache.get_or_set(
-        f"dashboard:{timezone.localdate()}:{digest}", lambda: counted(bases), SECONDS
-    )
+    key = f"dashboard:{timezone.localdate()}:{digest}"
+    made: Now | None = cache.get(key)
+    if made is None:
+        made = counted(bases)
+        cache.set(key, made, SECONDS)
     return made
 
 
@@ -183,11 +186,9 @@ def _proven(user: Any) -> dict[str, Any]:
     goals |= dict(Goal.objects.values_list("figure", "value"))
     rows = []
     for name, label in ((Goal.Figure.ACCURACY, _("accuracy")), (Goal.Figure.RECALL, _("recall"))):
-        estimate, goal = latest.get(name), goals.get(name)
-        known = estimate is not None and estimate.value is not None
-        value = shown(estimate.value if known else None, "share")
-        row: dict[str, Any] = {"label": label, "value": value}
-        if known:
+        estimate, goal = latest[name] or NOTHING, goals.get(name)
+        row: dict[str, Any] = {"label": label, "value": shown(estimate.value, "share")}
+        if estimate.value is not None:
             row["note"] = _("%(low)s to %(high)s, of %(n)s") % {
                 "low": shown(estimate.low, "share"),
                 "high": shown(estimate.high, "share"),

@@ -4,7 +4,7 @@ Every figure is one aggregate over `Tally` and its like; no page looks at single
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -66,7 +66,7 @@ class Period:
         return Period(self.first - length, self.last - length, self.of, self.bases)
 
     def tallies(self, prefix: str = "") -> Q:
-        wanted = {f"{prefix}day__gte": self.first, f"{prefix}day__lte": self.last}
+        wanted: dict[str, Any] = {f"{prefix}day__gte": self.first, f"{prefix}day__lte": self.last}
         wanted |= {f"{prefix}{name}": value for name, value in self.of.items()}
         if self.bases is not None:
             wanted[f"{prefix}base__in"] = self.bases
@@ -138,7 +138,7 @@ def _sums(*paces: str) -> dict[str, Any]:
     return {f"sum_{name}": Sum(name) for name in (*COUNTED, *paces)}
 
 
-def _figures(row: dict[str, Any]) -> Figures:
+def _figures(row: Mapping[str, Any]) -> Figures:
     counted = {name: row[f"sum_{name}"] or 0 for name in COUNTED}
     return Figures(counted, {name: row.get(f"sum_{name}") for name in PACES})
 
@@ -335,7 +335,7 @@ def _of_turns(period: Period) -> Q:
 # --- documents --------------------------------------------------------------------------
 
 
-def documents(period: Period) -> QuerySet[DocumentTally]:
+def documents(period: Period) -> Any:
     """What documents did in the time, summed up by document; of a period's base alone."""
     return (
         _of_documents(period)

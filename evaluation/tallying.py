@@ -200,7 +200,7 @@ def count(day: date) -> None:
     if not counted["turns"]:
         Day.objects.filter(day=day).delete()
         return
-    held = {name: counted[name] for name in ("turns", "rated", "judged")}
+    held: dict[str, Any] = {name: counted[name] for name in ("turns", "rated", "judged")}
     held |= {"peak": max(minutes.values()), "counted_at": now}
     Day.objects.update_or_create(day=day, defaults=held)
 

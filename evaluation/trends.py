@@ -1,6 +1,6 @@
 """The charts of operating figures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 
 from django.utils.translation import gettext as _
@@ -39,7 +39,7 @@ def _together(some: list[Figures]) -> Figures | None:
     if not some:
         return None
     counted = {name: sum(one.counted[name] for one in some) for name in operations.COUNTED}
-    paces = {}
+    paces: dict[str, Sequence[float] | None] = {}
     for name in ("first", "whole"):
         held = [pace for one in some if (pace := one.paces.get(name)) is not None]
         paces[name] = [sum(counts) for counts in zip(*held, strict=True)] if held else None

@@ -1,8 +1,9 @@
 """Which documents are of no use, and which lead to wrong answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
@@ -74,7 +75,7 @@ def misleading(bases: Sequence[int], days: int = DAYS) -> list[Misleading]:
     return sorted(made, key=lambda one: (-one.share.low, -one.wrong, -one.bad))
 
 
-def _share(row: dict[str, int]) -> Estimate:
+def _share(row: Mapping[str, Any]) -> Estimate:
     """By judgements where there are some, else by ratings."""
     if row["n_judged"]:
         return exact(row["n_wrong"], row["n_judged"])

@@ -248,7 +248,7 @@ class GapAdmin(ReadOnlyAdmin):
 
 
 TEMPLATES = {"open": "list", "decided": "list", "unused": "unused", "misleading": "misleading"}
-DECIDED = {
+DECIDED: dict[str, Any] = {
     Gap.State.SOLVED: gettext_lazy("“%(topic)s” is solved, until it is asked in vain again."),
     Gap.State.DISMISSED: gettext_lazy("“%(topic)s” is set aside, until it is asked more often."),
     Gap.State.OPEN: gettext_lazy("“%(topic)s” is open again."),

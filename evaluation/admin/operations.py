@@ -260,5 +260,5 @@ def _iso(day: date) -> str:
 class PriceAdmin(admin.ModelAdmin):
     list_display = ["model", "per_million_in", "per_million_out", "currency"]
 
-    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, str]:
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, str | list[str]]:
         return {"model": request.GET.get("model", "")}

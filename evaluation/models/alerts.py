@@ -1,5 +1,7 @@
 """What figures are to reach, and when they did not."""
 
+from typing import Literal
+
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -42,7 +44,7 @@ class Goal(models.Model):
         return self.figure in (Goal.Figure.FIRST, Goal.Figure.WHOLE, Goal.Figure.FAILED)
 
     @property
-    def unit(self) -> str:
+    def unit(self) -> Literal["share", "ms"]:
         """Of what is measured against it: `evaluation.charts` shows it."""
         return "ms" if self.figure in (Goal.Figure.FIRST, Goal.Figure.WHOLE) else "share"
 

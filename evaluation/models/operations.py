@@ -1,5 +1,7 @@
 """What happened, counted day by day: pages read these rows and no single turn."""
 
+from typing import Any
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 from pgvector.django import VectorField
@@ -12,7 +14,7 @@ class Pace(VectorField):
     """How many of what was timed took how long: a count for each bucket of `evaluation.paces`.
     A vector, because PostgreSQL adds these up."""
 
-    def __init__(self, *args: object, **options: object) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"dimensions": BUCKETS, "null": True, **options})
 
 

@@ -244,9 +244,10 @@ function shot({ url, name, width, height }) {
   return picture({ url, width, height }, name);
 }
 
-function file({ url, name }) {
+function file({ url, name, size }) {
   const link = document.createElement("a");
-  Object.assign(link, { href: url, textContent: name, target: "_blank", rel: "noopener" });
+  const textContent = `${name} · ${bytes(size)}`;
+  Object.assign(link, { href: url, textContent, target: "_blank", rel: "noopener" });
   return link;
 }
 

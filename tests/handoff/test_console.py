@@ -14,11 +14,20 @@ from django.utils import timezone
 
 from chat import asking, transcript, uploads
 from chat.models import Conversation, Message
-from handoff import acting, assisting, background, desk, macros, mentions, queues
+from handoff import (
+    acting,
+    assisting,
+    background,
+    desk,
+    macros,
+    mentions,
+    queues,
+    summaries,
+)
 from handoff.consumers import ConsoleConsumer
 from handoff.models import Agent, CannedReply, Draft, Handoff, Macro, Membership, Team
 from knowledge.models import Chunk, KnowledgeBase
-from tests.chat.conftest import fill
+from tests.chat.conftest import configured, fake, fill  # noqa: F401
 from tests.chat.sockets import Socket, visitor_cookie
 from tests.handoff.conftest import check_invariants
 from tests.handoff.consoles import Console, cookie_of
@@ -681,6 +690,22 @@ async def test_what_changes_beside_a_conversation_is_told(console, ana, waiting)
     while not (told := (await console.until("background"))["background"])["rating"]:
         pass
     assert told["rating"] == {"score": 4, "comment": "挺快"}
+
+
+@pytest.fixture
+def model(configured, settings):  # noqa: F811
+    settings.BACKENDS["llm"]["OPTIONS"]["timeout"] = 20  # of a busy machine
+    return configured
+
+
+async def test_the_models_paragraph_is_shown_when_it_arrives(console, waiting, model):
+    problem = {"part": "problem", "text": "磁盘满了", "from": [1]}
+    model.structured["handoff"] = {"statements": [problem], "mood": "calm"}
+    await console.open()
+    await console.follow(waiting)
+    await db(lambda: summaries.refresh(Handoff.objects.get().pk))()
+    told = (await console.until("background"))["background"]
+    assert told["summary"] == "问题：磁盘满了。 情绪：平静。"
 
 
 async def test_a_reply_is_said_to_have_arrived_when_it_has(console, ana):

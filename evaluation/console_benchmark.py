@@ -22,6 +22,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
+from websockets.typing import Origin
 
 from chat import visitors
 from chat.models import Conversation
@@ -130,7 +131,7 @@ class Load:
                 f"{self.url}{path}",
                 # Each from an address of its own, as through a proxy: they are counted.
                 additional_headers={"Cookie": cookie, "X-Forwarded-For": self._address()},
-                origin=self.url.replace("ws", "http", 1),
+                origin=Origin(self.url.replace("ws", "http", 1)),
                 compression=None,
                 ping_interval=None,
                 max_size=None,

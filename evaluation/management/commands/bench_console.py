@@ -61,7 +61,7 @@ class Command(BaseCommand):
                 times = sorted(measured.times[way, direction])
                 if not times:
                     raise CommandError("nothing arrived")
-                at = [percentile(times, part) for part in (0.5, 0.95, 0.99)]
+                at = [percentile(times, part) or 0.0 for part in (0.5, 0.95, 0.99)]
                 p99[way] = at[-1]
                 figures = " | ".join(f"{ms:.1f}" for ms in (*at, times[-1]))
                 say(f"| {direction} | {way} | {len(times):,} | {figures} |")

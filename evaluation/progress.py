@@ -74,6 +74,6 @@ def _raters(sample: Sample) -> list[Rater]:
     ]
 
 
-def _name(row: dict[str, Any]) -> str:
+def _name(row: Any) -> str:
     full = f"{row['rater__last_name']}{row['rater__first_name']}"
     return full or str(row["rater__username"])

@@ -1,5 +1,6 @@
 """Staff draw samples, see how far their labelling is, and let plans draw them again."""
 
+from collections.abc import Callable
 from datetime import datetime, time, timedelta
 from typing import Any
 
@@ -72,7 +73,6 @@ class DrawForm(forms.Form):
         label=gettext_lazy("Size"),
         choices=[("1", gettext_lazy("for an interval of")), ("", gettext_lazy("so many items"))],
         coerce=bool,
-        empty_value=False,
         required=False,
         widget=forms.RadioSelect,
     )
@@ -175,14 +175,18 @@ def _midnight(day: Any) -> datetime:
 
 def worded(key: dict[str, Any], bases: dict[int, str]) -> str:
     """A stratum in words."""
-    said = {
+    said: dict[str, Callable[[Any], Any]] = {
         "base": lambda pk: bases.get(pk, f"#{pk}"),
-        "channel": lambda name: dict(Conversation.Channel.choices).get(name, name),
-        "outcome": lambda name: dict(Turn.Outcome.choices).get(name, name),
+        "channel": lambda name: _label(Conversation.Channel, name),
+        "outcome": lambda name: _label(Turn.Outcome, name),
         "band": band,
     }
     parts = [str(say(key[axis])) for axis, say in said.items() if axis in key]
     return " · ".join(parts) or _("all")
+
+
+def _label(choices: Any, name: str) -> Any:
+    return dict(choices.choices).get(name, name)
 
 
 def _names() -> dict[int, str]:
@@ -269,7 +273,7 @@ class SampleAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         sample = self.get_object(request, object_id)
         if sample is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
         if not self.has_view_permission(request, sample):
             raise PermissionDenied
         user, bases = request.user, _names()

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from opsdesk import postgres
 from opsdesk.env import Environment
+from opsdesk.rooms import *  # noqa: F403 - rooms that apps fill
 from opsdesk.secret import secret_key
 
 env = Environment()
@@ -434,14 +435,7 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
-# --- Rooms that apps fill: dotted names ------------------------------------------
-# What /readyz asks, each `() -> "ok"` or what is wrong.
-READINESS = [
-    "opsdesk.health.database",
-    "opsdesk.health.migrations",
-    "opsdesk.health.worker",
-    "opsdesk.health.turns",
-]
+# --- Processes ------------------------------------------------------------------
 # What `manage.py serve` runs: a command of manage.py, its role, its environment, and how many
 # database connections it may hold (django-q's pusher, monitor and sentinel have one each).
 PROCESSES = {
@@ -455,48 +449,6 @@ PROCESSES = {
     "turns": {"COMMAND": ["run_turns"], "CONNECTIONS": TURN_THREADS + 2},
     "watch": {"COMMAND": ["watch"], "CONNECTIONS": 1},
 }
-# What is looked after every few seconds beside the turns: each quick, `() -> object`, and run by
-# several processes at once.
-SWEEPS = ["chat.turns.sweep", "handoff.routing.sweep", "handoff.waiting.sweep"]
-# On the page of a knowledge base: each `(request, base) -> opsdesk.site.Panel | None`.
-BASE_PANELS = ["chat.panels.asked_of", "evaluation.admin.of_base"]
-# On the page of a turn, for staff: each `(request, turn) -> HTML, "" for nothing`.
-TURN_PANELS = ["evaluation.admin.judging", "evaluation.admin.keeping"]
-# What staff said of answers: each `(base) -> Iterable[knowledge.calibrating.Label]`.
-LABELS = ["evaluation.verdicts.labels"]
-# What may keep a change from being published: `(opsdesk.gates.Change) -> Refusal | None`.
-GATES = ["evaluation.gating.gate"]
-# Which configuration a customer gets: `(conversation) -> chat.configurations.Variant | None`.
-VARIANTS = ["evaluation.experiments.variant"]
-# Revisions that answers to this user cite: each `(request) -> their ids, a subquery`.
-CITED = ["chat.visitors.cited"]
-# Whether someone waits for an answer, each `() -> bool`: reading documents gives way.
-BUSY = ["chat.turns.waiting"]
-# What `serve` does once, before the first administrator is made; each `() -> None`, idempotent.
-FIRST_START: list[str] = ["knowledge.demo.load", "chat.topics.demo.load", "evaluation.groups.load"]
-# What `manage.py doctor` asks; each `() -> Iterable[opsdesk.diagnosis.Finding]`.
-DOCTOR = [
-    "opsdesk.diagnosis.database",
-    "opsdesk.diagnosis.migrations",
-    "opsdesk.diagnosis.workers",
-    "opsdesk.diagnosis.queues",
-    "chat.panels.diagnose",
-    "knowledge.diagnosis.drift",
-    "knowledge.diagnosis.reranker",
-    "opsdesk.diagnosis.model_server",
-    "opsdesk.outages.diagnose",
-    "opsdesk.diagnosis.disk",
-]
-# How things stand, above what waits on the start page: each `(request) -> HTML, "" for nothing`.
-START_SECTIONS = ["evaluation.dashboard.section"]
-# What waits, on the start page: each `(request) -> opsdesk.site.Panel | None`.
-START_PANELS = [
-    "opsdesk.outages.panel",
-    "knowledge.panels.documents",
-    "knowledge.panels.entries",
-    "handoff.panels.waiting",
-    "chat.panels.questions",
-]
 
 # --- Language, time, files ------------------------------------------------------
 LANGUAGE_CODE = "zh-hans"

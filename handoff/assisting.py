@@ -101,6 +101,8 @@ def cite(message: Message, conversation: Conversation, chunks: list[int]) -> Non
     """
     marks = [int(n) for n in _MARK.findall(message.text)]
     wanted = chunks[: min(CITED, max(marks, default=0))]
+    if not wanted:
+        return
     found = Chunk.objects.select_related("document").filter(
         knowledge_base__in=turns.bases(conversation)
     ).in_bulk(wanted)  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from django.core.files import File
 from django.db import connection
 from django_q.models import OrmQ
 from numpy.typing import NDArray
@@ -35,6 +36,8 @@ from knowledge.models import KnowledgeBase, Revision, Status
 
 TOP = 10
 PAGES = 20  # that the worker reads together
+REAL = {".pdf", ".docx", ".xlsx", ".pptx", ".xls", ".html", ".txt"}
+REAL_BYTES = 200_000  # larger ones take minutes
 
 Times = list[float]  # milliseconds
 
@@ -246,18 +249,35 @@ def ingest(base: KnowledgeBase, sets: Sequence[Texts], pages: int) -> dict[str, 
     """Chunks a second of Markdown pages through the worker's task, beside reading, cutting and
     term counting alone; in turns, so that both meet the same machine."""
     rows = [row for one in sets for row in one.rows if len(row.text) < tasks.LIGHT_BYTES // 4]
-    added = [
-        uploading.add_text(base, text=row.text, title=row.title or row.id, approved=True).revision
-        for row in rows[:pages]
-    ]
+    return _beside(
+        [uploading.add_text(base, text=row.text, title=row.title or row.id, approved=True).revision
+         for row in rows[:pages]],
+        PAGES,
+    )  # fmt: skip
+
+
+def ingest_files(base: KnowledgeBase, folder: Path) -> dict[str, float]:
+    """The same of real documents, one after the other: PDF, Office, web pages and text of up to
+    REAL_BYTES, without pictures alone. Reading them is real work."""
+    added = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix in REAL and path.stat().st_size <= REAL_BYTES:
+            with path.open("rb") as file:
+                added.append(
+                    uploading.add(base, file=File(file), name=path.name, approved=True).revision
+                )
+    return _beside(added, 1)
+
+
+def _beside(added: Sequence[Revision], together: int) -> dict[str, float]:
     queued = {tasks.GROUP % revision.pk for revision in added}
     for task in OrmQ.objects.all():  # nobody else is to read them
         if task.group() in queued:
             task.delete()
     reading = whole = 0.0
     chunks = 0
-    for first in range(0, len(added), PAGES):
-        some = added[first : first + PAGES]
+    for first in range(0, len(added), together):
+        some = added[first : first + together]
         start = time.perf_counter()
         for revision in some:
             parsed = parsing.parse(Path(revision.file.path), revision.name)
@@ -271,6 +291,6 @@ def ingest(base: KnowledgeBase, sets: Sequence[Texts], pages: int) -> dict[str, 
     if Revision.objects.filter(pk__in=ids).exclude(status=Status.READY).exists():
         raise ValueError("not every page could be read")
     return {
-        "pages": len(added), "chunks": chunks, "parse-only, chunks/s": chunks / reading,
+        "documents": len(added), "chunks": chunks, "parse-only, chunks/s": chunks / reading,
         "ingest, chunks/s": chunks / whole, "ratio": reading / whole,
     }  # fmt: skip

@@ -445,8 +445,10 @@ def _save_attachments(revision: Revision, assets: Sequence[Asset]) -> list[Attac
             row.file.delete(save=False)
             name = f"{position}{SUFFIXES.get(asset.media_type, '')}"
             row.file.save(name, ContentFile(asset.data), save=False)
-        row.save()
+        if row.pk:
+            row.save()
         rows.append(row)
+    Attachment.objects.bulk_create([row for row in rows if not row.pk], batch_size=BATCH)
     return rows
 
 

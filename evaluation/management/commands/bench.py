@@ -60,7 +60,14 @@ class Command(BaseCommand):
             f" {os.cpu_count()} cores."
         )
         with recombined.temporary_base() as base:
-            self.figures("Ingest", benchmark.ingest(base, sets, options["pages"]))
+            self.figures(
+                "Ingest of Markdown, which costs next to nothing to read",
+                benchmark.ingest(base, sets, options["pages"]),
+            )
+        real = Path(os.environ.get("OPSDESK_DATA", "")) / "documents" / "files"
+        if real.is_dir():
+            with recombined.temporary_base() as base:
+                self.figures("Ingest of real documents", benchmark.ingest_files(base, real))
         before: benchmark.Size | None = None
         with recombined.temporary_base() as base:
             for chunks in sizes:

@@ -18,7 +18,7 @@ from opsdesk.sockets import AWAY, TRY_AGAIN, Refused, Socket, not_understood
 QUIET = 1.0  # s between two pictures …
 STALE = 15.0  # … and after which a new one is sent in any case: presence and promises move
 SIGNED_OUT, NO_SUPERVISOR = 4401, 4403
-ACTIONS = {"assign", "transfer", "return_to_bot", "resolve"}
+ACTIONS = {"assign", "transfer"}
 
 
 class OverviewConsumer(Socket):

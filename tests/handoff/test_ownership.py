@@ -28,6 +28,7 @@ from tests.handoff.conftest import check_invariants, check_loads
 
 pytestmark = pytest.mark.django_db
 
+SAID = ["请清理日志", "已为您转接人工客服，请稍候。", "TRANSFER_TO_HUMAN", '{"action": "handoff"}']
 which = strategies.integers(0, 1)
 who = strategies.integers(0, 2)
 ACTIONS = {
@@ -68,13 +69,19 @@ class Desk(RuleBasedStateMachine):
 
     def attempt(self, action, *args, **kwargs):
         before = Conversation.objects.values_list("epoch", flat=True).order_by("pk")
-        epochs = list(before)
+        epochs, tasks = list(before), OrmQ.objects.count()
+        queued = Conversation.objects.filter(state="queued").values_list("pk", flat=True)
+        waiting = set(queued)
         try:
             with transaction.atomic():
                 action(*args, **kwargs)
         except Conflict as refused:
             assert str(refused)
             assert list(before.all()) == epochs  # who is refused changed nothing
+            assert OrmQ.objects.count() == tasks  # and nothing will be done elsewhere
+        else:
+            # What a worker is to do is a row of the same transaction.
+            assert OrmQ.objects.count() > tasks or not set(queued.all()) - waiting
 
     @rule(n=which, again=strategies.booleans())
     def customer_writes(self, n, again):
@@ -93,8 +100,9 @@ class Desk(RuleBasedStateMachine):
         if turn := turns.claim():
             self.flying.append(turn)
 
-    @rule(person=strategies.booleans())
-    def model_answers(self, person):
+    @rule(person=strategies.booleans(), text=strategies.sampled_from(SAID))
+    def model_answers(self, person, text):
+        """Whether a person is called is a field of the answer, whatever its words say."""
         if self.flying:
             turn = self.flying.pop(0)
             epoch = Conversation.objects.get(pk=turn.conversation_id).epoch
@@ -102,9 +110,12 @@ class Desk(RuleBasedStateMachine):
             if person:
                 state.call_person("asked").end(Turn.Outcome.HANDOFF, "")
             else:
-                state.end(Turn.Outcome.ANSWERED, "请清理日志")
+                state.end(Turn.Outcome.ANSWERED, text)
+            called = Handoff.objects.count()
             outcome = turns.finish(turn, state)
             assert (outcome == Turn.Outcome.DISCARDED) == (epoch != turn.epoch)
+            kept = epoch == turn.epoch
+            assert Handoff.objects.count() - called == (person and kept)
 
     @rule(n=which, m=who, action=strategies.sampled_from(sorted(ACTIONS)))
     def an_agent_does(self, n, m, action):

@@ -66,7 +66,7 @@ def claim(certificate: Certificate) -> str:
 
 
 def markdown(section: Section) -> str:
-    head = section.head or ["", ""]
+    head = section.head or [section.title, ""]
     lines = [head, ["---"] * len(head), *section.rows]
     table = "\n".join(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in lines)
     return f"## {section.title}\n\n{table}\n\n{section.note}".strip()

@@ -63,12 +63,16 @@ def labels(base: KnowledgeBase) -> Iterator[Label]:
         Turn.objects.filter(
             trace__sureness__base=base.pk, created_at__gte=timezone.now() - HALF_A_YEAR
         )
-        .select_related("verdict")
-        .only("trace", "created_at", "verdict__kind")
+        .select_related("verdict__item__stratum")
+        .only(
+            "trace", "created_at", "verdict__kind", "verdict__item__stratum__population",
+            "verdict__item__stratum__drawn",
+        )
         .order_by("-pk")[:MOST]
-    )
+    )  # fmt: skip
     for turn in turns:
         verdict: Verdict | None = getattr(turn, "verdict", None)
         right = verdict.right if verdict else None
+        stands_for = verdict.item.stratum.weight if verdict and verdict.item else 1.0
         question, sureness = turn.trace.get("query", ""), turn.trace["sureness"]
-        yield Label(question, sureness["features"], right, turn.created_at)
+        yield Label(question, sureness["features"], right, turn.created_at, stands_for)

@@ -31,6 +31,8 @@ from opsdesk.gates import Change, Refusal
 FEWEST = 30  # labels, and
 FEWEST_OF_KIND = 5  # of them right, and as many wrong: each fold has one
 FOLDS = 5
+LATEST = 0.3  # of the judged ones, on which a fit to the earlier ones is tried …
+FEWEST_LATEST = 60  # … where there are so many of them; else folds are left out in turn
 BANDS = 5  # of confidence, in which labels stand for traffic
 HEAVIEST = 10.0  # times the average that a label counts at most
 # How far labels may move the shipped weights: standard deviations, in logits.
@@ -47,6 +49,7 @@ class Label:
     features: dict[str, float]  # of knowledge.confidence, when it was asked
     right: bool | None
     at: datetime
+    weight: float = 1.0  # how many questions it was drawn for; 1 of one that staff chose
 
 
 @dataclass(frozen=True)
@@ -175,16 +178,18 @@ def lacking(given: Iterable[Label]) -> str:
 
 def _standing(judged: Sequence[Label], traffic: Sequence[Label]) -> NDArray[np.float64]:
     """How much of the traffic each label stands for, by bands of the shipped confidence that
-    hold about as much traffic each; of one in which nothing was judged, those of the next do."""
+    hold about as much traffic each; of one in which nothing was judged, those of the next do.
+    Within a band labels of samples count for what they were drawn for."""
     of_labels = np.array([confidence.SHIPPED.probability(one.features) for one in judged])
     of_traffic = np.array([confidence.SHIPPED.probability(one.features) for one in traffic])
     edges = np.unique(np.quantile(of_traffic, np.linspace(0, 1, BANDS + 1)[1:-1]))
     bands, asked = np.searchsorted(edges, of_labels), np.searchsorted(edges, of_traffic)
-    in_band = np.bincount(bands, minlength=len(edges) + 1)
+    drawn_for = np.array([one.weight for one in judged])
+    in_band = np.bincount(bands, drawn_for, minlength=len(edges) + 1)
     held = np.flatnonzero(in_band)
     nearest = held[np.abs(held[:, None] - asked).argmin(axis=0)]
     wanted = np.bincount(nearest, minlength=len(edges) + 1)
-    weights = wanted[bands] / in_band[bands]
+    weights = drawn_for * wanted[bands] / in_band[bands]
     weights = np.minimum(weights / weights.mean(), HEAVIEST)
     return weights / weights.mean()
 
@@ -195,20 +200,78 @@ def _standing(judged: Sequence[Label], traffic: Sequence[Label]) -> NDArray[np.f
 def fit(given: Sequence[Label]) -> Fit:
     """A model for the base of these labels. Raises ValidationError, with how many more are
     needed, when there are too few."""
-    from sklearn.model_selection import StratifiedKFold  # takes a second
-
     if missing := lacking(given):
         raise ValidationError(missing)
-    judged = [label for label in given if label.right is not None]
+    judged = _judged(given)
+    return _fit(judged, _standing(judged, given))
+
+
+def _judged(given: Iterable[Label]) -> list[Label]:
+    """Those of which somebody said whether they were right, in the order of time."""
+    return sorted((one for one in given if one.right is not None), key=lambda one: one.at)
+
+
+def _fit(judged: Sequence[Label], weights: NDArray[np.float64]) -> Fit:
     table = np.array([_row(label.features) for label in judged])
     right = np.array([bool(label.right) for label in judged])
-    weights = _standing(judged, given)
     said = np.zeros(len(judged))
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    for rest, left_out in folds.split(table, right):
+    for rest, left_out in _folds(right):
         fold = refit(table[rest], right[rest], weights[rest])
         said[left_out] = [fold.probability(judged[n].features) for n in left_out]
     return Fit(refit(table, right, weights), said, right, weights)
+
+
+def _folds(right: NDArray[np.bool_]) -> Iterable[tuple[NDArray[Any], NDArray[Any]]]:
+    from sklearn.model_selection import StratifiedKFold  # takes a second
+
+    rarer = int(min(right.sum(), len(right) - right.sum()))
+    folds = StratifiedKFold(max(min(FOLDS, rarer), 2), shuffle=True, random_state=0)
+    return folds.split(np.zeros(len(right)), right)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is now and what would be, on labels that neither chose the model nor the threshold."""
+
+    now: Share
+    then: Share
+    labels: int
+    latest: bool  # the latest ones; else all, in turn
+    fresh: bool  # the calibration in use is older than they are: it never saw them
+
+
+def trial(given: Sequence[Label], target: float, used: Calibration | None) -> Trial:
+    """Fit and choose by the earlier labels, and try it on the latest; where these are few, by all
+    but a fifth, on that fifth, in turn. Wants what `fit` wants."""
+    judged = _judged(given)
+    weights = _standing(judged, given)
+    right = np.array([bool(one.right) for one in judged])
+    first = len(judged) - round(LATEST * len(judged))
+    latest = len(judged) - first >= FEWEST_LATEST and _both(right[:first])
+    whole = np.arange(len(judged))
+    splits = [(whole[:first], whole[first:])] if latest else _folds(right)
+    answers, tried = np.zeros(len(judged)), []
+    for rest, left_out in splits:
+        tried.append(left_out)
+        fitted = _fit([judged[n] for n in rest], weights[rest])
+        if reached := fitted.reaching(target):
+            said = [fitted.model.probability(judged[n].features) for n in left_out]
+            answers[left_out] = np.array(said) >= reached.threshold
+    at = np.sort(np.concatenate(tried))
+    model = calibration.model(used)
+    least = used.threshold if used else settings.CONFIDENCE
+    holds = np.array([model.probability(judged[n].features) for n in at])
+    return Trial(
+        now=share(holds, right[at], weights[at], least),
+        then=share(answers[at], right[at], weights[at], 0.5),
+        labels=len(at),
+        latest=latest,
+        fresh=used is None or judged[at[0]].at > used.at,
+    )
+
+
+def _both(right: NDArray[np.bool_]) -> bool:
+    return int(min(right.sum(), len(right) - right.sum())) >= FEWEST_OF_KIND
 
 
 def refit(
@@ -244,7 +307,7 @@ def _row(features: dict[str, float]) -> list[float]:
 def now(given: Sequence[Label], fitted: Fit, used: Calibration | None) -> Share:
     """What the calibration in use, or the shipped one, brings on the same labels."""
     model = calibration.model(used)
-    said = np.array([model.probability(one.features) for one in given if one.right is not None])
+    said = np.array([model.probability(one.features) for one in _judged(given)])
     least = used.threshold if used else settings.CONFIDENCE
     return share(said, fitted.right, fitted.weights, least)
 

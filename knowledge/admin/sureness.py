@@ -79,6 +79,9 @@ def sureness_view(request: HttpRequest, pk: int) -> HttpResponse:
     if not context["lacking"]:
         fitted = calibrating.fit(labels)
         context |= _preview(fitted, calibrating.now(labels, fitted, used), form)
+        if context["then"]:
+            target = form.cleaned_data["target"] / 100
+            context["trial"] = calibrating.trial(labels, target, used)
     return TemplateResponse(request, "admin/knowledge/knowledgebase/sureness.html", context)
 
 

@@ -1,6 +1,7 @@
 """Fitting how sure a base must be to labels, putting that to use, and taking it back."""
 
 import random
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -227,3 +228,39 @@ def test_a_viewer_sees_but_does_not_choose(client, base, given_labels):
     assert client.get(page(documents.base("other"))).status_code == 403
     client.force_login(curator(base, Role.Kind.CURATOR))
     assert client.get(page(base, "calibrate")).status_code == 405
+
+
+# --- on labels held out -----------------------------------------------------------------
+
+
+def over_time(count, right_at, weight=1.0):
+    """Labels an hour apart, the later the higher their number; `right_at(n, strength)`."""
+    chance = random.Random(8)
+    start = timezone.now() - timedelta(hours=count)
+    made = []
+    for n in range(count):
+        strength = chance.uniform(0, 2)
+        one = label(strength, right_at(n, strength))
+        at = start + timedelta(hours=n)
+        made.append(Label(one.question, one.features, one.right, at, weight))
+    return made
+
+
+def test_what_would_be_is_tried_on_labels_that_chose_nothing():
+    # What was learned early does not hold any more: only the latest labels tell.
+    changed = over_time(400, lambda n, strength: strength > 1 and n < 280)
+    tried = calibrating.trial(changed, 0.9, None)
+    assert (tried.labels, tried.latest, tried.fresh) == (120, True, True)
+    assert tried.then.coverage > 0.2
+    assert tried.then.precision == 0
+    steady = calibrating.trial(over_time(400, lambda n, strength: strength > 1), 0.9, None)
+    assert steady.then.precision > 0.85
+    few = calibrating.trial(over_time(60, lambda n, strength: strength > 1), 0.9, None)
+    assert (few.labels, few.latest) == (60, False)
+
+
+def test_labels_of_a_sample_count_for_what_they_were_drawn_for():
+    common = over_time(60, lambda n, strength: True, weight=9.0)
+    rare = [Label(one.question, one.features, False, one.at) for one in common]
+    fitted = calibrating.fit([*common, *rare])
+    assert fitted.base_rate == pytest.approx(0.9, abs=0.02)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Count, Q, Sum
-from django.db.models.functions import Coalesce
+from django.db.models import Avg, Count, Q
 
 from evaluation import estimating
 from evaluation.estimating import Agreement
@@ -15,7 +14,7 @@ from evaluation.models import Label, Sample
 class Rater:
     name: str
     labels: int
-    seconds: float  # an item
+    seconds: float | None  # an item, where they were kept: a sheet may not say
     decided: int
 
 
@@ -66,10 +65,10 @@ def _raters(sample: Sample) -> list[Rater]:
     rows = labels.values("rater__first_name", "rater__last_name", "rater__username").annotate(
         n=Count("pk", filter=Q(adjudicates=False)),
         decided=Count("pk", filter=Q(adjudicates=True)),
-        seconds=Coalesce(Sum("seconds", filter=Q(adjudicates=False)), 0),
+        seconds=Avg("seconds", filter=Q(adjudicates=False, seconds__gt=0)),
     )
     return [
-        Rater(_name(row), row["n"], row["seconds"] / max(row["n"], 1), row["decided"])
+        Rater(_name(row), row["n"], row["seconds"], row["decided"])
         for row in rows.order_by("-n", "rater__username")
     ]
 

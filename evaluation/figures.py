@@ -324,6 +324,7 @@ def _values(sample: Sample, axis: str) -> dict[int, list[str]]:
     if axis == "document":
         cited: dict[int, list[str]] = defaultdict(list)
         rows = Citation.objects.filter(message__replied_turn__sampled__sample=sample)
+        rows = rows.exclude(title="")
         for item, title in rows.values_list("message__replied_turn__sampled", "title").distinct():
             cited[item].append(title)
         return cited

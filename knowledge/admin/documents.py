@@ -370,7 +370,7 @@ class DocumentAdmin(ByBase):
         """Have an earlier revision answer again."""
         document = self._changeable(request, pk)
         number = request.POST.get("revision", "")
-        rows = document.revisions.exclude(file="").exclude(pk=document.current_id)
+        rows = document.revisions.exclude(file="").exclude(pk=document.current_id or 0)
         valid = number.isdecimal() and len(number) < 19
         publishing.put_back(get_object_or_404(rows, pk=number if valid else 0))
         self.log_change(request, document, _("An earlier revision was put back."))

@@ -267,9 +267,8 @@ def test_a_base_that_keeps_changing_is_looked_at_all_the_same(base, monkeypatch)
     ask_about(base)
     gating.watch()
     run_all()
-    for n in range(3):
-        put(base, f"新 {n}", Block("paragraph", f"第 {n} 条。"))
-        assert gating.watch() == 0
+    put(base, "新", Block("paragraph", "一条。"))
+    assert gating.watch() == 0
     monkeypatch.setattr(gating, "SETTLED", -1)
     put(base, "新的", Block("paragraph", "又一条。"))
     assert gating.watch() == 1

@@ -23,8 +23,9 @@ install: $(VENV)/.installed  ## The environment only
 run: $(VENV)/.installed  ## Database, web server and workers; Ctrl-C stops all
 	@exec $(BIN)/python manage.py serve
 
+# Tests often wait for what they started: three workers keep two cores busy.
 test: $(VENV)/.installed-dev  ## Everything that needs no root
-	$(BIN)/python -m pytest tests -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests -n 3 --dist loadfile
 
 screenshots: $(VENV)/.installed-dev  ## The pictures of the README; needs chromium
 	OPSDESK_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/pages/screenshots.py

@@ -10,8 +10,14 @@ os.environ.setdefault("OPSDESK_HOME", str(Path(__file__).resolve().parent.parent
 LONGEST = [
     "tests/pages",
     "tests/opsdesk/test_serve.py",
+    "tests/opsdesk/test_recovery.py",
+    "tests/knowledge/test_embedders.py",
     "tests/knowledge/test_tasks.py",
+    "tests/opsdesk/test_postgres.py",
     "tests/chat/test_runner.py",
+    "tests/chat/test_answers.py",
+    "tests/knowledge/test_learning.py",
+    "tests/handoff/test_races.py",
 ]
 
 

@@ -80,6 +80,14 @@ class Site:
     def stop_runner(self):
         """It is gone when this returns."""
         kill(self.runner)
+        self.runner = None
+
+    def mend(self):
+        """Start again what a test that failed half-way left dead."""
+        if self.web.poll() is not None:
+            self.start_web()
+        if self.runner and self.runner.poll() is not None:
+            self.start_runner()
 
     def workers(self):
         """The cluster that reads documents, for the length of a `with`."""
@@ -148,6 +156,7 @@ def shared_site(transactional_db, tmp_path_factory):
 @pytest.fixture
 def site(shared_site):
     running, rows = shared_site
+    running.mend()
     yield running
     rows.sweep()
 

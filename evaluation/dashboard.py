@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core.cache import cache
@@ -28,7 +29,7 @@ from evaluation.operations import Figures, Period
 from handoff.access import may_serve
 from handoff.models import Handoff
 from knowledge import permissions
-from knowledge.models import Document
+from knowledge.models import Document, KnowledgeBase
 from opsdesk.models import Outage
 
 SECONDS = 60  # that figures are kept
@@ -139,11 +140,13 @@ def _figures(now: Now, bases: tuple[int, ...] | None) -> dict[str, Any]:
     asked = now.today["asked"]
     turns = reverse("admin:chat_turn_changelist") if bases is None else ""
     day = timezone.localdate()
+    begins = Period(day, day).begins().isoformat()
 
     def of(label: str, name: str, level: str = "") -> dict[str, Any]:
         count = now.today[name]
         share = shown(count / asked, "share") if asked else ""
-        url = f"{turns}?outcome__exact={LINKS[name]}&created_at__gte={day}" if turns else ""
+        wanted = {"outcome__exact": LINKS[name].value, "created_at__gte": begins}
+        url = f"{turns}?{urlencode(wanted)}" if turns else ""
         return {"label": label, "value": count, "note": share, "url": url,
                 "level": level if count else ""}  # fmt: skip
 
@@ -271,7 +274,10 @@ def _leads_to(alert: Alert) -> str:
 def _steps(user: Any) -> list[dict[str, Any]]:
     """What to do first, for as far as `user` may."""
     steps = []
-    if permissions.bases(user, "add").exists():
+    if user.has_perm("knowledge.add_knowledgebase"):
+        steps.append({"text": _("Make a knowledge base"), "done": KnowledgeBase.objects.exists(),
+                      "url": reverse("admin:knowledge_knowledgebase_add")})  # fmt: skip
+    if user.has_perm("knowledge.add_document") or permissions.bases(user, "add").exists():
         answering = Document.objects.filter(current__isnull=False).exists()
         steps.append({"text": _("Upload documents that hold the answers"), "done": answering,
                       "url": reverse("admin:knowledge_document_add")})  # fmt: skip

@@ -52,6 +52,7 @@ def test_a_fresh_installation_says_what_to_do(admin_client, base):
     for name in ("admin:knowledge_document_add", "admin:evaluation_goal_add"):
         assert reverse(name) in html
     assert number(html, "今日提问") is None
+    assert reverse("admin:knowledge_knowledgebase_add") not in html  # there is one
     documents.put(base, "重启用 systemctl restart。", "重启")
     assert reverse("admin:knowledge_document_add") not in top(admin_client)  # done
 
@@ -72,6 +73,8 @@ def test_today_stands_there_at_once(admin_client, base):
     assert number(html, "失败") == "1"
     assert number(html, "等待人工") == "1"
     assert number(html, "准确率") == "–"
+    listed = re.search(r'<dt>失败</dt><dd><a href="([^"]*)"', html)[1].replace("&amp;", "&")
+    assert admin_client.get(listed).context["cl"].result_count == 1
     assert "回答率：50 %" in html
     assert reverse("admin:evaluation_gap_change", args=[Gap.objects.get().pk]) in html
 
@@ -133,7 +136,7 @@ def much(base):
         cursor.execute("SET LOCAL session_replication_role = replica")  # no foreign keys to check
         cursor.execute(FILL.format(base=base.pk, half=MESSAGES // 2))
         cursor.execute("SET LOCAL session_replication_role = origin")
-    for n in range(7):
+    for n in range(2):
         tallying.count(timezone.localdate() - n * DAY)
 
 

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from chat.models import Turn
-from evaluation import certifying, estimating, figures, judges
+from evaluation import certifying, estimating, figures, judges, labelling, pooling
 from evaluation.figures import Row, Sheet
 from evaluation.judges import Answer
 from evaluation.models import Certificate, Goal, JudgedItem
@@ -36,7 +36,8 @@ def sample(django_user_model):
         refusals = iter(["refused"] * 3 + ["missed"])
         for item in made.items.order_by("position"):
             kind = next(answers if item.answered else refusals)
-            drawn.label(made, user, kind, unsupported=frozenset({2} if kind == "wrong" else ()))
+            second = frozenset({2} if kind == "wrong" else ())
+            drawn.label(made, user, kind, unsupported=second, repeated=second)
     return made
 
 
@@ -68,8 +69,6 @@ def test_figures_are_kept_until_another_label_comes(sample, django_assert_max_nu
     with django_assert_max_num_queries(4):
         figures.of(sample)
     label = sample.items.get(kind="wrong").labels.order_by("pk").last()
-    from evaluation import labelling
-
     labelling.undo(label)
     assert figures.of(sample).settled == 11
 
@@ -157,7 +156,7 @@ def test_goals_are_those_that_staff_set(sample):
 def test_pages_show_figures_and_certificates(client, sample):
     user = issuer(drawn.staff("boss"))
     client.force_login(user)
-    for axis in figures.AXES:
+    for axis in ("document", "model", "base"):
         page = client.get(
             reverse("admin:evaluation_sample_figures", args=[sample.pk]), {"by": axis}
         )
@@ -271,10 +270,6 @@ def test_a_model_judges_once_for_each_version(sample, monkeypatch, settings):
     monkeypatch.setattr(judges.llms, "model", Model)
     settings.REVIEWS = 5
     Model.asked = 0
-    for item in sample.items.all():
-        assert item.pooled_at is None or item.pooled_at
-    from evaluation import pooling
-
     pooling.pool_all(sample.pk)
     assert judges.judge_waiting() == 5  # and no more today
     assert judges.judge_waiting() == 0
@@ -287,24 +282,20 @@ def test_a_model_judges_once_for_each_version(sample, monkeypatch, settings):
     assert [part["supported"] for part in one.sentences] == [True, False]
 
 
-def test_a_judge_is_shown_beside_people_and_never_without(client, sample):
-    from evaluation import pooling
-
+def test_a_judge_is_shown_beside_people_and_never_without(client, sample, monkeypatch):
     pooling.pool_all(sample.pk)
     assert judges.judge_waiting() == 8
     made = judges.of(sample)
     assert (made.judge, made.items, made.waiting) == (judges.LEXICAL, 8, 0)
-    assert made.faithfulness.agreement.n == 16
+    assert made.faithfulness.agreement.n == made.redundancy.agreement.n == 16
     assert not made.faithfulness.enough
+    assert [said[2] for said in labelling.repeated(sample).values() if said].count(True) == 1
     client.force_login(issuer(drawn.staff("boss")))
     page = reverse("admin:evaluation_sample_figures", args=[sample.pk])
     hidden = client.get(page).content.decode()
-    assert "judges" not in certifying.record_of(sample, drawn.staff("x"))["judges"]
-    judges.FEWEST, fewest = 10, judges.FEWEST
-    try:
-        shown = client.get(page).content.decode()
-        record = certifying.record_of(sample, drawn.staff("y"))
-    finally:
-        judges.FEWEST = fewest
+    assert set(certifying.record_of(sample, drawn.staff("x"))["judges"]) == {"judge"}
+    monkeypatch.setattr(judges, "FEWEST", 10)
+    shown = client.get(page).content.decode()
+    record = certifying.record_of(sample, drawn.staff("y"))
     assert shown.count("<td colspan=") < hidden.count("<td colspan=")
     assert record["judges"]["faithfulness"]["agreement"]["n"] == 16

@@ -187,3 +187,4 @@ usual();
 if (matchMedia("(min-width: 1024px)").matches) {
   show(root.querySelector(".cited [data-place]") ?? root.querySelector("#pool [data-place]"));
 }
+root.dataset.ready = "1"; // keys are heard from now on

@@ -550,7 +550,7 @@ MANY = """
         (name, seed, design, frame, axes, k, raters, population, excluded, size, drawn_at)
     SELECT 'alt ' || n, n, 'simple', '{"from": "2026-11-01T00:00:00+00:00",
         "to": "2026-11-22T00:00:00+00:00"}', '{}', 5, 2, 50000, '{}', 200, now()
-    FROM generate_series(1, 20) n;
+    FROM generate_series(1, 50) n;
     INSERT INTO evaluation_stratum (sample_id, key, population, drawn)
     SELECT id, '{}', 50000, 200 FROM evaluation_sample;
     INSERT INTO evaluation_item

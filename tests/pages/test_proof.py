@@ -15,7 +15,7 @@ from tests.evaluation import drawn
 
 pytestmark = pytest.mark.browser
 # The documents have the answer to the first, but it is below the shipped threshold.
-BORDERLINE, UNKNOWN = "告警怎么分级？", "量子纠缠如何影响茶叶发酵？"
+BORDERLINE, UNKNOWN = "扩容怎么弄？", "量子纠缠如何影响茶叶发酵？"
 KNOWN = "忘记堡垒机密码怎么办？"
 TRULY = {KNOWN: "right", BORDERLINE: "missed", UNKNOWN: "refused"}
 KEYS = {"right": "1", "wrong": "3", "refused": "1", "missed": "2"}
@@ -55,7 +55,7 @@ def label(page, *kinds):
     """Label the next items by keys: two for each. `kinds` in the place of what is true."""
     page.click("#start")
     for kind in kinds:
-        page.wait_for_selector("#label")
+        page.wait_for_selector(".labelling[data-ready]")
         place = page.url
         page.keyboard.press(KEYS[kind or truth(page)])
         page.keyboard.press("Enter")
@@ -97,7 +97,7 @@ def test_a_sample_is_drawn_labelled_decided_certified_and_changes_the_chat(
     staff, visit, agent, month
 ):
     # So far a person is called for a question to which the documents have an answer.
-    assert "P1" not in ask(visit())
+    assert "kubectl scale" not in ask(visit())
 
     desk = staff(agent, "/admin/evaluation/sample/add/")
     desk.wait_for_selector("#outlook .total")
@@ -125,7 +125,7 @@ def test_a_sample_is_drawn_labelled_decided_certified_and_changes_the_chat(
     assert "36 / 37" in judge.inner_text("#settled")
     assert "κ = 0.9" in judge.inner_text("#kappa")
     judge.click("#decide")
-    judge.wait_for_selector("#label")
+    judge.wait_for_selector(".labelling[data-ready]")
     assert len(judge.locator(".others li").all()) == 2
     judge.keyboard.press(KEYS[truth(judge)])
     judge.keyboard.press("Enter")
@@ -156,4 +156,4 @@ def test_a_sample_is_drawn_labelled_decided_certified_and_changes_the_chat(
     assert (used.labels, used.threshold < 0.5) == (37, True)
     desk.reload()
     assert f"{used.threshold:.2f}" in desk.inner_text(".facts")
-    assert "P1" in ask(visit())
+    assert "kubectl scale" in ask(visit())

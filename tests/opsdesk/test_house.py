@@ -1,6 +1,9 @@
 """The rules of the house that a machine can see."""
 
 import ast
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ MODULES = sorted(
 )
 FORBIDDEN = {"utils", "util", "common", "helpers", "helper", "services", "service", "manager"}
 LINES = 500
+IMPORT = re.compile(r"""\b(?:from|import)\s*\(?\s*["'](\.{1,2}/[^"']+)["']""")
 
 
 def imported(tree):
@@ -74,3 +78,26 @@ def test_templates_have_nothing_inline(kind):
         assert ' style="' not in text, template
         assert " onclick=" not in text, template
         assert "javascript:" not in text, template
+
+
+def lost(path, source, kept):
+    """What a script imports from beside it and `kept` does not have."""
+    imports = ((ROOT / path).parent / name for name in IMPORT.findall(source))
+    return sorted({str(found.resolve().relative_to(ROOT)) for found in imports} - kept)
+
+
+@pytest.mark.skipif(
+    not shutil.which("git") or not (ROOT / ".git").exists(), reason="no checkout of git"
+)
+def test_scripts_import_what_git_keeps():
+    listed = subprocess.check_output(["git", "ls-files", "-z", "static"], cwd=ROOT, text=True)
+    kept = {name for name in listed.split("\0") if (ROOT / name).is_file()}
+    scripts = [n for n in kept if n.endswith((".js", ".mjs")) and "/vendor/" not in n]
+    assert scripts
+    assert {n: gone for n in scripts if (gone := lost(n, (ROOT / n).read_text(), kept))} == {}
+
+
+def test_a_lost_script_is_seen():
+    source = """import { a } from "./a.js";\nexport * from '../b.js'; await import("./c.js");"""
+    kept = {"static/x/a.js"}
+    assert lost("static/x/main.js", source, kept) == ["static/b.js", "static/x/c.js"]

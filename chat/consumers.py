@@ -31,13 +31,13 @@ from chat.models import Conversation, Message, WidgetSite
 from knowledge.models import KnowledgeBase
 from opsdesk.errors import Conflict
 from opsdesk.languages import language_of
-from opsdesk.sockets import AWAY, Refused, Socket, not_understood
+from opsdesk.sockets import AWAY, Refused, Socket, not_understood, signed_in
 
 MESSAGES_A_MINUTE = 20  # of one visitor
 MESSAGES_A_MINUTE_ADDRESS = 200  # of one address: a whole company may share it
 _ID = re.compile(r"[!-~]{1,64}")  # a client's own for a message
 TYPING_EVERY = 1.0  # s between two hints
-NO_COOKIE, NO_SITE = 4401, 4404  # close a socket whose page must change first
+NO_COOKIE, LOGGED_OUT, NO_SITE = 4401, 4403, 4404  # close a socket whose page must change first
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and halves of characters
 
 
@@ -90,6 +90,10 @@ class ChatConsumer(Socket):
             await self._error(refused.code, str(refused))
 
     # --- From the client ---------------------------------------------------------
+
+    async def admit(self, within: float = 0.0) -> None:
+        if self.user.is_authenticated:  # a visitor has nothing to lose
+            await super().admit(within)
 
     def unfit(self) -> str:
         return _too_long(asking.LONGEST)
@@ -281,6 +285,13 @@ class ChatConsumer(Socket):
         await self.send_json({"type": "state", **state})
 
     # --- In the pool's threads ------------------------------------------------------
+
+    def shut_out(self) -> int | None:
+        user = signed_in(self.scope)
+        if user != self.user:
+            return LOGGED_OUT
+        self.user = user
+        return None
 
     def _welcome(self) -> dict[str, Any]:
         bases = KnowledgeBase.objects.readable_by(self.user)

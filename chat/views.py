@@ -57,6 +57,7 @@ STRINGS = {
     "offline": _("You are offline. What you write is sent when the network is back."),
     "reconnecting": _("Connection lost. Reconnecting…"),
     "refused.4401": _("Your browser keeps no cookie for this page. Allow it, then reload."),
+    "refused.4403": _("You are signed out. Sign in, then reload."),
     "refused.4404": _("The chat is not offered here any more."),
     "file.remove": _("Remove %(name)s"),
     "file.failed": _("Could not be sent. Remove it and try again."),

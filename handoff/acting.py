@@ -26,7 +26,7 @@ from opsdesk.errors import Conflict
 from opsdesk.sockets import Refused, not_understood
 
 _ID = re.compile(r"[!-~]{1,64}")
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and halves of characters
 
 
 def opened(user: Any, pk: Any) -> Conversation:
@@ -104,7 +104,7 @@ def _client_id(content: dict[str, Any]) -> str:
 
 def _text(content: dict[str, Any], optional: bool = False) -> str:
     text = content.get("text", "" if optional else None)
-    if not isinstance(text, str) or _UNSTORABLE.search(text):
+    if not isinstance(text, str) or UNSTORABLE.search(text):
         raise _bad()
     text = text.strip()
     if (not optional and not text) or len(text) > MESSAGE_LENGTH:
@@ -174,17 +174,17 @@ def _assign(user: Any, conversation: Conversation, content: dict[str, Any]) -> N
 def _agent(pk: Any) -> Any:
     agent = Agent.objects.filter(user=pk) if isinstance(pk, int) else Agent.objects.none()
     if not agent.exists():
-        raise Refused("not_found", _("There is no such agent."))
+        raise Refused("no_agent", _("There is no such agent."))
     found = get_user_model().objects.get(pk=pk)
     if not access.may_serve(found):
-        raise Refused("not_found", _("There is no such agent."))
+        raise Refused("no_agent", _("There is no such agent."))
     return found
 
 
 def _team(pk: Any) -> Team:
     found = Team.objects.filter(pk=pk).first() if isinstance(pk, int) else None
     if found is None:
-        raise Refused("not_found", _("There is no such team."))
+        raise Refused("no_team", _("There is no such team."))
     return found
 
 
@@ -214,7 +214,7 @@ def _tags(user: Any, conversation: Conversation, content: dict[str, Any]) -> Non
     if not isinstance(given, list) or not all(isinstance(tag, str) for tag in given):
         raise _bad()
     tags = [tag.strip() for tag in given if tag.strip()]
-    if any(len(tag) > TAG_LENGTH or _UNSTORABLE.search(tag) for tag in tags):
+    if any(len(tag) > TAG_LENGTH or UNSTORABLE.search(tag) for tag in tags):
         limit = {"limit": TAG_LENGTH}
         raise Refused("length", _("A tag has at most %(limit)s characters.") % limit)
     desk.tag(conversation, user, tags)

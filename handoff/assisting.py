@@ -32,12 +32,14 @@ def passages(conversation: Conversation, query: str) -> list[dict[str, Any]]:
 
 
 def _shown(chunks: list[int]) -> list[dict[str, Any]]:
-    there = set(Chunk.objects.filter(pk__in=chunks).values_list("pk", flat=True))
-    kept = [pk for pk in chunks if pk in there]
-    told = presenting.passages_json(kept)
+    told = presenting.passages_json(chunks)  # without those that were deleted meanwhile
     return [
-        {**citation, "chunk": pk, "html": presenting.html(citation["quote"])}
-        for citation, pk in zip(told, kept, strict=True)
+        {
+            **citation,
+            "chunk": chunks[citation["n"] - 1],
+            "html": presenting.html(citation["quote"]),
+        }
+        for citation in told
     ]
 
 

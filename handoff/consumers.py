@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth import get_user_model
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -25,14 +24,23 @@ from knowledge.citing import Outdated
 from opsdesk import realtime
 from opsdesk.errors import BoundaryError
 from opsdesk.languages import language_of
-from opsdesk.sockets import AWAY, TRY_AGAIN, Refused, Socket, not_understood, unavailable
+from opsdesk.sockets import (
+    AWAY,
+    SIGNED_OUT,
+    TRY_AGAIN,
+    Refused,
+    Socket,
+    not_understood,
+    signed_in,
+    unavailable,
+)
 
 HISTORY = 200  # messages sent at once
 OPEN = 50  # conversations that one console follows
 QUIET = 1.0  # s between two pictures of the queues …
 STALE = 60.0  # … and after which a new one is sent in any case
 TYPING_EVERY = 1.0  # s between two hints of one console
-SIGNED_OUT, NO_AGENT = 4401, 4403  # close a socket whose page must change first
+NO_AGENT = 4403  # closes a socket whose page must change first
 
 _drafting = ThreadPoolExecutor(2, thread_name_prefix="draft")
 
@@ -73,9 +81,7 @@ class ConsoleConsumer(Socket):
         self.redraw: asyncio.Task[None] | None = None
         self.drafting: asyncio.Task[None] | None = None
         await self.accept()  # else the browser is not told the code
-        if not await self._db(self._serves):
-            await self.close(NO_AGENT if self.user.is_authenticated else SIGNED_OUT)
-            return
+        await self.admit()
         await self.channel_layer.group_add(QUEUE_GROUP, self.channel_name)
         await self.channel_layer.group_add(agent_group(self.user.pk), self.channel_name)
 
@@ -87,10 +93,6 @@ class ConsoleConsumer(Socket):
             await self._hint(watchers(pk), {"type": "desk.gone", **self._self(pk)})
 
     # --- From the client ---------------------------------------------------------
-
-    async def admit(self) -> None:
-        if not await self._db(self._serves):  # who was dismissed has a socket still
-            raise Refused("forbidden", self._say(_no_agent))
 
     async def hello(self, content: dict[str, Any]) -> None:
         """Who this is, the queues, and what was missed of everything that is open."""
@@ -154,14 +156,14 @@ class ConsoleConsumer(Socket):
 
     async def search(self, content: dict[str, Any]) -> None:
         query = content.get("query", "")
-        if not isinstance(query, str) or "\x00" in query:
+        if not isinstance(query, str) or acting.UNSTORABLE.search(query):
             raise Refused("bad_message", self._say(not_understood))
         rows = await self._db(partial(queues.search, self.user, query.strip()[:100]))
         await self.send_json({"type": "found", "query": query, "rows": rows})
 
     async def knowledge(self, content: dict[str, Any]) -> None:
         query = content.get("query")
-        if not isinstance(query, str) or not query.strip() or "\x00" in query:
+        if not isinstance(query, str) or not query.strip() or acting.UNSTORABLE.search(query):
             raise Refused("bad_message", self._say(not_understood))
         found = await self._db(partial(acting.opened, self.user, content.get("conversation")))
         passages = await self._db(partial(assisting.passages, found, query.strip()[:200]))
@@ -382,14 +384,12 @@ class ConsoleConsumer(Socket):
 
     # --- In the pool's threads ------------------------------------------------------
 
-    def _serves(self) -> bool:
-        if not self.user.is_authenticated:
-            return False
-        user = get_user_model().objects.filter(pk=self.user.pk).first()
-        if user is None or not access.may_serve(user):
-            return False
+    def shut_out(self) -> int | None:
+        user = signed_in(self.scope)
+        if not access.may_serve(user):
+            return NO_AGENT if user.is_authenticated else SIGNED_OUT
         self.user = user
-        return True
+        return None
 
 
 def _at_hand(found: Conversation, user: Any) -> dict[str, Any]:
@@ -423,10 +423,6 @@ def _before(pk: UUID, before: int) -> list[dict[str, Any]]:
 def _as_json(message: Message) -> dict[str, Any]:
     """As customers get it, and whether they do."""
     return {**presenting.message_json(message), "public": message.public}
-
-
-def _no_agent() -> str:
-    return _("You are no agent any more.")
 
 
 def _no_draft() -> str:

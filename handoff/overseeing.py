@@ -6,18 +6,25 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.utils.translation import gettext as _
 
 from handoff import acting, overview, routing
 from handoff.models import Agent
 from handoff.ownership import QUEUE_GROUP
 from opsdesk.languages import language_of
-from opsdesk.sockets import AWAY, TRY_AGAIN, Refused, Socket, not_understood
+from opsdesk.sockets import (
+    AWAY,
+    SIGNED_OUT,
+    TRY_AGAIN,
+    Refused,
+    Socket,
+    not_understood,
+    signed_in,
+)
 
 QUIET = 1.0  # s between two pictures …
 STALE = 15.0  # … and after which a new one is sent in any case: presence and promises move
-SIGNED_OUT, NO_SUPERVISOR = 4401, 4403
+NO_SUPERVISOR = 4403
 ACTIONS = {"assign", "transfer"}
 
 
@@ -31,19 +38,13 @@ class OverviewConsumer(Socket):
         self.drawn = 0.0
         self.redraw: asyncio.Task[None] | None = None
         await self.accept()  # else the browser is not told the code
-        if not await self._db(self._sees):
-            await self.close(NO_SUPERVISOR if self.user.is_authenticated else SIGNED_OUT)
-            return
+        await self.admit()
         await self.channel_layer.group_add(QUEUE_GROUP, self.channel_name)
 
     async def disconnect(self, code: int) -> None:
         if self.redraw:
             self.redraw.cancel()
         await self.channel_layer.forget(self.channel_name)
-
-    async def admit(self) -> None:
-        if not await self._db(self._sees):
-            raise Refused("forbidden", self._say(_no_supervisor))
 
     # --- From the client ---------------------------------------------------------
 
@@ -53,7 +54,7 @@ class OverviewConsumer(Socket):
     async def act(self, content: dict[str, Any]) -> None:
         """One of ACTIONS, as at the console."""
         action = content.get("action")
-        if action not in ACTIONS:
+        if not isinstance(action, str) or action not in ACTIONS:
             raise Refused("bad_message", self._say(not_understood))
         await self._db(partial(acting.act, self.user, action, content))
         await self._draw()
@@ -93,12 +94,12 @@ class OverviewConsumer(Socket):
 
     # --- In the pool's threads ------------------------------------------------------
 
-    def _sees(self) -> bool:
-        user = get_user_model().objects.filter(pk=self.user.pk).first()
-        if user is None or not overview.may_see(user):
-            return False
+    def shut_out(self) -> int | None:
+        user = signed_in(self.scope)
+        if not overview.may_see(user):
+            return NO_SUPERVISOR if user.is_authenticated else SIGNED_OUT
         self.user = user
-        return True
+        return None
 
 
 def _duty(user: Any, pk: Any, on: bool) -> None:
@@ -106,7 +107,3 @@ def _duty(user: Any, pk: Any, on: bool) -> None:
     if agent is None or not overview.supervises(user, agent):
         raise Refused("forbidden", _("This agent is in no team of yours."))
     routing.duty(agent.user, on, seen=False)
-
-
-def _no_supervisor() -> str:
-    return _("You lead no team any more.")

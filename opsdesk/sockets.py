@@ -1,13 +1,18 @@
 """A socket that a page speaks JSON with: what comes in is led to a door, what fails is told."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from typing import Any, ClassVar
 
 from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.conf import settings
+from django.contrib import auth
 from django.db import Error as DatabaseError
+from django.http import HttpRequest
 from django.utils import translation
 from django.utils.translation import gettext as _
 
@@ -16,6 +21,8 @@ from opsdesk.postgres import PostgresError
 
 FRAME_BYTES = 512 * 1024  # a pasted log and its escapes
 TRY_AGAIN = 1013  # closes a socket whose client is to come back
+SIGNED_OUT = 4401  # closes a socket whose page must be loaded anew
+LOOKED = 5.0  # s between two looks, while things are told, at whether who hears them still may
 AWAY = (DatabaseError, PostgresError)
 
 
@@ -27,25 +34,51 @@ class Refused(Exception):
         self.code = code
 
 
+class ShutOut(Exception):
+    """Who is there may not be any more: what closes the socket."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def signed_in(scope: dict[str, Any]) -> Any:
+    """Whom the session of the socket's cookie means by now: who was there when it was opened may
+    have logged out, have another password, or be no user any more."""
+    request = HttpRequest()
+    sessions = import_module(settings.SESSION_ENGINE)
+    request.session = sessions.SessionStore(scope["session"].session_key)
+    return auth.get_user(request)
+
+
 class Socket(AsyncJsonWebsocketConsumer):
     """Calls the method that `doors` names for the "type" of a frame, with the frame.
 
     A door raises Refused, which is told. Without a database the client is told to try again, and
     a hint that cannot be followed closes the socket: the client comes back with its numbers.
+    Who is shut out hears and does nothing more: before each frame, and every LOOKED seconds.
     """
 
     doors: ClassVar[dict[str, str]]
     # Not Channels' one shared thread: every socket's queries would wait in one line.
     pool: ClassVar[ThreadPoolExecutor]
     language: str
+    looked = 0.0  # when it was seen last that who is there may be
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         try:
+            if not message["type"].startswith("websocket."):
+                await self.admit(LOOKED)
             await super().dispatch(message)
         except AWAY:
-            await self.disconnect(TRY_AGAIN)
-            await self.close(TRY_AGAIN)
-            raise StopConsumer from None
+            await self._end(TRY_AGAIN)
+        except ShutOut as shut:
+            await self._end(shut.code)
+
+    async def _end(self, code: int) -> None:
+        await self.disconnect(code)
+        await self.close(code)
+        raise StopConsumer
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
@@ -74,8 +107,19 @@ class Socket(AsyncJsonWebsocketConsumer):
         except AWAY:
             await self._error("unavailable", self._say(unavailable), content)
 
-    async def admit(self) -> None:
-        """Before each door. Raises Refused for who may go through none any more."""
+    async def admit(self, within: float = 0.0) -> None:
+        """Raises ShutOut for who may not be here any more; looks no sooner than `within` seconds
+        after the last time."""
+        now = time.monotonic()
+        if self.looked and now - self.looked < within:
+            return
+        if code := await self._db(self.shut_out):
+            raise ShutOut(code)
+        self.looked = now
+
+    def shut_out(self) -> int | None:
+        """The code that closes the socket of who may not be here (any more). In a thread."""
+        return None
 
     def unfit(self) -> str:
         """What is said to a frame that is too large or no text."""

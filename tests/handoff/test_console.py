@@ -1,18 +1,20 @@
 """The console's socket and page: who may what, and that nothing is lost or let out."""
 
 import asyncio
+import json
 from datetime import timedelta
 
 import pytest
 from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from chat import asking, transcript, uploads
+from chat import asking, presenting, transcript, uploads
 from chat.models import Conversation, Message
 from handoff import (
     acting,
@@ -27,6 +29,7 @@ from handoff import (
 from handoff.consumers import ConsoleConsumer
 from handoff.models import Agent, CannedReply, Draft, Handoff, Macro, Membership, Team
 from knowledge.models import Chunk, KnowledgeBase
+from opsdesk import sockets
 from tests.chat.conftest import configured, fake, fill  # noqa: F401
 from tests.chat.sockets import Socket, visitor_cookie
 from tests.handoff.conftest import check_invariants
@@ -186,8 +189,42 @@ def test_a_colleague_cannot_act_in_what_another_has(action, ana, ben, waiting):
 async def test_who_is_dismissed_with_the_socket_open_can_do_nothing_any_more(console, ana, waiting):
     await console.open()
     await db(Agent.objects.all().delete)()
-    refused = await console.act("claim", waiting, epoch=waiting.epoch)
-    assert (refused["type"], refused["code"]) == ("error", "forbidden")
+    wanted = {"type": "act", "action": "claim", "conversation": str(waiting.pk), "epoch": 1}
+    await console.send(wanted | {"id": "a1"})
+    assert await console.closed() == 4403
+    await db(waiting.refresh_from_db)()
+    assert waiting.owner_id is None
+
+
+def dismissed(user):
+    Agent.objects.all().delete()
+
+
+def logged_out(user):
+    Session.objects.all().delete()
+
+
+def with_another_password(user):
+    user.set_password("another")
+    user.save()
+
+
+@pytest.mark.parametrize(
+    ("happened", "code"), [(dismissed, 4403), (logged_out, 4401), (with_another_password, 4401)]
+)
+async def test_who_may_not_be_here_any_more_is_told_nothing_more(
+    happened, code, console, ana, waiting, monkeypatch
+):
+    monkeypatch.setattr(sockets, "LOOKED", 0)
+    await console.open()
+    await console.follow(waiting)
+    await db(happened)(ana)
+    await db(asking.ask)(waiting, "机密", "m2")
+    told = []
+    while (output := await console.app.receive_output(timeout=10))["type"] == "websocket.send":
+        told.append(json.loads(output["text"]))
+    assert output["code"] == code
+    assert "机密" not in str(told)
 
 
 # --- taking and losing -----------------------------------------------------------------
@@ -502,6 +539,28 @@ async def test_a_draft_is_made_by_the_graph_and_what_became_of_it_is_kept(
     assert await db(lambda: Draft.objects.last().message.citations.exists())()
 
 
+def test_a_passage_that_is_deleted_meanwhile_is_left_out(base, waiting, monkeypatch):
+    told = presenting.passages_json
+
+    def deleted_first(chunks):
+        Chunk.objects.filter(pk=chunks[0]).delete()
+        return told(chunks)
+
+    whole = assisting.passages(waiting, "磁盘")
+    monkeypatch.setattr(presenting, "passages_json", deleted_first)
+    assert whole
+    assert assisting.passages(waiting, "磁盘") == whole[1:]
+
+
+async def test_who_a_conversation_cannot_be_given_to_is_another_error_than_that_it_is_gone(
+    console, owned
+):
+    await console.open()
+    for given, code in (({"agent": 10**6}, "no_agent"), ({"team": 10**6}, "no_team")):
+        refused = await console.act("transfer", owned, epoch=owned.epoch, **given)
+        assert (refused["code"], refused["conversation"]) == (code, str(owned.pk))
+
+
 def test_canned_replies_are_filled_in_and_of_the_team(ana, stranger, conversation):
     CannedReply.objects.create(name="hi", text="您好，我是 {agent}。{unknown}")
     CannedReply.objects.create(name="net", text="网络", team=Team.objects.get(name="网络"))
@@ -660,6 +719,7 @@ def test_the_same_person_is_known_again_across_visits_and_channels(ana, waiting)
     others = [
         Conversation.objects.create(visitor=waiting.visitor, title="昨天"),
         Conversation.objects.create(channel="widget", visitor="w" * 32, title="组件"),
+        Conversation.objects.create(user=user, title="登录"),
         Conversation.objects.create(channel="api", user=user, title="接口"),
         Conversation.objects.create(visitor="x" * 32, title="别人"),
     ]
@@ -668,14 +728,56 @@ def test_the_same_person_is_known_again_across_visits_and_channels(ana, waiting)
         if one.title in ("组件", "别人"):
             asking.call_human(one, "asked")
     desk.leave_contact(others[1], "电话 138 0000 0000")
-    desk.leave_contact(others[3], "139 0000 0000")
+    desk.leave_contact(others[-1], "139 0000 0000")
     told = background.of(waiting, ana)
     assert told["contacts"] == ["微信或 138 0000 0000"]
     found = {one["title"]: one["by"] for one in told["earlier"]}
     assert found == {"昨天": "browser", "组件": "contact"}
     desk.leave_contact(waiting, "K@example.com")
     found = {one["title"]: one["by"] for one in background.of(waiting, ana)["earlier"]}
-    assert found["接口"] == "contact"
+    assert found["登录"] == "contact"
+    assert "接口" not in found  # its account speaks for many
+
+
+def left(contact, **fields):
+    conversation = Conversation.objects.create(**fields)
+    asking.ask(conversation, contact)
+    asking.call_human(conversation, "asked")
+    desk.leave_contact(conversation, contact)
+    return conversation
+
+
+def known(conversation, user):
+    told = background.of(conversation, user)
+    return told["contacts"], {one["title"] for one in told["earlier"]}
+
+
+def test_customers_of_one_integration_are_strangers_to_each_other(db):
+    root = User.objects.create_superuser("root")
+    bridge = User.objects.create_user("bridge", email="bridge@example.com")
+    first, *_others = [
+        left(number, channel="api", user=bridge) for number in ("13800000001", "13800000002")
+    ]
+    assert known(first, root) == (["13800000001"], set())
+    signed_in = left("13800000003", user=bridge)
+    assert known(signed_in, root) == (["13800000003", "bridge@example.com"], set())
+
+
+def test_who_signed_in_at_the_same_browser_is_somebody_else(db):
+    root, user = User.objects.create_superuser("root"), User.objects.create_user("kunde")
+    one = left("13800000001", visitor="v" * 32)
+    left("13800000002", visitor="v" * 32, user=user)
+    left("13800000003", visitor="v" * 32)
+    assert known(one, root) == (["13800000003", "13800000001"], {"13800000003"})
+
+
+def test_contacts_are_those_that_the_agent_may_see_and_few(ana, ben):
+    inner = Team.objects.create(name="内部")
+    Membership.objects.create(team=inner, agent=ben.agent)
+    conversations = [left(f"1380000000{n}", visitor="v" * 32) for n in range(8)]
+    Handoff.objects.filter(conversation=conversations[6]).update(team=inner)
+    seen, _earlier = known(conversations[7], ana)
+    assert seen == [f"1380000000{n}" for n in (7, 5, 4, 3, 2)]
 
 
 async def test_what_changes_beside_a_conversation_is_told(console, ana, waiting):
@@ -747,7 +849,7 @@ KEYS = (
 async def test_whatever_is_sent_is_refused_in_a_sentence(console, owned):
     await console.open()
     frames = [{"type": junk} for junk in (None, [], {}, "x")]
-    for junk in ([], {}, "\x00", 10**30):
+    for junk in ([], {}, "\x00", "\ud83d x", 10**30):
         frames += [
             dict.fromkeys(KEYS, junk) | {"type": door, "action": junk}
             for door in ConsoleConsumer.doors
@@ -766,6 +868,7 @@ async def test_whatever_is_sent_is_refused_in_a_sentence(console, owned):
     refused = [one for one in told if one["type"] == "error"]
     assert len(refused) > len(frames) / 2
     assert {one["code"] for one in refused} <= {
-        "bad_message", "not_found", "conflict", "length", "forbidden", "gone",
+        "bad_message", "not_found", "conflict", "length", "forbidden", "gone", "no_agent",
+        "no_team",
     }  # fmt: skip
     assert all(len(one["text"]) > 5 for one in refused)

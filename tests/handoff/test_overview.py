@@ -10,6 +10,7 @@ from chat import asking
 from chat.models import Conversation
 from handoff import desk, overview
 from handoff.models import Agent, Handoff, Membership, Team
+from opsdesk import sockets
 from tests.chat.sockets import Socket
 from tests.handoff.conftest import check_invariants, check_loads
 from tests.handoff.consoles import cookie_of
@@ -97,6 +98,9 @@ async def test_a_supervisor_moves_conversations_and_people(members, hire):
     await socket.send({"type": "hello"})
     [waiting] = (await socket.until("overview"))["waiting"]
     about = {"type": "act", "conversation": waiting["conversation"]}
+    for junk in ([], {}, None, 1):
+        await socket.send({**about, "action": junk})
+        assert (await socket.until("error"))["code"] == "bad_message"
 
     async def holders():
         while True:
@@ -129,3 +133,18 @@ async def test_a_supervisor_moves_conversations_and_people(members, hire):
     while (await holders())["lea"] != 1:
         pass
     await socket.close()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_who_leads_no_more_is_shown_nothing_more(members, monkeypatch):
+    monkeypatch.setattr(sockets, "LOOKED", 0)
+    db = database_sync_to_async
+    socket = Socket(await db(cookie_of)(members["lea"]))
+    socket.app.scope["path"] = "/ws/overview/"
+    await socket.connect()
+    await socket.send({"type": "hello"})
+    await socket.until("overview")
+    await db(Membership.objects.update)(leads=False)
+    await db(calling)("机密")
+    output = await socket.app.receive_output(timeout=10)
+    assert (output["type"], output.get("code")) == ("websocket.close", 4403)

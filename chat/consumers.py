@@ -260,7 +260,10 @@ class ChatConsumer(Socket):
     async def _catch_up(self) -> None:
         """Everything after what the client has, a batch at a time."""
         by_agent = False
-        while messages := await self._db(self._missed):
+        full = True
+        while full:
+            messages = await self._db(self._missed)
+            full = len(messages) == following.HISTORY
             for message in messages:
                 self._sent(message)
                 await self.send_json({"type": "message", "message": message})

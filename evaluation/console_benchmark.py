@@ -12,7 +12,7 @@ import random
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ from handoff.models import Agent, Team
 
 PING = 20.0  # s, as the pages do
 THINKS = 1.0, 5.0  # s: how long an agent takes to answer
+GREETED_WITHIN = 180.0  # s
 TOGETHER = 50  # connections opened at once
 TEXT = "磁盘使用率已经到 92%，/var/log 下面有 40 GB 的旧日志，可以直接删除吗？"
 
@@ -82,6 +83,8 @@ class Measured:
     sent: dict[str, float] = field(default_factory=dict)  # when, of what has not arrived
     counting: bool = False
     refused: int = 0
+    greeted: int = 0  # customers who are welcome, and conversations that agents have open
+    shares: tuple[float, float] = 0.0, 0.0  # of a core, while counting: the server, these browsers
 
     def begin(self, name: str) -> None:
         self.sent[name] = time.perf_counter()
@@ -104,18 +107,33 @@ class Load:
         self.tasks: list[asyncio.Task[Any]] = []
         self.sockets: list[Any] = []
         self.opening = asyncio.Semaphore(TOGETHER)
+        self.begun = asyncio.Event()
 
     async def run(
-        self, guests: list[Person], staff: list[Person], warm: float, seconds: float
+        self,
+        guests: list[Person],
+        staff: list[Person],
+        warm: float,
+        seconds: float,
+        server: Callable[[], float],
     ) -> None:
+        """All come and are greeted, then all write: `warm` s, and `seconds` that count. `server`:
+        the processor seconds that it has used. Raises TimeoutError."""
         for one in staff:
             await self._agent(one)
         of = {pk: one for one in staff for pk in one.conversations}
         await asyncio.gather(*(self._customer(one, of) for one in guests))
+        async with asyncio.timeout(GREETED_WITHIN):
+            while self.measured.greeted < 2 * len(guests):
+                await asyncio.sleep(0.1)
+        self.begun.set()
         await asyncio.sleep(warm)
         self.measured.counting = True
+        theirs, ours, began = server(), time.process_time(), time.monotonic()
         await asyncio.sleep(seconds)
         self.measured.counting = False
+        took = time.monotonic() - began
+        self.measured.shares = (server() - theirs) / took, (time.process_time() - ours) / took
         for task in self.tasks:
             task.cancel()
         for opened in self.sockets:  # not one handshake after the other
@@ -151,6 +169,7 @@ class Load:
 
     async def _write(self, one: Person, agent: Person, chat: Any, echo: Any) -> None:
         """A message each beat, from a random moment on; the echo in between."""
+        await self.begun.wait()
         await asyncio.sleep(random.uniform(0, self.every))  # noqa: S311
         while True:
             name = self._name()
@@ -175,6 +194,7 @@ class Load:
         self._later(self._ping(console))
 
     async def _ping(self, socket: Any) -> None:
+        await asyncio.sleep(random.uniform(0, PING))  # noqa: S311
         while True:
             await asyncio.sleep(PING)
             await socket.send('{"type": "ping"}')
@@ -184,6 +204,7 @@ class Load:
             told = json.loads(frame)
             if told["type"] == "error":
                 self.measured.refused += 1
+            self.measured.greeted += told["type"] == ("opened" if agent else "welcome")
             if told["type"] != "message":
                 continue
             said, theirs = told["message"], "customer" if agent else "agent"

@@ -304,7 +304,7 @@ class ConsoleConsumer(Socket):
         self.known[pk] = told[0]["epoch"]
         opened = {"standing": told[0], "background": told[1], "after": after, "messages": first}
         await self.send_json({"type": "opened", "conversation": str(pk), **opened})
-        await self._catch_up()
+        await self._catch_up(pk)
         await self._hint(watchers(pk), {"type": "desk.here", **self._self(pk)})
         await self._hint(watchers(pk), {"type": "desk.who", **self._self(pk)})
         await self._hint(transcript.group(pk), {"type": "conversation.who"})

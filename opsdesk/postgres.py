@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 DATABASE = "opsdesk"
 USER = "postgres"
+LOOK_SECONDS = 1.0  # between two looks whether the server runs
 START_SECONDS = 120
 ORPHAN_SECONDS = 10
 # Where root puts what the server's own user could not reach in root's folders.
@@ -54,14 +55,19 @@ class Server:
         self.home = home / "postgres"
         self.sockets = socket_folder(home)
         self._users: int | None = None
+        self._seen = 0.0  # when it was last known to run
 
     def use(self) -> None:
         """Hold the server for the life of this process, and see that it runs.
 
-        Cheap when all is well, so that every new connection can call it.
+        Cheap when all is well, so that every new connection can call it, also each that a pool
+        lends: one that fails calls `recover`.
         """
+        if self._users is not None and time.monotonic() - self._seen < LOOK_SECONDS:
+            return
         if self._users is None or not self.ready():
             self.recover()
+        self._seen = time.monotonic()
 
     def recover(self) -> None:
         """Start the server, or wait until it accepts again. Raises PostgresError."""

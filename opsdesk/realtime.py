@@ -1,4 +1,5 @@
-"""A channel layer over PostgreSQL's NOTIFY: groups in memory, one LISTEN for each event loop.
+"""A channel layer over PostgreSQL's NOTIFY: groups in memory; each event loop has a connection
+that listens and, once it says something itself, one that tells.
 
 A message is a hint, delivered at most once and only to those who listen now. What must not
 be lost is a row with a sequence number. A channel that may have missed something (the
@@ -17,10 +18,9 @@ from typing import Any
 
 import psycopg
 from asgiref.sync import sync_to_async
-from channels.db import database_sync_to_async
 from channels.layers import BaseChannelLayer
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
 
 from opsdesk.postgres import PostgresError
 
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 NOTIFY_CHANNEL = "opsdesk"
 PAYLOAD_BYTES = 7999  # PostgreSQL refuses 8000
 CAPACITY = 1000  # messages a channel may have waiting
+BATCH = 200  # messages told at once
 RECONNECT_SECONDS = 0.1, 5.0  # first and longest wait
 RECONNECTED = {"type": "realtime.reconnected"}
 
@@ -157,6 +158,56 @@ class Listener:
             del self.groups[group]
 
 
+@dataclass
+class Teller:
+    """What one event loop says: whatever gathered while the last batch was on its way goes at
+    once. What nobody wrote down in a transaction needs neither a thread nor a pooled connection."""
+
+    waiting: list[tuple[str, asyncio.Future[None]]] = field(default_factory=list)
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    async def tell(self, payload: str) -> None:
+        """Returns when it is sent. Raises django.db.OperationalError."""
+        sent = asyncio.get_running_loop().create_future()
+        self.waiting.append((payload, sent))
+        self.wanted.set()
+        await sent
+
+    async def run(self) -> None:
+        """Tell for ever. What a new connection cannot send either fails."""
+        while True:
+            await self.wanted.wait()
+            try:
+                parameters = await sync_to_async(listen_parameters, thread_sensitive=False)()
+                async with await psycopg.AsyncConnection.connect(**parameters) as telling:
+                    await self._flush(telling)
+                    with suppress(psycopg.Error):  # grown old: what is left has a second try
+                        while await self.wanted.wait():
+                            await self._flush(telling)
+            except (psycopg.Error, PostgresError, OSError) as error:
+                self._fail(error)
+
+    async def _flush(self, telling: psycopg.AsyncConnection[Any]) -> None:
+        while batch := self.waiting[:BATCH]:
+            payloads = [payload for payload, _ in batch]
+            await telling.execute(
+                "SELECT pg_notify(%s, unnest(%s::text[]))", [NOTIFY_CHANNEL, payloads]
+            )
+            del self.waiting[: len(batch)]
+            for _, sent in batch:
+                if not sent.done():  # who waited may be gone
+                    sent.set_result(None)
+        self.wanted.clear()
+
+    def _fail(self, error: Exception) -> None:
+        failed, self.waiting = self.waiting, []
+        self.wanted.clear()
+        for _, sent in failed:
+            if not sent.done():
+                sent.set_exception(OperationalError(str(error)))
+
+
 class PostgresLayer(BaseChannelLayer):
     """Channels made by `new_channel` and groups of them, across processes and event loops."""
 
@@ -165,14 +216,15 @@ class PostgresLayer(BaseChannelLayer):
     def __init__(self) -> None:
         super().__init__(capacity=CAPACITY)
         self._listeners: dict[asyncio.AbstractEventLoop, Listener] = {}
+        self._tellers: dict[asyncio.AbstractEventLoop, Teller] = {}
 
     async def send(self, channel: str, message: Message) -> None:
         self.require_valid_channel_name(channel)
-        await database_sync_to_async(_publish)({"channel": channel, "message": message})
+        await self._tell({"channel": channel, "message": message})
 
     async def group_send(self, group: str, message: Message) -> None:
         self.require_valid_group_name(group)
-        await database_sync_to_async(notify)(group, message)
+        await self._tell({"group": group, "message": message})
 
     async def new_channel(self, prefix: str = "specific") -> str:
         name = f"{prefix}.{uuid.uuid4().hex}"
@@ -199,6 +251,14 @@ class PostgresLayer(BaseChannelLayer):
     async def forget(self, channel: str) -> None:
         """Nobody will read `channel` any more: it leaves its groups and keeps nothing."""
         (await self._listener()).forget(channel)
+
+    async def _tell(self, envelope: dict[str, Any]) -> None:
+        payload, loop = _payload(envelope), asyncio.get_running_loop()
+        teller = self._tellers.setdefault(loop, Teller())
+        if teller.task is None:
+            teller.task = loop.create_task(teller.run(), name="realtime-tell")
+            teller.task.add_done_callback(lambda _: self._tellers.pop(loop, None))
+        await teller.tell(payload)
 
     async def _listener(self) -> Listener:
         """This event loop's, listening; or still trying when the database is away for seconds."""

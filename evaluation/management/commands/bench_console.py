@@ -1,6 +1,5 @@
 """`manage.py bench_console`: how long a message takes to the other side, beside a bare echo."""
 
-import asyncio
 import os
 import socket
 import subprocess
@@ -9,8 +8,10 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+import uvloop
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
@@ -40,17 +41,20 @@ class Command(BaseCommand):
         connections.close_all()
         with _server() as (url, process):
             load = console_benchmark.Load(url, options["every"])
-            began, used = time.monotonic(), _cpu(process.pid)
-            asyncio.run(load.run(guests, staff, options["warm_up"], options["seconds"]))
-            share = (_cpu(process.pid) - used) / (time.monotonic() - began)
-        self.show(load.measured, share, options)
+            used = partial(_cpu, process.pid)
+            try:
+                uvloop.run(load.run(guests, staff, options["warm_up"], options["seconds"], used))
+            except TimeoutError as error:
+                raise CommandError(f"only {load.measured.greeted} were greeted") from error
+        self.show(load.measured, options)
 
-    def show(self, measured: console_benchmark.Measured, share: float, options: Any) -> None:
+    def show(self, measured: console_benchmark.Measured, options: Any) -> None:
         say = self.stdout.write
         say(
             f"{options['customers']:,} customers, {options['agents']} agents, a message every"
             f" {options['every']:g} s each, {options['seconds']:g} s; the web process used"
-            f" {share:.0%} of a core; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores;"
+            f" {measured.shares[0]:.0%} of a core, the browsers {measured.shares[1]:.0%};"
+            f" load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores;"
             f" refused {measured.refused}, not arrived {len(measured.sent)}\n"
         )
         say("| direction | way | messages | p50 ms | p95 | p99 | largest |")

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import time
 import uuid
 
@@ -11,6 +12,7 @@ from django.test import Client
 from chat import asking, consumers, following, runner, transcript, visitors
 from chat.models import Conversation, Message, Turn
 from handoff import desk
+from opsdesk import sockets
 from opsdesk.realtime import notify
 from tests.chat.sockets import Socket, visitor_cookie
 
@@ -226,6 +228,28 @@ async def test_a_signed_in_users_conversation_is_not_the_next_visitors(django_us
     welcome = await signed_in.open(conversation=str(pair.pk))
     assert (welcome["conversation"], welcome["user"]) == (str(pair.pk), "ann")
     await signed_in.close()
+
+
+async def test_who_logs_out_elsewhere_says_and_hears_nothing_more(django_user_model, monkeypatch):
+    monkeypatch.setattr(sockets, "LOOKED", 0)
+    client = Client()
+    await db(client.force_login)(await db(django_user_model.objects.create_user)("ann"))
+    cookie = f"{visitor_cookie()}; sessionid={client.cookies['sessionid'].value}"
+    tells, hears = Socket(cookie), Socket(cookie)
+    pk = (await tells.open())["conversation"]
+    await tells.say("磁盘满了", "m1")
+    await tells.until("ack")
+    await hears.open(conversation=pk)
+    await db(client.logout)()
+    await tells.say("再问一次", "m2")
+    assert await tells.closed() == 4403
+    await db(transcript.append)(uuid.UUID(pk), "agent", "机密")
+    told = []
+    while (output := await hears.app.receive_output(timeout=10))["type"] != "websocket.close":
+        told.append(json.loads(output["text"]))
+    assert output["code"] == 4403
+    assert "机密" not in str(told)
+    assert not await db(Message.objects.filter(client_msg_id="m2").exists)()
 
 
 async def test_who_waited_at_an_id_hears_nothing_of_what_another_makes_there(socket):

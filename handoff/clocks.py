@@ -1,7 +1,7 @@
 """Promises as clocks: they run in business hours while it is the team's turn.
 
 They stand out of hours, while a conversation is put aside, and while its customer is to write.
-`pause` notes since when, `resume` moves what is due by the time that passed.
+`pause` notes since when, `resume` moves what is still due by the time that passed.
 """
 
 from dataclasses import dataclass
@@ -73,6 +73,15 @@ def resume(handoff: Handoff, at: datetime) -> None:
         return
     table = timetable(handoff.team.calendar if handoff.team else None, since)
     stood = table.between(since, at)
-    for name in DUE:
+    # What was answered stays kept or broken.
+    for name in DUE[bool(handoff.replied_at) :]:
         if due := getattr(handoff, name):
             setattr(handoff, name, table.after(due, stood) or due)
+
+
+def wake(handoff: Handoff, at: datetime) -> None:
+    """It is put aside no longer; its clocks run again unless its customer is to write. The caller
+    saves FIELDS."""
+    handoff.snoozed_until = None
+    if not handoff.with_customer:
+        resume(handoff, at)

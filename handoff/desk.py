@@ -94,7 +94,7 @@ def _begin(
         summary=masked(summary),
         last_seq=conversation.last_seq,
         team=team,
-        skills=teams.skills(conversation, turn),
+        skills=teams.skills(conversation, turn, team),
         **promised,
     )
     summaries.ask_for(handoff)
@@ -102,8 +102,8 @@ def _begin(
 
 
 def _set(handoff: Handoff, **values: Any) -> None:
-    """`values` on it; it is on offer to nobody any more unless they say so, and its clocks run."""
-    clocks.resume(handoff, timezone.now())
+    """`values` on it; it is on offer to nobody any more unless they say so, and not put aside."""
+    clocks.wake(handoff, timezone.now())
     values = {"offered_to": None, "offered_until": None} | values
     for name, value in values.items():
         setattr(handoff, name, value)
@@ -119,7 +119,13 @@ def offer(conversation: Conversation, agent: Any, ttl: float, actor: Any = None)
 
 
 def _offer(
-    conversation: Conversation, expected: Any, agent: Any, ttl: float, actor: Any, action: str
+    conversation: Conversation,
+    expected: Any,
+    agent: Any,
+    ttl: float,
+    actor: Any,
+    action: str,
+    **values: Any,
 ) -> None:
     until = timezone.now() + timedelta(seconds=ttl)
     change(
@@ -138,6 +144,7 @@ def _offer(
         offered_to=agent,
         offered_until=until,
         taken_by=None,
+        **values,
     )
     Agent.objects.filter(user=agent).update(offered_at=timezone.now())
     offered = {"type": "handoff.offer", "conversation": str(conversation.pk)}
@@ -198,8 +205,7 @@ def _queue(
     change(
         conversation, expected, State.QUEUED, action=action, actor=actor, says=says, public=public
     )
-    values = {"taken_by": None, "taken_at": None, "told_at": None} | values
-    _set(handoff, status=Status.WAITING, **values)
+    _set(handoff, status=Status.WAITING, taken_by=None, **values)
     look_for_somebody()
 
 
@@ -240,7 +246,8 @@ def _take(
 ) -> Handoff:
     _change_to(conversation, expected, agent, action, actor)
     handoff = open_handoff(conversation)
-    _set(handoff, status=Status.TAKEN, taken_by=agent, taken_at=timezone.now())
+    first = handoff.taken_at or timezone.now()
+    _set(handoff, status=Status.TAKEN, taken_by=agent, taken_at=first)
     with translation.override(settings.LANGUAGE_CODE):
         logger.info("%s (%s, %s)", _("A person has taken over!"), conversation.pk, agent)
     return handoff
@@ -326,13 +333,34 @@ def transfer(
         note(conversation, by, text)
     ttl = settings.HANDOFF_OFFER_SECONDS or TRANSFER_SECONDS
     if to is not None:
-        _offer(conversation, [State.HUMAN], to, ttl, by, "transfer")
+        _offer(conversation, [State.HUMAN], to, ttl, by, "transfer", told_at=None)
         return
     handoff = open_handoff(conversation)
-    moved = {"team": team, "passed": []} if team else {"passed": [handoff.taken_by_id or by.pk]}
+    moved: dict[str, Any] = {"told_at": None, "passed": [handoff.taken_by_id or by.pk]}
+    if team:
+        moved |= {"passed": []} | _of_team(handoff, team)
     with speaking(conversation):
         says = ("handoff_transferred", _("Your question is handed on to a colleague."))
         _queue(conversation, [State.HUMAN], handoff, "transfer", by, says, public=True, **moved)
+
+
+def _of_team(handoff: Handoff, team: Team) -> dict[str, Any]:
+    """What goes with the team: skills that it has, and what it promises from now on, as far as
+    that is not answered yet."""
+    if team.pk == handoff.team_id:
+        return {}
+    now = timezone.now()
+    due: dict[str, Any] = teams.promises(team, now)
+    if handoff.replied_at:
+        del due["first_due"]
+        if handoff.next_due is None:
+            del due["next_due"]
+    if handoff.with_customer:
+        due["paused_at"] = now
+    return due | {
+        "team": team,
+        "skills": teams.skills(handoff.conversation, handoff.turn, team),
+    }
 
 
 @transaction.atomic
@@ -381,6 +409,7 @@ def left(conversation: Conversation) -> None:
             says,
             public=True,
             passed=passed,
+            told_at=None,
         )
 
 

@@ -56,7 +56,7 @@ def snooze(conversation: Conversation, agent: Any, until: datetime | None) -> No
         clocks.pause(handoff, now)
         handoff.snoozed_until = until
     else:
-        _wake(handoff, now)
+        clocks.wake(handoff, now)
     handoff.save(update_fields=clocks.FIELDS)
     notify(QUEUE_GROUP, {"type": "queue.changed"})
 
@@ -69,15 +69,9 @@ def wake(conversation: Conversation) -> None:
     until = handoff.snoozed_until
     if until is None or until > timezone.now():
         raise Conflict(_("Somebody else was first."))
-    _wake(handoff, until)
+    clocks.wake(handoff, until)
     handoff.save(update_fields=clocks.FIELDS)
     notify(QUEUE_GROUP, {"type": "queue.changed"})
-
-
-def _wake(handoff: Handoff, at: datetime) -> None:
-    handoff.snoozed_until = None
-    if not handoff.with_customer:
-        clocks.resume(handoff, at)
 
 
 @transaction.atomic

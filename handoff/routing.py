@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Func, Value
+from django.db.models import F, Func, Q, Value
 from django.utils import timezone, translation
 
 from chat.models import Conversation
@@ -98,11 +98,16 @@ def _expire() -> int:
 
 
 def _gone() -> int:
-    """Conversations of agents who have not been seen for HANDOFF_GONE_MINUTES."""
+    """Conversations of agents who have not been seen for HANDOFF_GONE_MINUTES; those put aside,
+    or whose customer is to write, when that is over."""
     if not settings.HANDOFF_GONE_MINUTES:
         return 0
-    since = timezone.now() - timedelta(minutes=settings.HANDOFF_GONE_MINUTES)
+    now = timezone.now()
+    since = now - timedelta(minutes=settings.HANDOFF_GONE_MINUTES)
+    stand = Q(snoozed_until__gt=now) | Q(with_customer=True)
+    taken = Handoff.objects.filter(status=Handoff.Status.TAKEN).exclude(stand)
     abandoned = Conversation.objects.filter(
+        pk__in=taken.values("conversation"),
         state=Conversation.State.HUMAN,
         owner__agent__seen_at__lt=since,
         updated_at__lt=since,  # nobody has written either
@@ -113,6 +118,7 @@ def _gone() -> int:
 def _tried(action: Callable[[Conversation], object], conversation: Conversation) -> int:
     try:
         action(conversation)
-    except Conflict:  # it was answered at the last moment, or another process swept it
+    # It was answered at the last moment, another process swept it, or it was deleted.
+    except (Conflict, Conversation.DoesNotExist):
         return 0
     return 1

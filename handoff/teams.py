@@ -37,12 +37,12 @@ def staffed(team: Team | None) -> bool:
     return there and agents(team).available().exists()
 
 
-def skills(conversation: Conversation, turn: Turn | None) -> list[str]:
-    """The product that was asked about and the language, as far as some agent has them as skills:
-    what nobody has cannot be waited for."""
+def skills(conversation: Conversation, turn: Turn | None, team: Team | None) -> list[str]:
+    """The product that was asked about and the language, as far as somebody of `team` has them as
+    skills: what nobody has cannot be waited for."""
     scope = turn.trace.get("scope") or {} if turn else {}
     wanted = {value for value in (scope.get("product"), conversation.language) if value}
-    had = {skill for row in Agent.objects.values_list("skills", flat=True) for skill in row}
+    had = {skill for row in agents(team).values_list("skills", flat=True) for skill in row}
     return sorted(wanted & had)
 
 

@@ -17,6 +17,9 @@ from handoff.models import Handoff
 from handoff.ownership import say, speaking
 from opsdesk.errors import Conflict
 
+AT_ONCE = 50  # conversations of a sweep, which holds up the turns of its process
+BEGINS = ("request", "transfer", "agent_gone")  # changes of hands with which a wait begins
+
 
 def sweep() -> int:
     """How many conversations were told or woken."""
@@ -27,11 +30,13 @@ def _tell() -> int:
     waiting = Handoff.objects.filter(status=Handoff.Status.WAITING, told_at=None)
     staffed: dict[int | None, bool] = {}
     told = 0
-    for handoff in waiting.select_related("team__calendar", "conversation"):
+    for handoff in waiting.longest_first().select_related("team__calendar", "conversation"):
         if handoff.team_id not in staffed:
             staffed[handoff.team_id] = teams.staffed(handoff.team)
         if not staffed[handoff.team_id] or _long(handoff):
-            told += _tell_one(handoff, staffed[handoff.team_id])
+            told += _told(handoff, staffed[handoff.team_id])
+        if told >= AT_ONCE:
+            break
     return told
 
 
@@ -40,7 +45,15 @@ def _long(handoff: Handoff) -> bool:
     before = timezone.now() - timedelta(minutes=settings.HANDOFF_WAIT_MINUTES)
     if not settings.HANDOFF_WAIT_MINUTES or handoff.requested_at > before:
         return False
-    return not handoff.conversation.ownership_changes.filter(at__gt=before).exists()
+    changes = handoff.conversation.ownership_changes.filter(action__in=BEGINS, at__gt=before)
+    return not changes.exists()
+
+
+def _told(handoff: Handoff, staffed: bool) -> bool:
+    try:
+        return _tell_one(handoff, staffed)
+    except Conversation.DoesNotExist:  # deleted meanwhile
+        return False
 
 
 @transaction.atomic
@@ -66,12 +79,13 @@ def _busy() -> tuple[str, str]:
 def _wake() -> int:
     """Those put aside until a time that has come."""
     over = Handoff.objects.unfinished().filter(snoozed_until__lte=timezone.now())
-    return sum(_woken(handoff.conversation) for handoff in over.select_related("conversation"))
+    first = over.select_related("conversation").order_by("snoozed_until")[:AT_ONCE]
+    return sum(_woken(handoff.conversation) for handoff in first)
 
 
 def _woken(conversation: Conversation) -> bool:
     try:
         desk.wake(conversation)
-    except Conflict:  # another process did, or its agent
+    except (Conflict, Conversation.DoesNotExist):  # another process did, or its agent; deleted
         return False
     return True

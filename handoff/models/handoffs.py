@@ -79,7 +79,7 @@ class Handoff(models.Model):
         related_name="+",
         verbose_name=_("taken by"),
     )
-    taken_at = models.DateTimeField(_("taken"), null=True)
+    taken_at = models.DateTimeField(_("taken"), null=True)  # first: until then it waited
     snoozed_until = models.DateTimeField(_("snoozed until"), null=True)
     # Promised by the team, in its business hours; `next_due` while the customer waits for a word.
     first_due = models.DateTimeField(_("first answer due"), null=True)

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from chat import asking
 from chat.models import Conversation
-from handoff import clocks, desk, queues, waiting
+from handoff import clocks, desk, queues, routing, waiting
 from handoff.clocks import Clocks
 from handoff.models import Agent, Calendar, Handoff, Hours, Membership, OwnershipChange, Team
 
@@ -64,6 +64,13 @@ def test_what_is_overdue_stays_overdue_by_as_much(team):
     assert [one.left for one in Clocks(at("16:00")).of(handoff)] == [-HOUR]
 
 
+def test_an_answer_that_came_late_stays_late(team):
+    handoff = Handoff(team=team, first_due=at("11:00"), replied_at=at("11:30"))
+    clocks.pause(handoff, at("11:30"))
+    clocks.resume(handoff, at("16:00"))
+    assert handoff.first_due == at("11:00")
+
+
 @pytest.fixture
 def conversation(hire):
     made = Conversation.objects.create(visitor="v" * 32)
@@ -105,8 +112,12 @@ def test_the_customers_turn_costs_the_team_nothing(conversation, django_user_mod
     assert timers(conversation)["resolve"][1] == "customer"
     desk.snooze(conversation, ana, None)
     assert timers(conversation)["resolve"][1] == "customer"
-    desk.transfer(conversation, ana)  # whoever comes is to answer
-    assert timers(conversation)["resolve"] == (240, "")
+    desk.snooze(conversation, ana, timezone.now() + HOUR)
+    desk.transfer(conversation, ana)  # still the customer's turn, but put aside no longer
+    assert timers(conversation)["resolve"] == (240, "customer")
+    assert Handoff.objects.get().snoozed_until is None
+    asking.ask(conversation, "满了的是 /var", "m3")
+    assert timers(conversation) == {"next": (15, ""), "resolve": (240, "")}
 
 
 def test_what_was_put_aside_wakes_by_itself(conversation, django_user_model, hints):
@@ -155,3 +166,45 @@ def test_who_waits_for_long_is_told_once_and_again_after_a_transfer(
     OwnershipChange.objects.update(at=long_ago)
     assert waiting.sweep() == 1
     assert events(conversation).count("still_waiting") == 2
+
+
+def test_an_offer_that_passes_begins_no_new_wait(conversation, django_user_model, settings):
+    settings.HANDOFF_WAIT_MINUTES = 5
+    ana, long_ago = django_user_model.objects.get(), timezone.now() - HOUR
+    Handoff.objects.update(requested_at=long_ago)
+    OwnershipChange.objects.update(at=long_ago)
+    desk.offer(conversation, ana, 30)
+    desk.decline(conversation, ana)
+    assert waiting.sweep() == 1  # the offer was made and passed just now
+    desk.offer(conversation, ana, 30)
+    desk.decline(conversation, ana)
+    assert waiting.sweep() == 0
+    assert events(conversation).count("still_waiting") == 1
+
+
+def test_a_conversation_that_is_deleted_meanwhile_is_skipped(
+    conversation, django_user_model, monkeypatch
+):
+    def deleted(*args):
+        raise Conversation.DoesNotExist
+
+    monkeypatch.setattr(waiting, "_tell_one", deleted)
+    monkeypatch.setattr(desk, "wake", deleted)
+    Agent.objects.update(on_duty=False)
+    Handoff.objects.update(snoozed_until=timezone.now())
+    assert waiting.sweep() == 0
+    monkeypatch.setattr(desk, "left", deleted)
+    monkeypatch.setattr(desk, "expire", deleted)
+    desk.claim(conversation, django_user_model.objects.get())
+    Agent.objects.update(seen_at=timezone.now() - HOUR)
+    Conversation.objects.update(updated_at=timezone.now() - HOUR)
+    assert routing.sweep() == 0
+
+
+def test_a_sweep_has_an_end(hire, monkeypatch):
+    monkeypatch.setattr(waiting, "AT_ONCE", 2)
+    hire("ana")
+    for _ in range(3):
+        asking.call_human(Conversation.objects.create(visitor="v" * 32), "asked")
+    Agent.objects.update(on_duty=False)
+    assert [waiting.sweep() for _ in range(3)] == [2, 1, 0]

@@ -151,7 +151,8 @@ class Desk(RuleBasedStateMachine):
         Conversation.objects.update(updated_at=past)
         Agent.objects.filter(user=self.agents[m]).update(seen_at=past)
         routing.sweep()
-        assert not Conversation.objects.filter(owner=self.agents[m]).exists()
+        kept = Handoff.objects.filter(conversation__owner=self.agents[m])
+        assert not kept.filter(snoozed_until=None, with_customer=False).exists()
 
     @rule(m=who)
     def an_agent_is_back(self, m):

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from chat import asking
 from chat.models import Conversation
-from handoff import desk, routing
+from handoff import desk, routing, waiting
 from handoff.models import Agent, Calendar, Handoff, Hours, Membership, Team
 from knowledge.models import KnowledgeBase
 from opsdesk.errors import Conflict
@@ -142,6 +142,61 @@ def test_who_is_gone_leaves_nobody_waiting(hire, settings):
     with pytest.raises(Conflict):
         desk.left(stale)  # it changed hands since
     check_invariants(conversation)
+
+
+def gone(user):
+    """Nobody has seen them, or heard of their conversations, for an hour."""
+    past = timezone.now() - timedelta(hours=1)
+    Agent.objects.filter(user=user).update(seen_at=past)
+    Conversation.objects.update(updated_at=past)
+
+
+def test_who_is_gone_keeps_what_is_put_aside_until_it_wakes(hire):
+    ana = hire("ana")
+    conversation = called()
+    desk.claim(conversation, ana)
+    desk.snooze(conversation, ana, timezone.now() + timedelta(hours=14))
+    gone(ana)
+    assert routing.sweep() == 0
+    Handoff.objects.update(snoozed_until=timezone.now())
+    waiting.sweep()
+    assert routing.sweep() == 1
+    conversation.refresh_from_db()
+    assert conversation.state == "queued"
+
+
+def test_who_is_gone_keeps_what_the_customer_is_to_answer(hire):
+    ana = hire("ana")
+    conversation = called()
+    desk.claim(conversation, ana)
+    desk.reply(conversation, ana, "哪台机器？")
+    gone(ana)
+    assert routing.sweep() == 0
+    asking.ask(conversation, "node-17")
+    gone(ana)
+    assert routing.sweep() == 1
+    check_invariants(conversation)
+
+
+def test_another_team_brings_its_skills_and_promises(hire):
+    first = Team.objects.create(name="一线", first_minutes=5, resolve_minutes=60)
+    second = Team.objects.create(name="二线", next_minutes=20, resolve_minutes=600)
+    ana, ben = hire("ana", skills=["en"]), hire("ben")
+    join(first, ana)
+    join(second, ben)
+    conversation = called(language="en")
+    desk.claim(conversation, ana)
+    desk.reply(conversation, ana, "Please wait")
+    before = Handoff.objects.get()
+    assert before.skills == ["en"]
+    desk.transfer(conversation, ana, team=second)
+    after = Handoff.objects.get()
+    assert (after.skills, after.first_due, after.next_due) == ([], before.first_due, None)
+    assert after.resolve_due - timezone.now() > timedelta(minutes=599)
+    assert routing.route() == 1
+    assert offered() == ["ben"]
+    asking.ask(conversation, "Still down")
+    assert Handoff.objects.get().next_due - timezone.now() > timedelta(minutes=19)
 
 
 def test_snoozed_until_the_customer_writes(hire):

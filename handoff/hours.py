@@ -1,7 +1,7 @@
 """Business hours: whether somebody should be there, and when a promise made now is due."""
 
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import holidays
 from django.utils import timezone
@@ -14,7 +14,8 @@ Span = tuple[datetime, datetime]
 
 
 class Timetable:
-    """The hours of a calendar, read once. Dates are those of the installation's time zone."""
+    """The hours of a calendar, read once. Dates are those of the installation's time zone; times
+    that are given back are UTC, whose hours are all of one length."""
 
     def __init__(self, calendar: Calendar | None, start: date) -> None:
         self.hours: dict[int, list[tuple[time, time]]] = {}
@@ -39,25 +40,27 @@ class Timetable:
 
     def spans(self, start: datetime) -> Iterator[Span]:
         """The open times from `start` on, as far as AHEAD."""
-        local = timezone.localtime(start, timezone.get_default_timezone())
+        zone, start = timezone.get_default_timezone(), start.astimezone(UTC)
+        today = start.astimezone(zone).date()
         for n in range(AHEAD):
-            day = local.date() + timedelta(n)
+            day = today + timedelta(n)
             for opens, closes in self.day(day):
                 first, last = (
-                    datetime.combine(day, at, timezone.get_default_timezone())
-                    for at in (opens, closes)
+                    datetime.combine(day, at, zone).astimezone(UTC) for at in (opens, closes)
                 )
-                if last > local:
-                    yield max(first, local), last
+                if last > start:
+                    yield max(first, start), last
 
     def opening(self, at: datetime) -> datetime | None:
         """When people are there next: `at` itself while they are."""
-        return at if self.always else next((first for first, _last in self.spans(at)), None)
+        if self.always:
+            return at.astimezone(UTC)
+        return next((first for first, _last in self.spans(at)), None)
 
     def after(self, at: datetime, left: timedelta) -> datetime | None:
         """When that much business time is over; None when not within AHEAD days."""
         if self.always:
-            return at + left
+            return at.astimezone(UTC) + left
         for first, last in self.spans(at):
             if first + left <= last:
                 return first + left
@@ -67,8 +70,8 @@ class Timetable:
     def between(self, start: datetime, end: datetime) -> timedelta:
         """The business time from `start` to `end`, as far as AHEAD days."""
         if self.always:
-            return max(end - start, timedelta())
-        passed = timedelta()
+            return max(end.astimezone(UTC) - start.astimezone(UTC), timedelta())
+        passed, end = timedelta(), end.astimezone(UTC)
         for first, last in self.spans(start):
             if first >= end:
                 break
@@ -84,7 +87,7 @@ class Timetable:
         if self.always:
             return "", None
         first, last = next(self.spans(at), (None, None))
-        return ("", last) if first == at else ("closed", first)
+        return ("", last) if first == at.astimezone(UTC) else ("closed", first)
 
 
 def timetable(calendar: Calendar | None, at: datetime) -> Timetable:
@@ -99,7 +102,7 @@ def opening(calendar: Calendar | None, at: datetime) -> datetime | None:
 
 
 def is_open(calendar: Calendar | None, at: datetime) -> bool:
-    return opening(calendar, at) == at
+    return opening(calendar, at) == at.astimezone(UTC)
 
 
 def due(calendar: Calendar | None, at: datetime, minutes: int | None) -> datetime | None:

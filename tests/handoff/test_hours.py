@@ -1,4 +1,4 @@
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -77,6 +77,19 @@ def test_what_staff_wrote_is_kept(calendar):
     calendar.country = "??"
     with pytest.raises(NotImplementedError):
         hours.bring_in(calendar, 2026)
+
+
+def test_the_hour_that_comes_twice_is_open_and_counted(calendar, settings):
+    settings.TIME_ZONE = "Europe/Berlin"
+    Hours.objects.create(calendar=calendar, weekday=6, opens=time(0), closes=time(23, 59))
+    for hour, minute in ((0, 30), (1, 30)):  # 02:30, twice
+        now = datetime(2026, 10, 25, hour, minute, tzinfo=UTC)
+        assert hours.is_open(calendar, now)
+        assert hours.is_open(calendar, timezone.localtime(now))
+    local = timezone.localtime(datetime(2026, 10, 24, 22, 30, tzinfo=UTC))
+    due = datetime(2026, 10, 25, 4, 30, tzinfo=UTC)
+    assert hours.due(calendar, local, 360) == due
+    assert hours.timetable(calendar, local).left(local, due) == timedelta(hours=6)
 
 
 def test_hours_end_after_they_begin(calendar):

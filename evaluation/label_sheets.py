@@ -34,12 +34,13 @@ FIELDS: dict[str, tuple[Promise, str]] = {
     "decides": (gettext_lazy("decides"), "decides 裁定"),
     "kind": (gettext_lazy("verdict"), "verdict 评价 结论 判断"),
     "unsupported": (gettext_lazy("unsupported sentences"), "unsupportedsentences 无依据的句子"),
+    "repeated": (gettext_lazy("repeated sentences"), "repeatedsentences 重复的句子"),
     "relevant": (gettext_lazy("relevant passages"), "relevantpassages 相关段落"),
     "note": (gettext_lazy("note"), "note 备注"),
     "seconds": (gettext_lazy("seconds"), "seconds 秒"),
 }
 NEEDED = ("position", "kind")
-WIDTHS = (8, 50, 80, 14, 8, 20, 20, 20, 40, 8)
+WIDTHS = (8, 50, 80, 14, 8, 20, 20, 20, 20, 40, 8)
 YES = ("yes", "是", "1", "true")
 
 
@@ -55,27 +56,28 @@ class Brought:
 # --- out ----------------------------------------------------------------------------------
 
 
-def exported(sample: Sample, rater: Any = None) -> Iterator[list[str]]:
-    """A header and rows; with `rater` their own alone, beside what they have still to label.
-    Else only of items that all their raters have labelled: until then nobody sees another's."""
+def exported(sample: Sample, user: Any, mine: bool) -> Iterator[list[str]]:
+    """A header and rows of what `user` may read; `mine`: their own, and what they have still to
+    label. Else only items that all their raters have labelled: before nobody sees another's."""
     yield [str(title) for title, _names in FIELDS.values()]
-    for item in _items(sample, rater):
+    for item in _items(sample, user, mine):
         numbers = {passage.key: str(n) for n, passage in enumerate(item.pool.all(), 1)}
         labels = [one for one in item.labels.all() if one.done_at]
-        if not rater and sum(not one.adjudicates for one in labels) < sample.raters:
+        if not mine and sum(not one.adjudicates for one in labels) < sample.raters:
             continue
         for label in labels:
             yield _row(item, label, numbers)
-        if rater and not labels:
-            yield _row(item, Label(item=item, rater=rater), numbers)
+        if mine and not labels:
+            yield _row(item, Label(item=item, rater=user), numbers)
 
 
-def _items(sample: Sample, rater: Any) -> QuerySet[Item]:
+def _items(sample: Sample, user: Any, mine: bool) -> QuerySet[Item]:
     items = sample.items.select_related("turn__message", "turn__reply").order_by("position")
+    items = items.filter(bases__contained_by=claiming.readable(user))
     labels = Label.objects.select_related("rater").order_by("adjudicates", "rater")
-    if rater:
-        labels = labels.filter(rater=rater, adjudicates=False)
-        items = items.filter(bases__contained_by=claiming.readable(rater), turn__isnull=False)
+    if mine:  # before its passages are found, an item does not know its bases
+        labels = labels.filter(rater=user, adjudicates=False)
+        items = items.filter(turn__isnull=False, pooled_at__isnull=False)
     judged = Relevance.objects.only("passage", "rater", "relevant", "adjudicates")
     pool = PooledPassage.objects.only("item", "key", "rank").prefetch_related(
         Prefetch("judged", judged)
@@ -99,6 +101,7 @@ def _row(item: Item, label: Label, numbers: dict[str, str]) -> list[str]:
         _("yes") if label.adjudicates else "",
         label.get_kind_display() if label.kind else "",
         ", ".join(str(one["n"]) for one in label.sentences if not one["supported"]),
+        ", ".join(str(one["n"]) for one in label.sentences if one.get("again")),
         ", ".join(relevant),
         label.note,
         str(label.seconds or ""),
@@ -159,7 +162,7 @@ def _bring(sample: Sample, values: dict[str, str], user: Any, for_all: bool) -> 
     form = _form(item, values)
     there = Label.objects.filter(item=item, rater=rater, adjudicates=decides).first()
     if there and there.done_at:
-        if _same(there, form):
+        if _same(there, form, "repeated" in values):
             return False
         raise ValidationError(_("It is labelled already; take that back first to change it."))
     label = there or Label.objects.create(item=item, rater=rater, adjudicates=decides)
@@ -200,6 +203,7 @@ def _form(item: Item, values: dict[str, str]) -> Form:
         kind=_kind(item, values["kind"]),
         note=values.get("note", ""),
         unsupported=_numbers(values.get("unsupported", ""), count, "unsupported"),
+        repeated=_numbers(values.get("repeated", ""), count, "repeated"),
         relevant={key: n in relevant for n, key in enumerate(pool, 1)}
         if "relevant" in values
         else None,
@@ -229,8 +233,10 @@ def _numbers(cell: str, most: int, name: str) -> frozenset[int]:
     return frozenset(numbers)
 
 
-def _same(label: Label, form: Form) -> bool:
+def _same(label: Label, form: Form, told: bool) -> bool:
+    """`told`: the sheet has a column for repeated sentences; those of before have none."""
     unsupported = {one["n"] for one in label.sentences if not one["supported"]}
+    repeated = {one["n"] for one in label.sentences if one.get("again")}
     said = Relevance.objects.filter(
         passage__item=label.item_id, rater=label.rater_id, adjudicates=label.adjudicates
     )
@@ -238,5 +244,6 @@ def _same(label: Label, form: Form) -> bool:
     relevant = form.relevant if form.relevant is not None else marks
     return (
         (label.kind, label.note, unsupported) == (form.kind, form.note, form.unsupported)
+        and (not told or repeated == form.repeated)
         and marks == {key: relevant.get(key, False) for key in marks}
     )  # fmt: skip

@@ -209,7 +209,8 @@ def _resettle(item: Item, user: Any) -> None:
 
 @dataclass(frozen=True)
 class Form:
-    """What a page or a sheet says of an item; what it leaves out is as usual."""
+    """What a page or a sheet says of an item. Of passages without `relevant` all are as usual;
+    else those that it leaves out were not seen, and nothing is said of them."""
 
     kind: str = ""
     note: str = ""
@@ -249,7 +250,7 @@ def finish(label: Label, form: Form) -> Label:
     label.seconds, label.draft = _bounded(form.seconds), {}
     label.done_at, label.lease_until = timezone.now(), None
     label.save()
-    _judge(item, label, form.relevant or {})
+    _judge(item, label, form.relevant)
     _resettle(item, label.rater)
     return label
 
@@ -269,8 +270,8 @@ def _sentences(item: Item, form: Form) -> list[dict[str, Any]]:
     ]
 
 
-def _judge(item: Item, label: Label, marked: Mapping[str, bool]) -> None:
-    """What the rater says of every passage of the pool, whether marked or left as it was."""
+def _judge(item: Item, label: Label, marked: Mapping[str, bool] | None) -> None:
+    """What the rater says of every passage that they saw: others may have added some since."""
     Relevance.objects.filter(
         passage__item=item, rater=label.rater, adjudicates=label.adjudicates
     ).delete()
@@ -278,10 +279,11 @@ def _judge(item: Item, label: Label, marked: Mapping[str, bool]) -> None:
         Relevance(
             passage=passage,
             rater=label.rater,
-            relevant=marked.get(passage.key, usual(passage, label.kind)),
+            relevant=usual(passage, label.kind) if marked is None else marked[passage.key],
             adjudicates=label.adjudicates,
         )
         for passage in item.pool.all()
+        if marked is None or passage.key in marked
     )
 
 

@@ -162,14 +162,25 @@ def key(document: int | None, text: str) -> str:
 
 def look_up(item: Item, query: str, bases: Iterable[KnowledgeBase]) -> list[retrieval.Passage]:
     """The best passages for a rater's words, in the bases that the asker and the rater may read."""
+    return retrieval.search(query, asked(item, bases), FOUND).passages
+
+
+def asked(item: Item, bases: Iterable[KnowledgeBase]) -> list[KnowledgeBase]:
+    """Those of `bases` that the asker may read."""
     assert item.turn  # noqa: S101
-    asked = {base.pk for base in turns.bases(item.turn.conversation)}
-    return retrieval.search(query, [one for one in bases if one.pk in asked], FOUND).passages
+    readable = {base.pk for base in turns.bases(item.turn.conversation)}
+    return [one for one in bases if one.pk in readable]
 
 
+@transaction.atomic
 def add(item: Item, chunk: Chunk) -> PooledPassage:
-    """Put a passage that a rater looked up into the pool; once, whoever finds it."""
+    """Put a passage that a rater looked up into the pool; once, whoever finds it. From now on only
+    who may read its base may label the item."""
     row = _row(item, Pooled(chunk.pk, [SEARCH]), chunk)
+    held = Item.objects.select_for_update().get(pk=item.pk)
+    held.bases = _bases(held, [row])
+    held.save(update_fields=["bases"])
+    item.bases = held.bases
     made, _created = PooledPassage.objects.get_or_create(
         item=item,
         key=row.key,

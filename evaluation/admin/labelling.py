@@ -9,7 +9,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
@@ -366,10 +365,12 @@ def search_view(request: HttpRequest, pk: int) -> HttpResponse:
 def add_view(request: HttpRequest, pk: int) -> HttpResponse:
     """Put a passage into the pool, marked; answers with it as the page shows it."""
     label = _mine(request, pk)
+    if label.item.turn is None:
+        raise Http404
     number = request.POST.get("chunk", "")
-    own = Q(knowledge_base__in=permissions.bases(request.user, "view"))
+    own = pooling.asked(label.item, permissions.bases(request.user, "view"))
     chunk = get_object_or_404(
-        Chunk.objects.select_related("document").filter(own),
+        Chunk.objects.select_related("document").filter(knowledge_base__in=own),
         pk=int(number) if _short(number) else 0,
     )
     if label.done_at:
@@ -390,14 +391,14 @@ def may_export(user: Any) -> bool:
 
 @require_GET
 def export_view(request: HttpRequest, pk: int, kind: str) -> HttpResponse:
-    """All labels for who may see them, else one's own; `?mine` asks for these."""
+    """All labels of what one may read, for who may see them; `?mine` asks for one's own."""
     sample = get_object_or_404(Sample, pk=pk)
     mine = "mine" in request.GET
     if kind not in TYPES:
         raise Http404
     if not (claiming.may_label(request.user) if mine else may_export(request.user)):
         raise PermissionDenied
-    rows = label_sheets.exported(sample, request.user if mine else None)
+    rows = label_sheets.exported(sample, request.user, mine)
     if kind == "csv":
         return download(rows, f"labels-{pk}", kind)
     made = sheets.to_xlsx(rows, _("Labels"), label_sheets.WIDTHS)

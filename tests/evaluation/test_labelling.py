@@ -4,7 +4,7 @@ import io
 import threading
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from openpyxl import load_workbook
 
-from chat.models import Message, Turn
+from chat.models import Conversation, Message, Turn
 from evaluation import claiming, labelling, pooling, progress
 from evaluation.labelling import Form
 from evaluation.models import GoldenQuestion, Item, Label, PooledPassage, Relevance, Verdict
@@ -418,6 +418,49 @@ def test_a_passage_is_looked_up_and_joins_the_pool(client, base, sampler, ann):
     assert client.post(add, {"chunk": "9" * 30}).status_code == 404
 
 
+def test_a_passage_that_is_added_is_for_those_who_may_read_it(client, base, sampler, ann, bob):
+    open_, hidden = (documents.base(name) for name in ("open", "hidden"))
+    KnowledgeBase.objects.filter(pk=open_.pk).update(audience=KnowledgeBase.Audience.VISITORS)
+    turn = drawn.turn(base, text="zzz", passages=[])
+    Conversation.objects.filter(pk=turn.conversation_id).update(knowledge_base=None)
+    sample = drawn.draw(sampler, 1)
+    begin(client, sample, ann)
+    label = Label.objects.get()
+    add = reverse("admin:evaluation_sample_pool", args=[label.pk])
+    documents.put(hidden, "仓库的门禁密码在保险柜里。")
+    secret = hidden.chunks.get()
+    assert client.post(add, {"chunk": secret.pk}).status_code == 404  # the asker may not read it
+    label.item.refresh_from_db()
+    assert hidden.pk not in label.item.bases
+    documents.put(open_, "值班经理的电话在墙上。")
+    assert client.post(add, {"chunk": open_.chunks.get().pk}).status_code == 200
+    label.item.refresh_from_db()
+    assert set(label.item.bases) == {base.pk, open_.pk}
+    narrow(bob, base)
+    assert claiming.claim(sample, User.objects.get(pk=bob.pk)) is None
+
+
+def narrow(user, base):
+    """From now on `user` may read `base` alone."""
+    user.user_permissions.remove(*user.user_permissions.filter(codename="view_document"))
+    group = Group.objects.create(name=f"only-{base.slug}-{user.username}")
+    Role.objects.create(knowledge_base=base, group=group, kind=Role.Kind.VIEWER)
+    user.groups.add(group)
+
+
+def test_nobody_judges_a_passage_that_was_added_behind_their_page(sample, ann, bob):
+    item = answered(sample)
+    pooling.pool(item)
+    seen = dict.fromkeys(item.pool.values_list("key", flat=True), False)
+    other = documents.base("other", audience=KnowledgeBase.Audience.VISITORS)
+    documents.put(other, "值班经理的电话在墙上。")
+    added = pooling.add(item, other.chunks.get())
+    labelling.finish(of(item, ann), Form("wrong", relevant={**seen, added.key: True}))
+    labelling.finish(of(item, bob), Form("wrong", relevant=seen))
+    assert added.judged.get().rater == ann
+    assert settled(sample)[item.pk].relevant == {added.key}
+
+
 def test_a_question_is_proposed_for_the_golden_set(client, base, sampler, admin_user):
     drawn.turn(base)
     sample = drawn.draw(sampler, 1)
@@ -473,7 +516,8 @@ def test_labels_go_out_and_come_back_unchanged(client, sample, ann, bob, sampler
     for user, note in ((ann, '=HYPERLINK("http://x")'), (bob, "好，“引号”\n换行")):
         for _n in range(3):
             claimed = claiming.claim(sample, user)
-            form = Form(labelling.kinds(claimed.item)[1], note, frozenset({1}), seconds=3)
+            kind = labelling.kinds(claimed.item)[1]
+            form = Form(kind, note, frozenset({1}), frozenset({2}), seconds=3)
             labelling.finish(claimed, form)
     client.force_login(sampler)
     for kind in ("csv", "xlsx"):
@@ -493,6 +537,21 @@ def test_labels_go_out_and_come_back_unchanged(client, sample, ann, bob, sampler
         assert (brought.labelled, brought.unchanged, brought.refused) == (0, 6, []), kind
 
 
+def test_a_sheet_holds_what_one_may_read(client, sample, base, ann, eve):
+    sheet = reverse("admin:evaluation_sample_export", args=[sample.pk, "csv"])
+    item = answered(sample)
+    client.force_login(ann)
+    assert "重启" not in client.get(sheet + "?mine").content.decode()  # no passages yet
+    pooling.pool_all(sample.pk)
+    assert client.get(sheet + "?mine").content.decode().count("怎么重启") == 3
+    for user in (ann, eve):
+        labelling.finish(of(item, user), Form("wrong"))
+    client.force_login(eve)
+    assert "怎么重启" in client.get(sheet).content.decode()
+    narrow(eve, documents.base("elsewhere"))
+    assert "怎么重启" not in client.get(sheet).content.decode()
+
+
 def test_a_sheet_labels_and_says_which_rows_cannot(client, sample, ann):
     client.force_login(ann)
     item = answered(sample)
@@ -501,13 +560,21 @@ def test_a_sheet_labels_and_says_which_rows_cannot(client, sample, ann):
         client,
         sample,
         [
-            ["item", "verdict", "unsupported sentences", "relevant passages", "rater", "note"],
-            [str(item.position), "wrong", "2", '"1, 3"', "", "来自表格"],
-            [str(refused.position), "right", "", "", "", ""],
-            ["99", "right", "", "", "", ""],
-            [str(item.position), "partly", "", "", "bob", ""],
-            [str(item.position), "wrong", "7", "", "ann", ""],
-            [str(refused.position), "", "", "", "", "ohne"],
+            [
+                "item",
+                "verdict",
+                "unsupported sentences",
+                "relevant passages",
+                "rater",
+                "note",
+                "repeated sentences",
+            ],
+            [str(item.position), "wrong", "2", '"1, 3"', "", "来自表格", "2"],
+            [str(refused.position), "right", "", "", "", "", ""],
+            ["99", "right", "", "", "", "", ""],
+            [str(item.position), "partly", "", "", "bob", "", ""],
+            [str(item.position), "wrong", "7", "", "ann", "", ""],
+            [str(refused.position), "", "", "", "", "ohne", ""],
         ],
     )
     assert brought.labelled == 1
@@ -515,7 +582,9 @@ def test_a_sheet_labels_and_says_which_rows_cannot(client, sample, ann):
     assert all(why for _row, why in brought.refused)
     label = Label.objects.done().get()
     assert (label.kind, label.note) == ("wrong", "来自表格")
-    assert label.sentences == [{"n": 1, "supported": True}, {"n": 2, "supported": False}]
+    assert label.sentences == [
+        {"n": 1, "supported": True}, {"n": 2, "supported": False, "again": True},
+    ]  # fmt: skip
     assert Relevance.objects.filter(relevant=True).count() == 2
     page = client.post(
         reverse("admin:evaluation_sample_import", args=[sample.pk]),

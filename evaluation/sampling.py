@@ -262,9 +262,9 @@ def width(count: int, expected: float) -> float:
 
 def allocate(populations: Sequence[int], size: int, minimum: int) -> list[int]:
     """How many of each stratum: in proportion, but at least `minimum` as far as it has them, even
-    if that makes more than `size`."""
+    if that makes more than `size`. At least one: of a stratum without items nothing is known."""
     total = sum(populations)
-    drawn = [min(minimum, population) if size else 0 for population in populations]
+    drawn = [min(max(minimum, 1), population) if size else 0 for population in populations]
     while sum(drawn) < min(size, total):
         lacking = [
             (size * population / total - n if n < population else -math.inf)

@@ -1,12 +1,13 @@
 """Staff draw samples, see how far their labelling is, and let plans draw them again."""
 
 from collections.abc import Callable
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import transaction
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -33,6 +34,7 @@ from knowledge.models import KnowledgeBase
 from opsdesk.admin import ReadOnlyAdmin
 
 ONCE = "once"
+DAYS = [MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2100, 1, 1))]
 
 
 def band(number: int) -> str:
@@ -53,8 +55,8 @@ class DrawForm(forms.Form):
     """A wish as staff write it. What is not chosen is not asked for."""
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=200)
-    since = forms.DateField(label=gettext_lazy("First day"), widget=_day())
-    until = forms.DateField(label=gettext_lazy("Last day"), widget=_day())
+    since = forms.DateField(label=gettext_lazy("First day"), widget=_day(), validators=DAYS)
+    until = forms.DateField(label=gettext_lazy("Last day"), widget=_day(), validators=DAYS)
     bases = _boxes(gettext_lazy("Knowledge bases"))
     channels = _boxes(gettext_lazy("Channels"), Conversation.Channel.choices)
     outcomes = _boxes(
@@ -67,7 +69,7 @@ class DrawForm(forms.Form):
     )
     axes = _boxes(gettext_lazy("Stratified by"), list(sampling.AXES.items()))
     minimum = forms.IntegerField(
-        label=gettext_lazy("At least from each stratum"), min_value=0, max_value=100
+        label=gettext_lazy("At least from each stratum"), min_value=1, max_value=100
     )
     by_width = forms.TypedChoiceField(
         label=gettext_lazy("Size"),

@@ -96,6 +96,7 @@ def test_strata_are_drawn_in_proportion_with_a_least(base, user):
     ("populations", "size", "minimum", "drawn_of"),
     [
         ([90, 10], 10, 0, [9, 1]),
+        ([990, 10], 10, 0, [9, 1]),  # of a stratum without items nothing is known
         ([90, 10], 10, 5, [5, 5]),
         ([90, 2], 10, 5, [8, 2]),
         ([3, 3], 100, 5, [3, 3]),
@@ -226,6 +227,9 @@ def test_staff_see_what_would_be_drawn_then_draw_it(client, base, user):
     wrong = form(size="")
     preview = client.post(reverse("admin:evaluation_sample_preview"), wrong).content.decode()
     assert "errorlist" in preview
+    for given in ({"until": "9999-12-31"}, {"since": "0001-01-01"}, {"minimum": 0}):
+        preview = client.post(reverse("admin:evaluation_sample_preview"), form(**given))
+        assert "errorlist" in preview.content.decode(), given
     made = client.post(reverse("admin:evaluation_sample_add"), form(seed=3))
     sample = Sample.objects.get()
     assert made.url == reverse("admin:evaluation_sample_change", args=[sample.pk])

@@ -144,9 +144,9 @@ def reckoned(sheet: Sheet, wanted: Mapping[str, float]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """As JSON can hold it and as it is compared: so many digits, and nothing infinite."""
+    """As JSON can hold it and as it is compared: so many digits, nothing infinite, no -0.0."""
     if isinstance(value, float):
-        return round(value, DIGITS) if math.isfinite(value) else None
+        return round(value, DIGITS) + 0.0 if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {name: plain(one) for name, one in value.items()}
     return value
@@ -167,7 +167,7 @@ def versions(sample: Sample) -> dict[str, Any]:
         answering = [one for one in asking if str(one.get("prompt", "")).startswith("answer")]
         asked["models"][answering[0].get("model", "") if answering else ""] += 1
         for one in answering:
-            asked["prompts"][f"{one['prompt']} {str(one.get('digest', ''))[:12]}"] += 1
+            asked["prompts"][f"{one['prompt']} {str(one.get('sha256', ''))[:12]}"] += 1
         told = configuration or {}
         used[f"{told.get('name', '')} {told.get('digest', '')}".strip()] += 1
     bases = {pk for found in rows.values_list("bases", flat=True) for pk in found}

@@ -217,7 +217,7 @@ def proven_over_time() -> Chart | None:
     """Accuracy and recall of the last samples of all traffic; None of fewer than two."""
     labelled = Count("items", filter=Q(items__kind__isnull=False))
     samples = Sample.objects.annotate(n=labelled).filter(n__gte=figures.FEWEST)
-    whole = [one for one in samples.order_by("-drawn_at")[:SAMPLES] if not _narrowed(one)]
+    whole = [one for one in samples.order_by("-drawn_at")[:SAMPLES] if not figures.narrowed(one)]
     if len(whole) < 2:
         return None
     held = [(sample, figures.of(sample)) for sample in reversed(whole)]
@@ -230,10 +230,6 @@ def proven_over_time() -> Chart | None:
     goal = Goal.objects.filter(figure=Goal.Figure.ACCURACY).first()
     return Chart(_("Accuracy and recall, with 95 % intervals"), labels, series, "line", "share",
                  goal.measured if goal else None, _("sample of"))  # fmt: skip
-
-
-def _narrowed(sample: Sample) -> bool:
-    return any(sample.frame.get(name) for name in ("bases", "channels", "outcomes", "bands"))
 
 
 def _queue() -> dict[str, Any]:

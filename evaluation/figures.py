@@ -69,6 +69,7 @@ class Sheet:
     seed: int
     # Whether the strata part answers from refusals: then the rate of refusals is known.
     parted: bool = False
+    handed: tuple[bool, ...] = ()  # of parted strata, which are of refusals
 
     def to_json(self) -> dict[str, Any]:
         rows = [[*asdict(row).values()] for row in self.rows]
@@ -80,7 +81,8 @@ class Sheet:
         read = [dict(zip(given["columns"], values, strict=True)) for values in given["rows"]]
         rows = tuple(Row(**{**one, "said": tuple(one["said"])}) for one in read)
         rest = {name: given[name] for name in ("raters", "seed", "parted")}
-        return cls(rows, tuple(given["populations"]), **rest)
+        handed = tuple(given.get("handed", ()))  # certificates of before have none
+        return cls(rows, tuple(given["populations"]), **rest, handed=handed)
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ class _Reckoning:
         weights = self.populations / np.maximum(np.where(counts, counts, drawn), 1)
         missing = (open_ & ~settled) | (counts[self.strata] == 0)
         unknown = float((weights[self.strata] * domain)[missing].sum())
+        unknown += float(self.populations[drawn == 0].sum())  # might belong to any domain
         held = float((weights[self.strata] * whole)[settled].sum())
         if made.value is None or unknown <= estimating.SETTLED:
             return made
@@ -214,13 +217,16 @@ class _Reckoning:
         if len(self.sheet.rows) and self.sheet.parted and self.chosen.all():
             handed = np.zeros(len(self.populations), bool)
             handed[self.strata] = self.refused.astype(bool)
+            if self.sheet.handed:
+                handed = np.array(self.sheet.handed, bool)
             total, part = self.populations.sum(), float(self.populations[handed].sum())
             value = part / float(total) if total else None
             if value is not None:
                 return Estimate(value, value, value, int(total), float(total), "all")
-        return estimating.share(
-            self.refused, self.chosen.astype(float), self.strata, self.populations
-        )
+        every = self.chosen.astype(float)
+        made = estimating.share(self.refused, every, self.strata, self.populations)
+        none = np.zeros(len(every), bool)
+        return self._less_sure(made, every, every, ~none, none)
 
 
 def agreement(rows: Iterable[Row]) -> Agreement:
@@ -252,12 +258,15 @@ def sheet(sample: Sample, settled: Sequence[Settled] | None = None) -> Sheet:
         PooledPassage.objects.filter(item__sample=sample).values_list("item", flat=True).distinct()
     )
     rows = labelling.settled(sample) if settled is None else settled
+    outcomes = [stratum.key.get("outcome") for stratum in strata]
+    parted = bool(outcomes) and all(outcomes)
     return Sheet(
         rows=tuple(_row(one, places[one.stratum], one.item in pooled, sample) for one in rows),
         populations=tuple(stratum.population for stratum in strata),
         raters=sample.raters,
         seed=sample.seed,
-        parted=bool(strata) and all("outcome" in stratum.key for stratum in strata),
+        parted=parted,
+        handed=tuple(one != Turn.Outcome.ANSWERED for one in outcomes) if parted else (),
     )
 
 
@@ -284,10 +293,16 @@ def latest() -> dict[str, Any]:
     kinds = Count("items", filter=Q(items__kind__isnull=False))
     samples = Sample.objects.annotate(settled=kinds).filter(settled__gte=FEWEST)
     for sample in samples.order_by("-drawn_at")[:LATEST]:
-        if not any(sample.frame.get(name) for name in ("bases", "channels", "outcomes", "bands")):
+        if not narrowed(sample):
             made = of(sample)
             return {"accuracy": made.accuracy, "recall": made.recall, "sample": sample}
     return {"accuracy": None, "recall": None, "sample": None}
+
+
+def narrowed(sample: Sample) -> bool:
+    """Whether it speaks for a part of the traffic alone."""
+    parts = ("bases", "channels", "outcomes", "bands", "configuration")
+    return any(sample.frame.get(name) for name in parts)
 
 
 # --- told apart ---------------------------------------------------------------------------
@@ -333,7 +348,7 @@ def _values(sample: Sample, axis: str) -> dict[int, list[str]]:
         "channel": ("turn__conversation__channel", Conversation.Channel),
         "topic": ("turn__trace__topic", str),
         "model": ("turn__trace__prompts", lambda given: _asked(given, "model")),
-        "prompt": ("turn__trace__prompts", lambda given: _asked(given, "digest")[:PROMPT]),
+        "prompt": ("turn__trace__prompts", lambda given: _asked(given, "sha256")[:PROMPT]),
         "configuration": ("turn__trace__configuration__name", str),
         "stratum": ("stratum__key", stratum_names()),
     }

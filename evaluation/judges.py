@@ -136,7 +136,7 @@ def judge_waiting() -> int:
     how many. What a model is asked is limited by day (OPSDESK_REVIEWS)."""
     model = llms.model() if settings.REVIEWS else None
     name = current()
-    left = settings.REVIEWS - _asked_today(name) if model else None
+    left = max(settings.REVIEWS - _asked_today(name), 0) if model else None
     until, done = time.monotonic() + SECONDS, 0
     seen = JudgedItem.objects.filter(item=OuterRef("pk"), judge=name)
     waiting = Item.objects.filter(

@@ -10,10 +10,11 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from chat.models import Turn
+from chat.state import TurnState
 from evaluation import certifying, estimating, figures, judges, labelling, pooling
 from evaluation.figures import Row, Sheet
 from evaluation.judges import Answer
-from evaluation.models import Certificate, Goal, JudgedItem
+from evaluation.models import Certificate, Goal, JudgedItem, Sample
 from tests.evaluation import drawn
 from tests.knowledge import documents
 
@@ -104,7 +105,43 @@ def test_the_latest_figures_are_of_a_sample_of_all_traffic(sample, monkeypatch):
     assert (found["sample"], found["accuracy"].value) == (sample, 0.75)
 
 
+def test_a_sample_of_one_configuration_does_not_speak_for_all_traffic(sample, monkeypatch):
+    monkeypatch.setattr(figures, "FEWEST", 10)
+    Sample.objects.update(frame={**sample.frame, "configuration": "7"})
+    assert figures.latest()["sample"] is None
+
+
+def test_a_model_and_its_prompt_are_told_apart(django_user_model):
+    base = documents.base()
+    documents.put(base, "磁盘满了先执行 `df -h`，再清理日志。")
+    state = TurnState("磁盘满了怎么办", [base])
+    state.used("answer.system", "0123456789abcdef", "qwen", 10, 5, 3.0)
+    drawn.turn(base, **state.trace)
+    made = drawn.draw(drawn.staff("ann"), 1)
+    assert [part.label for part in figures.by(made, "prompt")] == ["0123456789ab"]
+    assert certifying.versions(made)["prompts"] == {"answer.system 0123456789ab": 1}
+
+
+def test_strata_without_items_may_be_anything():
+    """Samples of before, and the strata whose outcome is known."""
+    rows = tuple([Row(0, True, "right", ("right", "right"))] * 60)
+    sure = figures.reckon(Sheet(rows, (1000,), 2, 1)).accuracy
+    less = figures.reckon(Sheet(rows, (1000, 1000), 2, 1))
+    assert less.accuracy.low == pytest.approx(sure.low / 2)
+    assert less.handoff_rate.high > 0.5
+    known = figures.reckon(Sheet(rows, (1000, 1000), 2, 1, parted=True, handed=(False, True)))
+    assert known.handoff_rate.value == 0.5
+    sheet = Sheet(rows, (1000, 1000), 2, 1, parted=True, handed=(False, True))
+    assert Sheet.of(sheet.to_json()) == sheet
+    before = {name: value for name, value in sheet.to_json().items() if name != "handed"}
+    assert Sheet.of(before).handed == ()
+
+
 # --- certificates -------------------------------------------------------------------------
+
+
+def test_nothing_is_written_as_minus_nothing():
+    assert certifying.written(certifying.plain({"kappa": -0.0})) == '{"kappa":0.0}'
 
 
 def test_a_certificate_comes_out_of_its_record_again(sample, capsys):
@@ -274,6 +311,8 @@ def test_a_model_judges_once_for_each_version(sample, monkeypatch, settings):
     assert judges.judge_waiting() == 5  # and no more today
     assert judges.judge_waiting() == 0
     assert Model.asked == 5
+    settings.REVIEWS = 3  # fewer than there were already
+    assert judges.judge_waiting() == 0
     settings.REVIEWS = 100
     judges.judge_waiting()
     assert JudgedItem.objects.count() == Model.asked == 8

@@ -124,22 +124,22 @@ def catch_up() -> int:
     days."""
     last = Day.objects.aggregate(last=Max("counted_at"))["last"]
     days = _changed(last - OVERLAP) if last else differing()
-    return _count_all(days)
+    return count_all(days)
 
 
 def recount() -> int:
     """Task: count the days that have not the turns, ratings and verdicts that were counted."""
-    return _count_all(differing())
+    return count_all(differing())
 
 
-def _count_all(days: Iterable[date]) -> int:
-    until, done = time.monotonic() + SECONDS, 0
-    for day in sorted(days, reverse=True):
-        if time.monotonic() > until:
-            async_task("evaluation.tallying.recount", cluster="short")
-            break
-        count(day)
+def count_all(days: Iterable[date]) -> int:
+    """Task: count days, the last first; those that time does not suffice for come in another."""
+    until, done, left = time.monotonic() + SECONDS, 0, sorted(days)
+    while left and time.monotonic() <= until:
+        count(left.pop())
         done += 1
+    if left:
+        async_task("evaluation.tallying.count_all", left, cluster="short")
     return done
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -35,15 +36,23 @@ BY = (
 )
 
 
+def _tomorrow() -> date:
+    return timezone.localdate() + timedelta(days=1)
+
+
+def _day(label: Any) -> forms.DateField:
+    return forms.DateField(
+        label=label,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        validators=[MinValueValidator(date(2000, 1, 1)), MaxValueValidator(_tomorrow)],
+    )
+
+
 class PeriodForm(forms.Form):
     """Which days, and what of them; what is no choice is left out."""
 
-    first = forms.DateField(
-        label=gettext_lazy("first day"), widget=forms.DateInput(attrs={"type": "date"})
-    )
-    last = forms.DateField(
-        label=gettext_lazy("last day"), widget=forms.DateInput(attrs={"type": "date"})
-    )
+    first = _day(gettext_lazy("first day"))
+    last = _day(gettext_lazy("last day"))
 
     def __init__(self, data: Any, user: Any) -> None:
         today = timezone.localdate()
@@ -70,7 +79,7 @@ class PeriodForm(forms.Form):
             seen = tuple(operations.bases(user).values_list("pk", flat=True))
         if not self.is_valid():
             return trends.last(operations.DAYS, today, seen)
-        of = {name: str(self.data.get(name, ""))[:200] for name in DIMENSIONS}
+        of = {name: str(self.data.get(name, "")).replace("\0", "")[:200] for name in DIMENSIONS}
         wanted: dict[str, Any] = {name: value for name, value in of.items() if value}
         if not wanted.get("base", "0").isdecimal() or len(wanted.get("base", "")) > 18:
             del wanted["base"]

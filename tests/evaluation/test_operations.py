@@ -104,6 +104,18 @@ def test_what_is_deleted_is_found_at_night(base):
     assert [day.day for day in Day.objects.all()] == [timezone.localdate(kept.created_at)]
 
 
+def test_days_that_time_did_not_suffice_for_are_counted_by_another_task(base, monkeypatch):
+    later = []
+    monkeypatch.setattr(tallying, "async_task", lambda name, days, **more: later.append(days))
+    made = [ask(base, after=n * DAY) for n in (1, 2, 3)]
+    tallying.recount()
+    days = {timezone.localdate(turn.created_at) for turn in made}
+    monkeypatch.setattr(tallying, "SECONDS", 0.0)
+    done = tallying.count_all(days)  # nothing differs: only who was told knows of them
+    assert done + len(later[0]) == 3
+    assert later[0] == sorted(days)[: 3 - done]
+
+
 def test_tokens_cost_what_their_model_costs(base):
     ask(base, prompts=[PROMPT, {**PROMPT, "prompt": "judge.system"}], after=DAY)
     ask(base, prompts=[{**PROMPT, "model": "other", "tokens_in": None, "tokens_out": None}])

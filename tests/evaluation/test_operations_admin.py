@@ -74,7 +74,9 @@ def test_figures_are_shown_narrowed_and_taken_away(admin_client, base, other):
 @pytest.mark.parametrize(
     "given",
     [{"first": "2026-13-01"}, {"first": "2026-02-01", "last": "2026-01-01"}, {"base": "x"},
-     {"first": "2020-01-01", "last": "2026-01-01"}, {"base": "9" * 30}, {"last": "\0"}],
+     {"first": "2020-01-01", "last": "2026-01-01"}, {"base": "9" * 30}, {"last": "\0"},
+     {"topic": "\0"}, {"first": "0001-01-01", "last": "0001-01-02"},
+     {"first": "9999-12-30", "last": "9999-12-31"}],
 )  # fmt: skip
 def test_a_wrong_period_is_no_error(admin_client, base, given):
     ask(base)

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
 from chat.models import Conversation, Message
@@ -16,6 +16,7 @@ from handoff.ownership import agent_group
 from opsdesk.realtime import notify
 
 SHOWN_FOR = timedelta(days=7)
+SHOWN = 50  # conversations
 EXCERPT = 80  # characters of the note
 
 
@@ -63,10 +64,9 @@ def seen(user: Any, conversation: Conversation) -> int:
 
 
 def of(user: Any) -> dict[UUID, bool]:
-    """The conversations that `user` was lately called into, the last call first: whether they have
-    still to look."""
+    """The conversations that `user` was lately called into, the last call first, at most SHOWN:
+    whether they have still to look."""
     lately = Mention.objects.filter(user=user, created_at__gte=timezone.now() - SHOWN_FOR)
-    told: dict[UUID, bool] = {}
-    for pk, at in lately.order_by("-created_at").values_list("message__conversation", "seen_at"):
-        told[pk] = told.get(pk, False) or at is None
-    return told
+    into = lately.order_by().values_list("message__conversation")
+    calls = into.annotate(last=Max("created_at"), new=Count("pk", filter=Q(seen_at=None)))
+    return {pk: new > 0 for pk, _last, new in calls.order_by("-last")[:SHOWN]}

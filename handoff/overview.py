@@ -44,17 +44,14 @@ def picture(user: Any) -> dict[str, Any]:
     ).longest_first()
     clocks = Clocks()
     told = [(handoff, clocks.of(handoff)) for handoff in rows]
-    shown = {
-        handoff.pk: standing(handoff.conversation, handoff, timers) for handoff, timers in told
-    }
-    waits = [one for one, _ in told if one.status in (Status.WAITING, Status.OFFERED)]
+    waits = [one for one in told if one[0].status in (Status.WAITING, Status.OFFERED)]
     held: dict[int | None, list[Any]] = defaultdict(list)
-    for handoff, _ in told:
+    for handoff, timers in told:
         if holder := handoff.conversation.owner_id or handoff.offered_to_id:
-            held[holder].append(shown[handoff.pk])
+            held[holder].append(standing(handoff.conversation, handoff, timers))
     return {
         "teams": _teams(user, teams, told, clocks.now),
-        "waiting": [shown[handoff.pk] for handoff in waits[:LISTED]],
+        "waiting": [standing(one.conversation, one, timers) for one, timers in waits[:LISTED]],
         "agents": _agents(user, held),
         "today": _today(user),
     }

@@ -1,5 +1,6 @@
 """What waits and who has it, as the console shows it; longest waits and broken promises first."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -66,11 +67,12 @@ def _rank(one: tuple[Handoff, list[Timer]]) -> tuple[Any, ...]:
 
 def _called(user: Any, called: dict[UUID, bool]) -> list[dict[str, Any]]:
     """Conversations that no person has (any more), into which `user` was called by a note."""
-    there = Conversation.objects.select_related("owner").in_bulk(called)
+    there = Conversation.objects.select_related("owner").filter(pk__in=called)
+    told = _standings(access.openable(user, there))
     return [
-        now_of(there[pk]) | {"preview": "", "said_by": None, "called": new}
+        told[pk] | {"preview": "", "said_by": None, "called": new}
         for pk, new in called.items()
-        if pk in there and access.opens(user, there[pk])
+        if pk in told
     ]
 
 
@@ -116,9 +118,18 @@ def _timer(timer: Timer) -> dict[str, Any]:
 
 def now_of(conversation: Conversation) -> dict[str, Any]:
     """`standing` with its handoff looked up."""
-    unfinished = Handoff.objects.unfinished().filter(conversation=conversation)
-    handoff = unfinished.select_related("team__calendar", "offered_to__agent").first()
-    return standing(conversation, handoff)
+    return _standings([conversation])[conversation.pk]
+
+
+def _standings(conversations: Collection[Conversation]) -> dict[UUID, dict[str, Any]]:
+    """`now_of` each of them, in as few queries."""
+    unfinished = Handoff.objects.unfinished().filter(conversation__in=conversations)
+    rows = unfinished.select_related("team__calendar", "offered_to__agent")
+    of, clocks = {row.conversation_id: row for row in rows}, Clocks()
+    return {
+        one.pk: standing(one, row := of.get(one.pk), clocks.of(row) if row else None)
+        for one in conversations
+    }
 
 
 def _iso(at: datetime | None) -> str | None:
@@ -140,8 +151,7 @@ def search(user: Any, query: str) -> list[dict[str, Any]]:
             | Q(pk__in=Handoff.objects.filter(contact__icontains=query).values("conversation"))
         )
     newest = found.select_related("owner__agent").order_by("-updated_at")[: FOUND * 2]
-    mine = [conversation for conversation in newest if access.opens(user, conversation)]
-    return [now_of(conversation) for conversation in mine[:FOUND]]
+    return list(_standings(access.openable(user, newest)[:FOUND]).values())
 
 
 def people(user: Any) -> dict[str, Any]:

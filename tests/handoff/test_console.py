@@ -10,8 +10,9 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from chat import asking, presenting, transcript, uploads
@@ -27,7 +28,7 @@ from handoff import (
     summaries,
 )
 from handoff.consumers import ConsoleConsumer
-from handoff.models import Agent, CannedReply, Draft, Handoff, Macro, Membership, Team
+from handoff.models import Agent, CannedReply, Draft, Handoff, Macro, Membership, Mention, Team
 from knowledge.models import Chunk, KnowledgeBase
 from opsdesk import sockets
 from tests.chat.conftest import configured, fake, fill  # noqa: F401
@@ -710,6 +711,40 @@ def test_who_is_called_finds_it_also_when_nobody_has_it_any_more(ana, ben, owned
     assert queues.rows(ana) == []
 
 
+def asked_of(function, *args):
+    with CaptureQueriesContext(connection) as asked:
+        told = function(*args)
+    return told, len(asked)
+
+
+def test_the_queues_ask_as_much_for_many_as_for_one(ana, ben, stranger, team, monkeypatch):
+    monkeypatch.setattr(mentions, "SHOWN", 4)
+    network = KnowledgeBase.objects.get(slug="net")
+
+    def finished(title, **fields):
+        made = Conversation.objects.create(visitor="v" * 32, title=title, **fields)
+        Mention.objects.create(message=transcript.append(made.pk, "agent", "@ben"), user=ben)
+        return made
+
+    finished("0")
+    one, few = asked_of(queues.rows, ben)
+    finished("别组的", knowledge_base=network)
+    for title in "1234":
+        desk.resolve(taken_by(finished(title), ana), ana)
+    rows, many = asked_of(queues.rows, ben)
+    assert ([row["title"] for row in one], [row["title"] for row in rows]) == (["0"], [*"4321"])
+    assert many <= few + 1  # a handoff more is looked up, none for each
+    found, searched = asked_of(queues.search, ben, "")
+    assert {row["title"] for row in found} == {*"01234"}
+    assert searched <= many + 1
+
+
+def taken_by(conversation, agent):
+    desk.take_over(conversation, agent)
+    conversation.refresh_from_db()
+    return conversation
+
+
 # --- what is known, and changes -----------------------------------------------------------------
 
 
@@ -772,9 +807,9 @@ def test_who_signed_in_at_the_same_browser_is_somebody_else(db):
 
 
 def test_contacts_are_those_that_the_agent_may_see_and_few(ana, ben):
+    conversations = [left(f"1380000000{n}", visitor="v" * 32) for n in range(8)]
     inner = Team.objects.create(name="内部")
     Membership.objects.create(team=inner, agent=ben.agent)
-    conversations = [left(f"1380000000{n}", visitor="v" * 32) for n in range(8)]
     Handoff.objects.filter(conversation=conversations[6]).update(team=inner)
     seen, _earlier = known(conversations[7], ana)
     assert seen == [f"1380000000{n}" for n in (7, 5, 4, 3, 2)]

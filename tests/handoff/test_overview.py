@@ -69,6 +69,28 @@ def test_queues_waits_promises_and_hands(members, team, hire):
     assert {row["name"] for row in overview.picture(root)["teams"]} == {"运维", "网络"}
 
 
+def test_only_what_is_listed_or_held_is_described(members, monkeypatch, django_assert_num_queries):
+    ana, _ben, lea = members.values()
+    monkeypatch.setattr(overview, "LISTED", 2)
+    described = []
+    standing = overview.standing
+    monkeypatch.setattr(
+        overview, "standing", lambda one, *rest: described.append(one) or standing(one, *rest)
+    )
+    desk.claim(calling("在办的"), ana)
+    calling("一")
+    with CaptureQueriesContext(connection) as few:
+        overview.picture(lea)
+    for title in "二三四五":
+        calling(title)
+    del described[:]
+    with django_assert_num_queries(len(few)):
+        seen = overview.picture(lea)
+    assert [one["title"] for one in seen["waiting"]] == ["一", "二"]
+    assert {one.title for one in described} == {"在办的", "一", "二"}
+    assert seen["teams"][0]["waiting"] == 5
+
+
 def test_todays_figures(members):
     ana, lea = members["ana"], members["lea"]
     first, second = calling("一", minutes=4), calling("二", minutes=20)

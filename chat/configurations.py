@@ -13,6 +13,7 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Max
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
@@ -268,10 +269,12 @@ def end() -> None:
 @transaction.atomic
 def another(configuration: Configuration, user: Any) -> Configuration:
     """A draft that begins as `configuration` is, its next version."""
-    latest = Configuration.objects.select_for_update().filter(name=configuration.name).first()
+    versions = Configuration.objects.filter(name=configuration.name)
+    list(versions.select_for_update().order_by("pk"))  # one after the other, each sees the latest
+    latest = versions.aggregate(version=Max("version"))["version"] or 0
     return Configuration.objects.create(
         name=configuration.name,
-        version=(latest.version if latest else 0) + 1,
+        version=latest + 1,
         note=configuration.note,
         overrides=configuration.overrides,
         by=user,

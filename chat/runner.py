@@ -14,8 +14,9 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error as DatabaseError
-from django.db import connection, connections
+from django.db import IntegrityError, connection, connections
 from django.utils import timezone, translation
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
@@ -28,6 +29,7 @@ from chat.state import TurnState
 from knowledge import citing
 from opsdesk import health, replicas
 from opsdesk.backends import backend
+from opsdesk.errors import BoundaryError, Conflict
 from opsdesk.postgres import PostgresError
 from opsdesk.realtime import listen_parameters, notify_all
 
@@ -41,6 +43,8 @@ DELTA = 1000  # characters of an answer that one notification carries
 PAUSES = 0.2, 5.0  # first and longest wait for a database that went away
 
 GONE = (DatabaseError, psycopg.Error, PostgresError)
+# What one row does to a sweep: the turns and the other sweeps go on.
+SWEEPING = (BoundaryError, Conflict, IntegrityError, ObjectDoesNotExist)
 
 
 def alive() -> bool:
@@ -167,7 +171,7 @@ class Runner:
             now = time.monotonic()
             if now - swept >= POLL:
                 for sweep in settings.SWEEPS:
-                    import_string(sweep)()
+                    _swept(sweep)
                 swept = now
             if now - renewed >= RENEW:
                 turns.renew(list(self._making.values()))
@@ -207,6 +211,13 @@ class Runner:
             logger.warning("Database away while stopping: %s", str(error).strip())
         pool.shutdown(wait=False, cancel_futures=True)
         return not unfinished
+
+
+def _swept(sweep: str) -> None:
+    try:
+        import_string(sweep)()
+    except SWEEPING as error:
+        logger.error("Sweep %s failed", sweep, exc_info=error)
 
 
 def _make_in_thread(turn: Turn, cancelled: threading.Event) -> None:

@@ -1,8 +1,11 @@
 """What is known about a customer, beside the conversation: also from other visits and channels."""
 
 import re
+from functools import reduce
+from operator import or_
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db.models import Q
 
 from chat import slots
@@ -11,6 +14,10 @@ from handoff import access, actions
 from handoff.models import Handoff, OwnershipChange, Satisfaction
 
 EARLIER = 20
+CONTACTS = 5
+LOOKED_AT = 20  # calls with a contact, of the same person
+RECENT = 1000  # calls with a contact, of anybody
+OF_MANY = Q(channel=Conversation.Channel.API)  # an integration is one account for all its customers
 _ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _NUMBER = re.compile(r"(?<!\d)(?:\d[ -]?){6,14}\d(?!\d)")
 
@@ -20,7 +27,7 @@ def of(conversation: Conversation, user: Any) -> dict[str, Any]:
     "earlier", "changes", "actions"} as `user` may see it."""
     last = Handoff.objects.filter(conversation=conversation).order_by("-pk").first()
     same = _same_person(conversation)
-    contacts = _contacts(conversation, same)
+    contacts = _contacts(conversation, user, same)
     return {
         "facts": _facts(conversation),
         "collected": [list(pair) for pair in slots.collected(conversation)],
@@ -48,46 +55,69 @@ def _facts(conversation: Conversation) -> dict[str, Any]:
 
 
 def _same_person(conversation: Conversation) -> Q:
-    """Conversations of the same user, of whom the same site vouches for, or of the browser."""
+    """Conversations of the same user, of whom the same site vouches for, or of the browser while
+    nobody said who sits at it, as in `visitors.conversations`."""
     same = Q(pk=conversation.pk)
-    if conversation.user_id:
-        same |= Q(user=conversation.user_id)
+    if account := _account(conversation):
+        same |= Q(user=account) & ~OF_MANY
     if conversation.identity:
         same |= Q(site=conversation.site_id, identity=conversation.identity)
     if conversation.visitor:
-        same |= Q(visitor=conversation.visitor)
+        same |= Q(visitor=conversation.visitor, user=None, identity="")
     return same
 
 
-def _contacts(conversation: Conversation, same: Q) -> list[str]:
-    """How this person can be reached, what they left last first; then what their account says."""
-    left = Handoff.objects.filter(conversation__in=Conversation.objects.filter(same))
-    given = left.exclude(contact="").order_by("-pk").values_list("contact", flat=True)
-    account = [conversation.user.email] if conversation.user else []
+def _account(conversation: Conversation) -> Any:
+    """The user who asks; None over the API, where one account speaks for many people."""
+    return None if conversation.channel == Conversation.Channel.API else conversation.user
+
+
+def _contacts(conversation: Conversation, user: Any, same: Q) -> list[str]:
+    """How this person can be reached, what they left last first, as far as `user` may see it;
+    then what their account says."""
+    known = Conversation.objects.filter(same).values("pk")
+    left = Handoff.objects.filter(conversation__in=known).exclude(contact="").order_by("-pk")
+    given = [
+        one.contact
+        for one in left.select_related("conversation")[:LOOKED_AT]
+        if access.opens(user, one.conversation)
+    ]
+    account = _account(conversation)
+    mail = [account.email] if account else []
     vouched = [conversation.identity] if _ADDRESS.fullmatch(conversation.identity) else []
-    return [one for one in dict.fromkeys([*given, *account, *vouched]) if one]
+    last = list(dict.fromkeys(given))[:CONTACTS]
+    return [one for one in dict.fromkeys([*last, *mail, *vouched]) if one]
 
 
 def _reached_alike(contacts: list[str]) -> Q:
     """Conversations in which the same address or number was left, or of the account that has it:
     whoever writes from the web page today may have been in the widget before."""
-    alike = Q(pk=None)
-    for text in contacts:
-        for address in _ADDRESS.findall(text):
-            alike |= Q(handoffs__contact__icontains=address) | Q(user__email__iexact=address)
-            alike |= Q(identity__iexact=address)
-        for number in _NUMBER.findall(text):
-            alike |= Q(handoffs__contact__icontains=number)
-    return alike
+    addresses = [one for text in contacts for one in _ADDRESS.findall(text)]
+    written = [*addresses, *(one for text in contacts for one in _NUMBER.findall(text))]
+    if not written:
+        return Q(pk=None)
+    said = [Q(contact__icontains=one) for one in written]
+    mails = [Q(email__iexact=one) for one in addresses]
+    lately = Handoff.objects.exclude(contact="").order_by("-pk").values("pk")[:RECENT]
+    calls = Handoff.objects.filter(reduce(or_, said), pk__in=lately)
+    users = get_user_model().objects.filter(reduce(or_, mails, Q(pk=None)))
+    # Found first, so that conversations are looked up by their indexes.
+    return (
+        Q(pk__in=list(calls.values_list("conversation", flat=True)))
+        | Q(user__in=list(users.values_list("pk", flat=True)[:RECENT])) & ~OF_MANY
+        | Q(identity__in={*addresses, *map(str.lower, addresses)})
+    )
 
 
 def _earlier(
     conversation: Conversation, user: Any, same: Q, contacts: list[str]
 ) -> list[dict[str, Any]]:
     """The latest first; `by` says how it is known that they are this person's."""
-    known = set(Conversation.objects.filter(same).values_list("pk", flat=True))
-    found = Conversation.objects.filter(same | _reached_alike(contacts)).distinct()
+    found = Conversation.objects.filter(same | _reached_alike(contacts))
     others = found.exclude(pk=conversation.pk).exclude(last_seq=0).order_by("-updated_at")
+    shown = list(others[:EARLIER])
+    theirs = Conversation.objects.filter(same, pk__in=[other.pk for other in shown])
+    known = set(theirs.values_list("pk", flat=True))
     return [
         {
             "conversation": str(other.pk),
@@ -97,7 +127,7 @@ def _earlier(
             "by": _known_by(conversation, other) if other.pk in known else "contact",
             "updated_at": other.updated_at.isoformat(),
         }
-        for other in others[:EARLIER]
+        for other in shown
         if access.opens(user, other)
     ]
 

@@ -148,8 +148,9 @@ def _today(user: Any) -> dict[str, Any]:
         resolved=Count("pk", filter=Q(status=Status.RESOLVED, closed_at__gte=since)),
         returned=Count("pk", filter=Q(status=Status.RETURNED, closed_at__gte=since)),
     )
-    taken = theirs.filter(taken_at__gte=since).values_list("taken_at", "requested_at")
-    waited = [(at - asked).total_seconds() / 60 for at, asked in taken if at]
+    taken = theirs.filter(taken_at__gte=since).exclude(reason=Handoff.Reason.TAKEN_OVER)
+    times = taken.values_list("taken_at", "requested_at")
+    waited = [(at - asked).total_seconds() / 60 for at, asked in times if at]
     promised = theirs.filter(replied_at__gte=since, first_due__isnull=False)
     said = Satisfaction.objects.filter(handoff__in=theirs, rated_at__gte=since)
     rated = said.aggregate(score=Avg("score"), n=Count("pk"))

@@ -1,8 +1,10 @@
 """Which settings and prompts answer a turn: edited, gated, put to use, rolled back."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from chat import asking, configurations, kept, llms, prompting, runner
 from chat.models import Configuration, Conversation
@@ -78,6 +80,34 @@ def test_one_is_in_use_and_the_one_before_comes_back_without_a_gate(db, settings
     assert configurations.overrides() == {"PASSAGES": 3}
     third = configuration()
     assert configurations.activate(third, None, freely=True)  # it never was in use
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_double_click_makes_two_versions():
+    row, made = configuration(), []
+
+    def click():
+        made.append(configurations.another(row, None).version)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            made.append(configurations.another(row, None).version)
+            second = pool.submit(click)
+            while not _waited_for():
+                assert not second.done()
+        second.result(30)
+    assert made == [2, 3]
+
+
+def _waited_for():
+    """Whether another connection waits for what this one holds."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks"
+            " WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        )
+        return cursor.fetchone()[0] > 0
 
 
 def test_a_gate_refuses_keeps_waiting_and_is_overruled(db, settings, admin_user):

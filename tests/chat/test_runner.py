@@ -136,6 +136,30 @@ def test_of_two_runners_one_gets_a_turn():
     assert sum(turn is not None for turn in claimed) == 1
 
 
+SWEPT = []
+
+
+def failing_sweep():
+    raise Conversation.DoesNotExist
+
+
+def next_sweep():
+    SWEPT.append(True)
+
+
+@pytest.fixture
+def one_sweep_fails(settings):
+    settings.SWEEPS = [f"{__name__}.{sweep.__name__}" for sweep in (failing_sweep, next_sweep)]
+
+
+def test_a_sweep_that_fails_stops_neither_the_others_nor_the_turns(
+    base, one_sweep_fails, running, caplog
+):
+    asking.ask(Conversation.objects.create(visitor="v" * 32), "数据库备份保存在哪个目录？")
+    until(lambda: done() and SWEPT)
+    assert f"Sweep {__name__}.failing_sweep failed" in caplog.text
+
+
 def test_what_fails_in_a_thread_is_tried_again_then_handed_to_a_person(base, running, monkeypatch):
     def broken(state):
         raise ZeroDivisionError("a defect")

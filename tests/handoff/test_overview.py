@@ -4,6 +4,9 @@ from datetime import timedelta
 
 import pytest
 from channels.db import database_sync_to_async
+from django.db import connection
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from chat import asking
@@ -105,6 +108,21 @@ def test_todays_figures(members):
     assert (today["resolved"], today["returned"]) == (1, 1)
     assert (today["waited"], today["longest"]) == (12.0, 20.0)
     assert (today["kept"], today["promised"], today["score"], today["rated"]) == (1, 2, 4, 1)
+
+
+def test_who_was_waited_for_is_the_first_who_came(members):
+    ana, ben, lea = members.values()
+    conversation = calling("一", minutes=4)
+    desk.claim(conversation, ana)
+    Handoff.objects.update(  # four minutes until ana came, an hour's work since
+        requested_at=F("requested_at") - timedelta(hours=1),
+        taken_at=F("taken_at") - timedelta(hours=1),
+    )
+    desk.transfer(conversation, ana)
+    desk.claim(conversation, ben)
+    desk.take_over(Conversation.objects.create(visitor="v" * 32), lea)  # nobody called
+    today = overview.picture(lea)["today"]
+    assert (today["waited"], today["longest"]) == (4.0, 4.0)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -40,7 +40,7 @@ def check() -> None:
             begin(goal.figure, _missed(goal, value))
         else:
             end(goal.figure)
-    lasting = Alert.objects.filter(ended_at=None).exclude(name__startswith=TOPIC)
+    lasting = Alert.objects.filter(ended_at=None, name__in=Goal.Figure.values)
     names = [goal.figure for goal in goals]
     for name in lasting.exclude(name__in=names).values_list("name", flat=True):
         end(name)  # its goal was taken back

@@ -57,7 +57,7 @@ class Goal(models.Model):
 class Alert(models.Model):
     """A time in which a figure missed its goal, or a topic was suddenly asked for."""
 
-    name = models.CharField(max_length=40)  # a value of Goal.Figure, or "gap:" and its number
+    name = models.CharField(max_length=40)  # a value of Goal.Figure, "gap:<id>" or "replay:<base>"
     text = models.CharField(_("what is the matter"), max_length=500)
     began_at = models.DateTimeField(_("began"), default=timezone.now)
     ended_at = models.DateTimeField(_("ended"), null=True)

@@ -18,6 +18,7 @@ import numpy as np
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -368,9 +369,16 @@ def unreachable(fitted: Fit, target: float) -> str:
     return said % {"target": target * 100, "most": best * 100}
 
 
+@transaction.atomic
 def roll_back(base: KnowledgeBase, to: Calibration | None) -> None:
-    """Use an earlier calibration again, or the shipped model."""
+    """Use a calibration again that was in use, or the shipped model; what waits is not used.
+
+    Raises ValidationError for one that never was: no gate is asked.
+    """
+    if to and not to.used_at:
+        raise ValidationError(_("It was never in use."))
     _use(base, to)
+    base.calibrations.filter(waiting=True).update(waiting=False)
 
 
 @transaction.atomic
@@ -378,6 +386,6 @@ def _use(base: KnowledgeBase, chosen: Calibration | None) -> None:
     KnowledgeBase.objects.select_for_update().get(pk=base.pk)  # one choice after the other
     base.calibrations.filter(active=True).update(active=False)
     if chosen:
-        chosen.active, chosen.waiting = True, False
+        chosen.active, chosen.waiting, chosen.used_at = True, False, timezone.now()
         chosen.save()
     KnowledgeBase.objects.filter(pk=base.pk).raise_version()

@@ -214,6 +214,7 @@ class Calibration(models.Model):
     coverage = models.FloatField(_("answered"))
     active = models.BooleanField(_("in use"), default=False)
     waiting = models.BooleanField(_("waits for the gate"), default=False)
+    used_at = models.DateTimeField(_("put to use"), null=True, editable=False)
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,

@@ -367,10 +367,11 @@ class DocumentAdmin(ByBase):
         return redirect("admin:knowledge_document_change", pk)
 
     def put_back_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Have an earlier revision answer again."""
+        """Have a revision answer again that did; of others a gate would have to be asked."""
         document = self._changeable(request, pk)
         number = request.POST.get("revision", "")
-        rows = document.revisions.exclude(file="").exclude(pk=document.current_id or 0)
+        rows = document.revisions.filter(status=Status.READY).exclude(file="")
+        rows = rows.exclude(pk=document.current_id or 0)
         valid = number.isdecimal() and len(number) < 19
         publishing.put_back(get_object_or_404(rows, pk=number if valid else 0))
         self.log_change(request, document, _("An earlier revision was put back."))

@@ -14,6 +14,10 @@ class EvaluationConfig(AppConfig):
     verbose_name = _("Evaluation")
 
     def ready(self) -> None:
+        from evaluation import gating
+        from opsdesk import gates
+
+        gates.withdrawn.connect(gating.forget)
         post_migrate.connect(schedule, sender=self)
 
 

@@ -41,7 +41,9 @@ class Measure:
 
 MEASURES = {
     "handoff": Measure(gettext_lazy("handed to a person"), good=False, guards=True),
-    "disliked": Measure(gettext_lazy("rated as not helpful, of rated answers"), good=False, guards=True),
+    "disliked": Measure(
+        gettext_lazy("rated as not helpful, of rated answers"), good=False, guards=True
+    ),
     "failed": Measure(gettext_lazy("failed"), good=False, guards=True),
     "answered": Measure(gettext_lazy("answered"), good=True),
 }
@@ -66,11 +68,17 @@ class Difference:
 def variant(conversation: Conversation) -> Variant | None:
     """`settings.VARIANTS`: what the running experiment gives for a conversation."""
     experiment = Experiment.objects.filter(state=Experiment.State.RUNNING).first()
-    if experiment is None:
+    if experiment is None or experiment.control_digest != _control():
         return None
     if place(experiment.salt, conversation) < experiment.share:
         return Variant(experiment.pk, "b", experiment.candidate_id)
     return Variant(experiment.pk, "a", None)
+
+
+def _control() -> str:
+    """The digest of what everybody gets; "" of the environment's settings."""
+    used = configurations.active()
+    return used.digest if used else ""
 
 
 def place(salt: str, conversation: Conversation) -> float:
@@ -109,10 +117,13 @@ def _start(experiment: Experiment, user: Any) -> None:
     candidate = Configuration.objects.select_for_update().get(pk=experiment.candidate_id)
     if candidate.state == Configuration.State.ACTIVE:
         raise ValidationError(_("Everybody is answered by this configuration already."))
-    Configuration.objects.filter(pk=candidate.pk).update(on_trial=True)
-    used = configurations.active()
-    experiment.state, experiment.started_at = Experiment.State.RUNNING, timezone.now()
-    experiment.control, experiment.by = str(used or ""), user
+    now = timezone.now()
+    Configuration.objects.filter(pk=candidate.pk).update(
+        on_trial=True, used_at=candidate.used_at or now
+    )
+    experiment.state, experiment.started_at = Experiment.State.RUNNING, now
+    experiment.control, experiment.by = str(configurations.active() or ""), user
+    experiment.control_digest = _control()
     experiment.save()
 
 
@@ -151,6 +162,8 @@ _COUNTS = """
     FROM chat_turn turn LEFT JOIN chat_rating rating ON rating.message_id = turn.reply_id
     WHERE turn.created_at >= %s AND turn.created_at <= %s AND turn.outcome = ANY(%s)
         AND (turn.trace #>> '{configuration,experiment}')::bigint = %s
+        AND (turn.trace #>> '{configuration,arm}' = 'b'
+            OR coalesce(turn.trace #>> '{configuration,digest}', '') = %s)
     GROUP BY 1
 """
 
@@ -159,7 +172,8 @@ def measure(experiment: Experiment) -> dict[str, Any]:
     """Count both sides anew and keep the figures: {name: Difference as a dict}."""
     until = experiment.stopped_at or timezone.now()
     with connection.cursor() as cursor:
-        parameters = [experiment.started_at, until, list(MODES), experiment.pk]
+        control = experiment.control_digest
+        parameters = [experiment.started_at, until, list(MODES), experiment.pk, control]
         cursor.execute(_COUNTS, parameters)
         sides = {arm: counts for arm, *counts in cursor.fetchall()}
     nothing = [0] * 6
@@ -208,11 +222,15 @@ def wilson(right: int, n: int, confidence: float) -> tuple[float, float, float]:
 
 
 def guard() -> int:
-    """Measure the running experiment and stop it where it is clearly worse; a task."""
+    """Measure the running experiment, stop it where it is clearly worse or what it is compared
+    with is another; a task."""
     stopped = 0
     for experiment in Experiment.objects.filter(state=Experiment.State.RUNNING):
         figures = measure(experiment)
-        if experiment.guarded and (because := worse(figures)):
+        because = worse(figures) if experiment.guarded else ""
+        if experiment.control_digest != _control():
+            because = _("All others are answered by another configuration than when it began.")
+        if because:
             stopped += stop(experiment, because)
     return stopped
 

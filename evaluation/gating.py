@@ -8,11 +8,13 @@ bases answer at once, are replayed then, and raise an alert.
 
 import time
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
 from django.db import transaction
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -28,8 +30,10 @@ from knowledge.models import Calibration, KnowledgeBase
 from opsdesk.gates import Change, Refusal
 
 SIGNIFICANT = 0.05
+LASTS = timedelta(days=1)  # what a run said, where its versions still hold
 TRIED_SECONDS = 20.0  # of a document's trial: what answers from its base waits as long to change
 SETTLED = 900  # seconds after which a base that keeps changing is replayed all the same
+RECENT = 20  # runs that are looked through for the same questions
 NAMED = 3  # lost questions that a refusal names
 
 
@@ -55,9 +59,7 @@ def _in_background(change: Change) -> Refusal | None:
     if not after.questions:
         return None
     subject = f"{change.kind}:{change.subject}"
-    mark = running.fingerprint(after)
-    rows = Run.objects.filter(subject=subject, fingerprint=mark)
-    run = rows.exclude(state=Run.State.CANCELLED).first() or _begin(change, subject, after, now)
+    run = _same(after).filter(subject=subject).first() or _begin(change, subject, after, now)
     url = reverse("admin:evaluation_run_change", args=[run.pk])
     if run.state != Run.State.DONE:
         n = run.total
@@ -84,9 +86,21 @@ def _begin(change: Change, subject: str, after: running.Plan, now: Any) -> Run:
 
 
 def _measured(wanted: running.Plan) -> Run | None:
-    """A run that came of the same versions, or is about to."""
-    rows = Run.objects.filter(fingerprint=running.fingerprint(wanted))
-    return rows.exclude(state=Run.State.CANCELLED).order_by("-finished_at").first()
+    """A run that asked just these questions, or is about to."""
+    keys = {one.key for one in wanted.questions}
+    return next(
+        (run for run in _same(wanted)[:RECENT]
+         if keys == set(run.results.values_list("key", flat=True))),
+        None,
+    )  # fmt: skip
+
+
+def _same(wanted: running.Plan) -> QuerySet[Run]:
+    """What came lately of the same versions and golden questions, the latest first."""
+    rows = Run.objects.filter(
+        fingerprint=running.fingerprint(wanted), created_at__gte=timezone.now() - LASTS
+    )
+    return rows.exclude(state=Run.State.CANCELLED).order_by("-pk")
 
 
 def finished(run: Run) -> None:
@@ -129,22 +143,33 @@ def reasons(comparison: Comparison) -> list[str]:
     return found
 
 
+@transaction.atomic
 def settle(run: Run) -> None:
     """Put what passed to use, for whoever wanted it; what did not, or was cancelled, waits no
-    more. What was taken back meanwhile stays so."""
+    more. What was taken back or changed meanwhile stays so."""
     warned = settings.GATE == "warn" and run.state == Run.State.DONE
     passed = run.verdict == Run.Verdict.PASSED or warned
     kind, _colon, number = run.subject.partition(":")
     if kind == "configuration":
-        waiting = Configuration.objects.filter(pk=number, state=Configuration.State.CHECKING)
-        if passed and (row := waiting.first()):
+        rows = Configuration.objects.select_for_update().order_by("pk")  # all, as `use` does
+        row = next((one for one in rows if one.pk == int(number)), None)
+        if row is None or row.overrides != run.overrides:
+            return
+        if passed and row.state == Configuration.State.CHECKING:
             configurations.use(row, run.by)
-        configurations.withdraw(int(number))
+        configurations.withdraw(row.pk)
     elif kind == "threshold":
+        list(KnowledgeBase.objects.select_for_update().filter(pk=run.knowledge_base_id))
         held = Calibration.objects.filter(pk=number, waiting=True)
         if passed and (made := held.select_related("knowledge_base").first()):
             calibrating.use(made.knowledge_base, made)
         held.update(waiting=False)
+
+
+def forget(kind: str, subject: int, **kwargs: Any) -> None:
+    """`gates.withdrawn`: nobody waits for what is still being replayed."""
+    for run in Run.objects.unfinished().filter(subject=f"{kind}:{subject}"):
+        running.cancel(run)
 
 
 # --- documents of a gated base ----------------------------------------------------------

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,6 +35,7 @@ TASK = "evaluation.running.go_on"
 SLICE = 10.0  # seconds of a task of the short cluster, which ends what lasts a minute
 LONGEST = 40.0  # seconds of one question: with a slow model it may take more than it is given
 ANSWER = 2000  # characters of an answer that are kept
+IDLE = timedelta(minutes=5)  # after which a run that nobody works on is taken up again
 DAYS = 90  # runs are kept; the last of each subject longer
 
 Expected = GoldenQuestion.Expected
@@ -143,9 +144,13 @@ def versions(wanted: Plan) -> dict[str, Any]:
 
 
 def fingerprint(wanted: Plan) -> str:
-    """Two runs with the same would come to the same, but for what a model leaves to chance."""
-    decides = versions(wanted) | {"configuration": "", "day": timezone.localdate().isoformat()}
-    asked = [(one.key, one.question, _wanted(one.golden)) for one in wanted.questions]
+    """Two runs with the same would come to the same, but for what a model leaves to chance and
+    which questions traffic brings: these are others at every look."""
+    known = [one for one in wanted.questions if one.golden]
+    bases = {wanted.base} if wanted.base else {one.base for one in known}
+    bases = bases or set(KnowledgeBase.objects.values_list("pk", flat=True))
+    decides = versions(replace(wanted, bases=frozenset(bases))) | {"configuration": ""}
+    asked = [(one.key, one.question, _wanted(one.golden)) for one in known]
     written = json.dumps([decides, sorted(asked, key=lambda one: one[0])], default=str)
     return hashlib.blake2b(written.encode(), digest_size=16).hexdigest()
 
@@ -196,6 +201,7 @@ def start(wanted: Plan, **fields: Any) -> Run:
 
 
 def enqueue(pk: int) -> None:
+    Run.objects.filter(pk=pk).update(worked_at=timezone.now())
     async_task(TASK, pk, cluster="short", group=f"run:{pk}")
 
 
@@ -228,7 +234,7 @@ def work(run: Run, until: float) -> bool:
         pacing.give_way()
         ask(run, result)
         result.save()
-        Run.objects.filter(pk=run.pk).update(done=F("done") + 1)
+        Run.objects.filter(pk=run.pk).update(done=F("done") + 1, worked_at=timezone.now())
     return True
 
 
@@ -314,9 +320,11 @@ def cancel(run: Run) -> bool:
 
 
 def sweep() -> int:
-    """Take up runs that nobody works on; a task. How many."""
+    """Take up runs that nobody has worked on for a while; a task. How many."""
     swept = 0
-    for pk in Run.objects.unfinished().values_list("pk", flat=True):
+    left = Run.objects.unfinished().filter(worked_at__lt=timezone.now() - IDLE)
+    waiting = left.filter(baseline__in=Run.objects.unfinished())
+    for pk in left.exclude(pk__in=waiting).values_list("pk", flat=True):
         with locking.held(f"run:{pk}") as idle:
             if idle:
                 enqueue(pk)

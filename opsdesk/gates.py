@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from django.conf import settings
+from django.dispatch import Signal
 from django.utils.module_loading import import_string
+
+# Somebody wants no more what a gate still looks at: `kind` and `subject` of the Change.
+withdrawn = Signal()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from chat.configurations import PROMPT, PROMPTS, TUNABLE
 from chat.models import Configuration, Turn
 from knowledge import permissions
 from knowledge.models import KnowledgeBase
+from opsdesk import gates
 
 State = Configuration.State
 REASON = 300  # characters
@@ -124,8 +125,10 @@ class ConfigurationAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Configuration, form: Any, change: bool) -> None:
         if not change:
+            obj.by = request.user  # type: ignore[assignment]
+        if not change or "name" in form.changed_data:
             same = Configuration.objects.filter(name=obj.name).order_by("-version").first()
-            obj.version, obj.by = (same.version if same else 0) + 1, request.user  # type: ignore[assignment]
+            obj.version = (same.version if same else 0) + 1
         super().save_model(request, obj, form, change)
 
     def get_urls(self) -> list[URLPattern]:
@@ -191,6 +194,7 @@ class ConfigurationAdmin(admin.ModelAdmin):
         """Not to be put to use after all, while it is being replayed."""
         row = self._row(request, pk)
         configurations.withdraw(pk)
+        gates.withdrawn.send(Configuration, kind="configuration", subject=pk)
         return _page(row)
 
     def end(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -54,6 +54,7 @@ class Configuration(models.Model):
         related_name="+",
         verbose_name=_("put to use by"),
     )
+    # Also by an experiment, for a share of the visitors.
     used_at = models.DateTimeField(_("put to use"), null=True, editable=False)
     overruled = models.CharField(_("used in spite of the gate"), max_length=300, editable=False)
 
@@ -81,4 +82,4 @@ class Configuration(models.Model):
 
     @property
     def editable(self) -> bool:
-        return self.state == self.State.DRAFT and not self.on_trial
+        return self.state == self.State.DRAFT and self.used_at is None

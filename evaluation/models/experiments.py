@@ -45,6 +45,7 @@ class Experiment(models.Model):
         help_text=_("As soon as the candidate is clearly worse."),
     )
     control = models.CharField(max_length=120, blank=True, editable=False)  # what all others get
+    control_digest = models.CharField(max_length=12, blank=True, editable=False)
     figures = models.JSONField(default=dict, editable=False)  # `evaluation.experiments.measure`
     measured_at = models.DateTimeField(_("measured"), null=True, editable=False)
     because = models.CharField(_("why it stopped"), max_length=300, blank=True, editable=False)

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat.models import Configuration, Turn
@@ -180,7 +181,8 @@ class Run(models.Model):
     )
     overrides = models.JSONField(default=dict)  # `opsdesk.tuning` with which it is asked
     versions = models.JSONField(_("versions"), default=dict)  # `evaluation.running.versions`
-    fingerprint = models.CharField(max_length=32, db_index=True)  # of the versions
+    # Of the versions and the golden questions: `evaluation.running.fingerprint`.
+    fingerprint = models.CharField(max_length=32, db_index=True)
     # What it was run for, as "configuration:<id>"; and what it is compared with.
     subject = models.CharField(max_length=100, blank=True, db_index=True)
     baseline = models.ForeignKey(
@@ -199,6 +201,7 @@ class Run(models.Model):
         verbose_name=_("by"),
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    worked_at = models.DateTimeField(default=timezone.now, editable=False)  # on it, or put in line
     finished_at = models.DateTimeField(_("finished"), null=True)
 
     objects = RunQuerySet.as_manager()

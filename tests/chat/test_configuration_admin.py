@@ -55,6 +55,15 @@ def test_a_draft_is_written_in_a_form_and_keeps_what_differs(admin_client):
     assert set(row.overrides) == {"JUDGE", "prompt:judge.user"}
 
 
+def test_a_draft_that_is_renamed_is_the_next_version_of_that_name(admin_client):
+    Configuration.objects.create(name="乙", version=3)
+    row = Configuration.objects.create(name="甲")
+    for name, version in (("乙", 4), ("乙", 4), ("丙", 1)):
+        admin_client.post(url("change", row.pk), {"name": name, **prompts()})
+        row.refresh_from_db()
+        assert (row.name, row.version) == (name, version)
+
+
 def test_what_cannot_be_is_said_beside_its_field_and_nothing_is_lost(admin_client):
     given = {"name": "坏", "CONFIDENCE": "7", **prompts(judge_user="只看 $passages")}
     page = admin_client.post(url("add"), given)

@@ -37,14 +37,14 @@ def visitor(number):
     return Conversation(pk=uuid.UUID(int=number), visitor=f"{number:032x}")
 
 
-def turns(experiment, arm, outcomes, disliked=0):
+def turns(experiment, arm, outcomes, disliked=0, **told):
     ended = [outcome for outcome, count in outcomes.items() for _n in range(count)]
     conversation = Conversation.objects.create()
     said = Message.objects.bulk_create(
         Message(conversation=conversation, seq=seq, role=role, text="怎么办")
         for seq, role in enumerate(["customer", "assistant"] * len(ended), 1)
     )
-    trace = {"configuration": {"experiment": experiment.pk, "arm": arm}}
+    trace = {"configuration": {"experiment": experiment.pk, "arm": arm, **told}}
     made = Turn.objects.bulk_create(
         Turn(
             conversation=conversation, message=said[2 * n], reply=said[2 * n + 1], epoch=0,
@@ -154,6 +154,24 @@ def test_it_goes_on_when_it_is_not_clearly_worse_or_nobody_wants_that(running):
     turns(running, "b", {"handoff": 40})
     Experiment.objects.update(guarded=False)
     assert experiments.guard() == 0
+
+
+def test_it_stops_when_all_others_get_another_configuration(running):
+    turns(running, "a", {"answered": 2})
+    turns(running, "a", {"answered": 3}, digest="123456789abc")
+    assert experiments.guard() == 0
+    assert experiments.measure(running)["answered"]["others"] == 2
+    configurations.activate(running.candidate, None)
+    assert configurations.of(visitor(1))[1].get("experiment") is None
+    assert experiments.guard() == 1
+    running.refresh_from_db()
+    assert (running.state, bool(running.because)) == ("stopped", True)
+
+
+def test_a_candidate_that_was_tried_is_changed_no_more(running):
+    experiments.stop(running, "够了")
+    candidate = Configuration.objects.get()
+    assert (candidate.state, candidate.editable) == ("draft", False)
 
 
 def test_it_is_made_started_raised_and_stopped_on_pages(admin_client, client):

@@ -4,14 +4,15 @@ from datetime import timedelta
 
 import pytest
 from django.core.cache import cache
+from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
 from django.urls import reverse
 from django.utils import timezone
 
 from chat import asking, configurations, runner
 from chat.models import Configuration, Conversation
-from evaluation import gating, golden, running
-from evaluation.models import Alert, GoldenQuestion, Run
+from evaluation import alerts, experiments, gating, golden, running
+from evaluation.models import Alert, Experiment, GoldenQuestion, Run
 from knowledge import calibrating, calibration, confidence, publishing, tasks, uploading
 from knowledge.models import Calibration, Document, KnowledgeBase, Revision, Status
 from knowledge.parsing.document import Block
@@ -108,8 +109,60 @@ def test_taken_back_while_it_is_replayed_it_is_not_used(admin_client, base):
     assert "回放" in admin_client.post(use, follow=True).content.decode() or state(row)
     assert state(row) == "checking"
     admin_client.post(reverse("admin:chat_configuration_recall", args=[row.pk]))
+    assert not Run.objects.unfinished().exclude(subject="").exists()
     run_all()
     assert state(row) == "draft"
+
+
+def test_a_run_lets_nothing_pass_but_what_it_asked_with(base, admin_user):
+    question = ask_about(base)[0]
+    GoldenQuestion.objects.filter(pk=question.pk).update(must=True)
+    row = configuration(PASSAGES=4)
+    configurations.activate(row, admin_user)
+    configurations.withdraw(row.pk)
+    row.refresh_from_db()
+    row.overrides = {"CONFIDENCE": 1.0}
+    row.save()
+    configurations.activate(row, admin_user)
+    baseline, earlier, _later = Run.objects.order_by("pk")
+    finished(baseline)
+    assert finished(earlier).verdict == "passed"
+    assert state(row) == "checking"
+    run_all()
+    assert state(row) == "draft"
+
+
+def test_an_experiment_starts_while_customers_go_on_asking(base):
+    ask_about(base)
+    experiment = Experiment.objects.create(name="四段", candidate=configuration(PASSAGES=4))
+    ask_today(1)
+    with pytest.raises(ValidationError):
+        experiments.start(experiment, None)
+    run_all()
+    ask_today(2)
+    experiments.start(experiment, None)
+    assert (experiment.state, Run.objects.count()) == ("running", 2)
+
+
+def ask_today(number):
+    conversation = Conversation.objects.create(visitor=f"{number:032x}")
+    asking.ask(conversation, f"{BACKUP}第{number}台")
+    runner.run_waiting()
+
+
+def test_what_a_run_said_holds_for_a_day_and_is_compared_on_the_same_questions(base):
+    ask_about(base)
+    first, second = configuration(PASSAGES=4), configuration(PASSAGES=3)
+    configurations.activate(first, None)
+    ask_today(1)
+    configurations.activate(second, None)
+    run = Run.objects.first()
+    keys = set(run.results.values_list("key", flat=True))
+    assert set(run.baseline.results.values_list("key", flat=True)) == keys
+    assert len(keys) == 4
+    Run.objects.update(created_at=timezone.now() - timedelta(days=2))
+    configurations.activate(first, None)
+    assert Run.objects.count() == 6
 
 
 def calibrated(base, threshold):
@@ -119,6 +172,27 @@ def calibrated(base, threshold):
         coefficients=dict(shipped.coefficients), base_rate=0.5, labels=30, precision=0.9,
         precision_low=0.8, precision_high=1.0, coverage=0.5,
     )  # fmt: skip
+
+
+def test_a_threshold_that_was_never_in_use_is_not_used_again(base, admin_client, admin_user):
+    ask_about(base)
+    used, refused, waiting = (calibrated(base, threshold) for threshold in (0.3, 1.0, 0.4))
+    calibrating.use(base, used)
+    calibrating.propose(base, refused, admin_user)
+    run_all()
+    calibrating.propose(base, waiting, admin_user)
+    page = admin_client.get(reverse("admin:knowledge_knowledgebase_sureness", args=[base.pk]))
+    assert 'name="use" value="0"' in page.content.decode()
+    url = reverse("admin:knowledge_knowledgebase_calibrate", args=[base.pk])
+    for one in (refused, waiting):
+        assert f'name="use" value="{one.pk}"' not in page.content.decode()
+        admin_client.post(url, {"use": one.pk})
+        assert calibration.in_use(base) == used
+    admin_client.post(url, {"use": "0"})
+    run_all()
+    assert calibration.in_use(base) is None  # nor what waited
+    admin_client.post(url, {"use": used.pk})
+    assert calibration.in_use(base) == used
 
 
 @pytest.mark.parametrize(("threshold", "used"), [(0.3, True), (1.0, False)])
@@ -157,13 +231,23 @@ def test_a_worker_killed_while_it_closes_a_run_leaves_it_to_be_closed(base, monk
         killed.setattr(gating, "judge", interrupted)
         running.finish(made)
     assert state(made) == "running"
+    assert running.sweep() == 0  # somebody may be at it
+    Run.objects.update(worked_at=timezone.now() - running.IDLE)
     assert running.sweep() == 1
+    assert running.sweep() == 0  # it is in line
     running.go_on(made.pk)
     assert (state(made), state(row)) == ("done", "active")
 
 
 def interrupted(*args):
     raise KeyboardInterrupt
+
+
+def test_a_run_that_waits_for_what_it_is_compared_with_is_not_taken_up(base):
+    ask_about(base)
+    configurations.activate(configuration(PASSAGES=4), None)
+    Run.objects.update(worked_at=timezone.now() - running.IDLE)
+    assert running.sweep() == 1
 
 
 def test_old_runs_go_but_the_last_of_each_subject(base):
@@ -212,6 +296,16 @@ def test_a_document_of_a_gated_base_waits_when_it_loses_answers(base, admin_clie
     assert document.current_id == revision.pk
 
 
+@pytest.mark.parametrize("status", [Status.HELD, Status.QUEUED, Status.FAILED])
+def test_only_what_did_answer_is_put_back(base, admin_client, status):
+    document = Document.objects.get(title="数据库备份")
+    held = revision_of(document, WORSE)
+    Revision.objects.filter(pk=held.pk).update(status=status)
+    url = reverse("admin:knowledge_document_put_back", args=[document.pk])
+    assert admin_client.post(url, {"revision": held.pk}).status_code == 404
+    assert not Revision.objects.filter(released=True).exists()
+
+
 def test_one_that_loses_nothing_answers(base):
     ask_about(base)
     KnowledgeBase.objects.update(gated=True)
@@ -251,6 +345,12 @@ def test_documents_that_went_live_are_replayed_and_raise_an_alert(base, admin_cl
     gating.watch()
     run_all()
     assert not Alert.objects.filter(ended_at=None).exists()
+
+
+def test_the_alert_of_a_replay_is_no_matter_of_goals(base):
+    alerts.begin(f"replay:{base.pk}", "答得比以前差。")
+    alerts.check()
+    assert Alert.objects.filter(ended_at=None).exists()
 
 
 def test_a_setting_of_the_environment_is_replayed_as_well(base, settings):

@@ -150,6 +150,7 @@ def test_a_run_goes_on_where_it_stopped_is_cancelled_and_taken_up_again(base):
     assert OrmQ.objects.count() == 1
     assert not running.work(made, 0.0)  # no time left
     Result.objects.filter(run=made, position=1).update(outcome="answered", text="问过了")
+    Run.objects.update(worked_at=made.created_at - running.IDLE)
     assert running.sweep() == 1
     running.go_on(made.pk)
     made.refresh_from_db()

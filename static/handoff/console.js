@@ -128,6 +128,7 @@ const receive = {
     banner("");
     const wanted = location.hash.slice(1);
     if (wanted && !opened.size) show(wanted);
+    else if (current) socket.send({ type: "canned", conversation: current.conversation });
     for (const [id] of outbox.all) transmit(id);
   },
   people,

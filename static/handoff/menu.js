@@ -2,19 +2,28 @@
 const SLASH = /^\/(\S*)$/;
 const AT = /@([^\s@]{0,20})$/; // before the cursor
 
+const NOTHING = { replies: [], macros: [], colleagues: [] }; // it is not known yet
+
 export class Menu {
   #text;
   #chosen = 0;
   #items = []; // [{label, hint, take()}]
-  #hand = { replies: [], macros: [], colleagues: [] };
+  #hand = NOTHING;
+  #held = false; // Enter came before it was known what "/…" calls up
   #asked = false; // by the button: everything, whatever is written
 
   constructor(composer, list, { noting, onReply, onMacro }) {
-    Object.assign(this, { list, noting, onReply, onMacro });
+    Object.assign(this, { composer, list, noting, onReply, onMacro });
     this.#text = composer.querySelector("textarea");
     composer.addEventListener("keydown", (event) => this.#key(event), true);
-    this.#text.addEventListener("input", () => this.#match());
-    this.#text.addEventListener("blur", () => this.#close());
+    this.#text.addEventListener("input", () => {
+      this.#held = false;
+      this.#match();
+    });
+    this.#text.addEventListener("blur", () => {
+      this.#held = false;
+      this.#close();
+    });
     const slash = composer.querySelector("#slash");
     slash.addEventListener("mousedown", (event) => event.preventDefault()); // keeps the field
     slash.addEventListener("click", () => this.#toggle());
@@ -22,8 +31,13 @@ export class Menu {
 
   // What may be called up in this conversation; null while it is not known.
   put(hand) {
-    this.#hand = hand ?? { replies: [], macros: [], colleagues: [] };
+    const held = this.#held && hand;
+    this.#hand = hand ?? NOTHING;
+    this.#held = false;
     this.#match();
+    if (!held) return;
+    if (this.#items.length) this.#take(0);
+    else this.composer.requestSubmit();
   }
 
   #toggle() {
@@ -76,7 +90,8 @@ export class Menu {
   }
 
   #key(event) {
-    if (this.list.hidden || event.isComposing) return;
+    if (event.isComposing || event.keyCode === 229) return;
+    if (this.list.hidden) return this.#hold(event);
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     const takes = ["Enter", "Tab"].includes(event.key);
     if (!step && !takes && event.key !== "Escape") return;
@@ -87,6 +102,15 @@ export class Menu {
       this.#mark();
     } else if (takes) this.#take(this.#chosen);
     else this.#close();
+  }
+
+  // What "/…" means is on its way: Enter waits for it.
+  #hold(event) {
+    const calls = this.#hand === NOTHING && SLASH.test(this.#text.value);
+    if (event.key !== "Enter" || event.shiftKey || !calls) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.#held = true;
   }
 
   #take(i) {

@@ -159,7 +159,7 @@ def settle(run: Run) -> None:
             configurations.use(row, run.by)
         configurations.withdraw(row.pk)
     elif kind == "threshold":
-        list(KnowledgeBase.objects.select_for_update().filter(pk=run.knowledge_base_id))
+        list(KnowledgeBase.objects.select_for_update().filter(pk=run.knowledge_base_id or 0))
         held = Calibration.objects.filter(pk=number, waiting=True)
         if passed and (made := held.select_related("knowledge_base").first()):
             calibrating.use(made.knowledge_base, made)

@@ -176,17 +176,23 @@ class Teller:
 
     async def run(self) -> None:
         """Tell for ever. What a new connection cannot send either fails."""
-        while True:
-            await self.wanted.wait()
-            try:
-                parameters = await sync_to_async(listen_parameters, thread_sensitive=False)()
-                async with await psycopg.AsyncConnection.connect(**parameters) as telling:
-                    await self._flush(telling)
-                    with suppress(psycopg.Error):  # grown old: what is left has a second try
-                        while await self.wanted.wait():
-                            await self._flush(telling)
-            except (psycopg.Error, PostgresError, OSError) as error:
-                self._fail(error)
+        try:
+            while True:
+                await self.wanted.wait()
+                await self._connected()
+        finally:  # nobody waits for a task that is no more
+            self._fail("The realtime connection was closed.")
+
+    async def _connected(self) -> None:
+        try:
+            parameters = await sync_to_async(listen_parameters, thread_sensitive=False)()
+            async with await psycopg.AsyncConnection.connect(**parameters) as telling:
+                await self._flush(telling)
+                with suppress(psycopg.Error):  # grown old: what is left has a second try
+                    while await self.wanted.wait():
+                        await self._flush(telling)
+        except (psycopg.Error, PostgresError, OSError) as error:
+            self._fail(str(error))
 
     async def _flush(self, telling: psycopg.AsyncConnection[Any]) -> None:
         while batch := self.waiting[:BATCH]:
@@ -200,12 +206,12 @@ class Teller:
                     sent.set_result(None)
         self.wanted.clear()
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, why: str) -> None:
         failed, self.waiting = self.waiting, []
         self.wanted.clear()
         for _, sent in failed:
             if not sent.done():
-                sent.set_exception(OperationalError(str(error)))
+                sent.set_exception(OperationalError(why))
 
 
 class PostgresLayer(BaseChannelLayer):

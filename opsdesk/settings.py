@@ -439,7 +439,7 @@ SPECTACULAR_SETTINGS = {
 # What `manage.py serve` runs: a command of manage.py, its role, its environment, and how many
 # database connections it may hold (django-q's pusher, monitor and sentinel have one each).
 PROCESSES = {
-    "web": {"COMMAND": ["web"], "ROLE": "web", "CONNECTIONS": WEB_CONNECTIONS + 1},
+    "web": {"COMMAND": ["web"], "ROLE": "web", "CONNECTIONS": WEB_CONNECTIONS + 2},
     "worker": {"COMMAND": ["qcluster"], "CONNECTIONS": Q_CLUSTER["workers"] + 3},
     "short": {
         "COMMAND": ["qcluster"],

@@ -203,7 +203,7 @@ def test_on_failure_the_last_good_result_is_shown_with_its_age(tool, service, co
 
 
 def test_a_tool_that_fails_again_and_again_is_left_alone(tool, service, conversation, settings):
-    settings.BREAKER_FAILURES = 2
+    settings.BREAKER_FAILURES, settings.BREAKER_SECONDS = 2, 600
     service.does = [500, 500]
     for _time in range(3):
         say(conversation, QUESTION)

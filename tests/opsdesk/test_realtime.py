@@ -157,3 +157,23 @@ def test_a_finished_loop_takes_its_connection_along():
 async def test_names_are_checked():
     with pytest.raises(TypeError):
         await PostgresLayer().group_send("组", {"type": "x"})
+
+
+async def test_what_was_to_be_told_over_a_killed_connection_is_told_over_another():
+    layer = PostgresLayer()
+    channel = await join(layer, "told")
+    await layer.group_send("told", {"type": "before"})
+
+    def kill():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE query LIKE 'SELECT pg_notify($1%' AND datname = current_database()"
+            )
+            return cursor.fetchone()[0]
+
+    assert await database_sync_to_async(kill)() == 1
+    told = [layer.group_send("told", {"type": "n", "n": n}) for n in range(3)]
+    await asyncio.gather(*told)
+    messages = await receive(layer, channel, 4)
+    assert messages == [{"type": "before"}, *({"type": "n", "n": n} for n in range(3))]

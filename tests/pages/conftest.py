@@ -188,6 +188,7 @@ def chromium():
         yield browser
         connections.close_all()  # Django keeps others beside Playwright's loop than without it
         browser.close()
+    connections.close_all()  # what a killed server left
 
 
 def sign_in(page, user, url=""):

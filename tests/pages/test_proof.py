@@ -7,7 +7,7 @@ import pypdfium2
 import pytest
 
 from chat.models import Turn
-from evaluation import running
+from evaluation import pooling, running
 from evaluation.models import Certificate, Item, Run, Sample, Verdict
 from knowledge import retrieval
 from knowledge.models import KnowledgeBase
@@ -107,6 +107,7 @@ def test_a_sample_is_drawn_labelled_decided_certified_and_changes_the_chat(
     desk.wait_for_selector("#strata")
     sample = Sample.objects.get()
     assert sample.size == 37
+    pooling.pool_all(sample.pk)  # as the worker does
 
     wang, zhao = (
         staff(drawn.staff(name), "/admin/evaluation/sample/") for name in ("王敏", "赵强")

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -117,11 +116,3 @@ def moved(pairs: Sequence[tuple[float, float]]) -> Moved | None:
     low, high = np.quantile(apart[drawn].mean(axis=1), [0.025, 0.975])
     before, after = values.mean(axis=0)
     return Moved(float(before), float(after), float(low), float(high))
-
-
-def as_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """What a file of it holds."""
-    return [
-        {"kind": pair.kind, "before": pair.before.as_dict(), "after": pair.after.as_dict()}
-        for pair in comparison.pairs
-    ]

@@ -1,5 +1,6 @@
 """Admin pages of what belongs to no feature: API tokens, and the framework's own tables."""
 
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from django.contrib import admin, messages
@@ -8,12 +9,28 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_POST
 
 from opsdesk.models import ApiToken, Outage
+
+
+def posted(pages: admin.ModelAdmin, views: Mapping[str, Callable[..., Any]]) -> list[URLPattern]:
+    """URLs of what is done with a row, by POST alone: `<pk>/<name>/`, the view gets request and
+    `pk`. Each is called `<app>_<model>_<name>`."""
+    model = f"{pages.opts.app_label}_{pages.opts.model_name}"
+    return [
+        path(
+            f"<int:pk>/{name.replace('_', '-')}/",
+            pages.admin_site.admin_view(require_POST(view)),
+            name=f"{model}_{name}",
+        )
+        for name, view in views.items()
+    ]
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):

@@ -8,11 +8,10 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
 
 from chat import configurations, graph, presenting, prompting
 from chat.asking import MESSAGE_LENGTH
@@ -21,6 +20,7 @@ from chat.models import Configuration, Turn
 from knowledge import permissions
 from knowledge.models import KnowledgeBase
 from opsdesk import gates
+from opsdesk.admin import posted
 
 State = Configuration.State
 REASON = 300  # characters
@@ -132,17 +132,8 @@ class ConfigurationAdmin(admin.ModelAdmin):
         super().save_model(request, obj, form, change)
 
     def get_urls(self) -> list[URLPattern]:
-        def posted(view: Any) -> Any:
-            return self.admin_site.admin_view(require_POST(view))
-
         names = {"use": self.use, "another": self.another, "recall": self.recall, "end": self.end}
-        return [
-            *(
-                path(f"<int:pk>/{name}/", posted(view), name=f"chat_configuration_{name}")
-                for name, view in names.items()
-            ),
-            *super().get_urls(),
-        ]
+        return [*posted(self, names), *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -6,14 +6,14 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
 
 from chat.models import EscalationPolicy
 from chat.replaying import TURNS, replay
 from knowledge.models import KnowledgeBase
+from opsdesk.admin import posted
 
 Does = EscalationPolicy.Does
 # Each rule as a sentence, its choices, and the number that belongs to it.
@@ -162,9 +162,7 @@ class EscalationPolicyAdmin(admin.ModelAdmin):
         }
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(require_POST(self.restore))
-        name = "chat_escalationpolicy_restore"
-        return [path("<int:pk>/restore/", view, name=name), *super().get_urls()]
+        return [*posted(self, {"restore": self.restore}), *super().get_urls()]
 
     def restore(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Choose everything as it was delivered."""

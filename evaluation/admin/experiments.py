@@ -7,15 +7,15 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
 
 from chat.models import Configuration
 from evaluation import experiments
 from evaluation.experiments import FEWEST, MEASURES
 from evaluation.models import Experiment
+from opsdesk.admin import posted
 
 State = Experiment.State
 
@@ -88,17 +88,8 @@ class ExperimentAdmin(admin.ModelAdmin):
         super().save_model(request, obj, form, change)
 
     def get_urls(self) -> list[URLPattern]:
-        def posted(view: Any) -> Any:
-            return self.admin_site.admin_view(require_POST(view))
-
         names = {"start": self.start, "share": self.share, "stop": self.stop}
-        return [
-            *(
-                path(f"<int:pk>/{name}/", posted(view), name=f"evaluation_experiment_{name}")
-                for name, view in names.items()
-            ),
-            *super().get_urls(),
-        ]
+        return [*posted(self, names), *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

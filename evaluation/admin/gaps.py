@@ -21,7 +21,7 @@ from evaluation import gaps, golden, operations, usefulness
 from evaluation.models import Alert, Gap, GapQuestion, Goal
 from knowledge import permissions
 from knowledge.models import KnowledgeBase
-from opsdesk.admin import ReadOnlyAdmin
+from opsdesk.admin import ReadOnlyAdmin, posted
 from opsdesk.errors import Conflict
 
 PER_PAGE = 20
@@ -57,8 +57,7 @@ class GapAdmin(ReadOnlyAdmin):
             path("refresh/", view(require_POST(self.refresh_view)), name="evaluation_gap_refresh"),
             path("progress/", view(require_safe(self.progress_view)),
                  name="evaluation_gap_progress"),
-            path("<int:pk>/decide/", view(require_POST(self.decide_view)),
-                 name="evaluation_gap_decide"),
+            *posted(self, {"decide": self.decide_view}),
             path("<int:pk>/term/", view(require_safe(self.term_view)), name="evaluation_gap_term"),
             *super().get_urls(),
         ]  # fmt: skip

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from chat import configurations
 from chat.models import Configuration, Turn
@@ -22,7 +22,7 @@ from evaluation.comparing import CHANGED, LOST, SAME, WON
 from evaluation.models import Result, Run
 from knowledge import permissions
 from knowledge.models import Document, KnowledgeBase
-from opsdesk.admin import ReadOnlyAdmin
+from opsdesk.admin import ReadOnlyAdmin, posted
 
 PER_PAGE = 50
 OTHERS = 50  # runs to compare with
@@ -137,11 +137,7 @@ class RunAdmin(ReadOnlyAdmin):
         view = self.admin_site.admin_view
         return [
             path("start/", view(self.start_view), name="evaluation_run_start"),
-            path(
-                "<int:pk>/cancel/",
-                view(require_POST(self.cancel_view)),
-                name="evaluation_run_cancel",
-            ),
+            *posted(self, {"cancel": self.cancel_view}),
             path(
                 "<int:pk>/compare/",
                 view(require_safe(self.compare_view)),

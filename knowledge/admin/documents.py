@@ -17,7 +17,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
-from django.views.decorators.http import require_POST
 
 from knowledge import curating, describing, indexing, publishing, scope, uploading
 from knowledge.admin import curation, figures, passwords
@@ -25,6 +24,7 @@ from knowledge.admin.parts import chunks_link, deleted
 from knowledge.forms import LabelForm, TagsField, UploadForm
 from knowledge.models import Document, KnowledgeBase, Revision, Status
 from knowledge.permissions import ByBase
+from opsdesk.admin import posted
 from opsdesk.errors import ParseError
 
 EXPIRING = 30  # days
@@ -185,11 +185,8 @@ class DocumentAdmin(ByBase):
         states = self.admin_site.admin_view(self.states_view)
         unlock = self.admin_site.admin_view(passwords.unlock)
         describe = self.admin_site.admin_view(figures.describe)
-        release = self.admin_site.admin_view(require_POST(self.release_view))
-        put_back = self.admin_site.admin_view(require_POST(self.put_back_view))
         return [
-            path("<int:pk>/release/", release, name="knowledge_document_release"),
-            path("<int:pk>/put-back/", put_back, name="knowledge_document_put_back"),
+            *posted(self, {"release": self.release_view, "put_back": self.put_back_view}),
             path("states/", states, name="knowledge_document_states"),
             path("<int:pk>/unlock/", unlock, name="knowledge_document_unlock"),
             path("<int:pk>/describe/", describe, name="knowledge_document_describe"),

@@ -24,6 +24,7 @@ from django.views.decorators.http import require_POST
 from knowledge import curating, duplicates, permissions, uploading
 from knowledge.models import Chunk, Document, KnowledgeBase, Similarity
 from knowledge.permissions import ByBase
+from opsdesk.admin import posted
 
 PER_PAGE = 10
 DOCUMENTS_PER_PAGE = 50
@@ -49,11 +50,7 @@ class SimilarityAdmin(ByBase):
         return [
             path("look/", view(require_POST(self.look_view)), name="knowledge_similarity_look"),
             path("outdated/", view(self.outdated_view), name="knowledge_similarity_outdated"),
-            path(
-                "<int:pk>/decide/",
-                view(require_POST(self.decide_view)),
-                name="knowledge_similarity_decide",
-            ),
+            *posted(self, {"decide": self.decide_view}),
             *super().get_urls(),
         ]
 

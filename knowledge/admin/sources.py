@@ -20,7 +20,6 @@ from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
 
 from knowledge import sources, uploading
 from knowledge.models import Document, Source, SourceRun
@@ -31,6 +30,7 @@ from knowledge.sources import running
 from knowledge.sources import tasks as source_tasks
 from knowledge.sources.base import Content, Options
 from opsdesk import health
+from opsdesk.admin import posted
 from opsdesk.errors import FetchError
 from opsdesk.sealing import seal, unseal
 
@@ -137,8 +137,7 @@ class SourceAdmin(ByBase):
         return [
             path("states/", view(self.states_view), name="knowledge_source_states"),
             path("connected/", view(self.connected_view), name="knowledge_source_connected"),
-            path("<int:pk>/look/", view(self.look_view), name="knowledge_source_look"),
-            path("<int:pk>/pause/", view(self.pause_view), name="knowledge_source_pause"),
+            *posted(self, {"look": self.look_view, "pause": self.pause_view}),
             path("<int:pk>/connect/", view(self.connect_view), name="knowledge_source_connect"),
             *super().get_urls(),
         ]
@@ -309,16 +308,10 @@ class SourceAdmin(ByBase):
     # --- what can be done with it -----------------------------------------------------
 
     def look_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return require_POST(self._look)(request, pk)
-
-    def _look(self, request: HttpRequest, pk: int) -> HttpResponse:
         source_tasks.refresh(self._mine(request, pk))
         return redirect("admin:knowledge_source_change", pk)
 
     def pause_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return require_POST(self._pause)(request, pk)
-
-    def _pause(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Pause it, or go on."""
         source = self._mine(request, pk)
         source.enabled = not source.enabled

@@ -11,6 +11,7 @@ from django.contrib.postgres.forms import SimpleArrayField
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from django.forms import BoundField
+from django.utils.functional import Promise
 from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
@@ -48,6 +49,20 @@ class FilesField(forms.FileField):
         if self.required and not files:
             raise forms.ValidationError(self.error_messages["required"], code="required")
         return files
+
+
+class SheetForm(forms.Form):
+    """A sheet for one of the `bases`; `columns` says what is read of it."""
+
+    knowledge_base = forms.ModelChoiceField(KnowledgeBase.objects.none(), label=_("Knowledge base"))
+    file = forms.FileField(label=_("File"))
+
+    def __init__(
+        self, *args: Any, bases: QuerySet[KnowledgeBase], columns: str | Promise, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["knowledge_base"].queryset = bases  # type: ignore[attr-defined]
+        self.fields["file"].help_text = columns
 
 
 class UploadForm(forms.Form):

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -29,11 +28,8 @@ def receive(base: KnowledgeBase, file: File, name: str, user: User | None) -> Im
     Raises ParseError when it cannot be read.
     """
     row = Import(knowledge_base=base, kind=Import.Kind.FAQ, name=name, user=user)
-    with NamedTemporaryFile(prefix="opsdesk-") as copy:
-        for piece in file.chunks():
-            copy.write(piece)
-        copy.flush()
-        row.mapping = sheets.guess(sheets.read(Path(copy.name), name)).to_json()
+    with sheets.copied(file) as path:
+        row.mapping = sheets.guess(sheets.read(path, name)).to_json()
     row.file.save(name, file, save=False)
     row.save()
     return row

@@ -9,11 +9,14 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path, PurePath
+from tempfile import NamedTemporaryFile
 from typing import Any
 
+from django.core.files.base import File
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -122,6 +125,16 @@ class Planned:
 
 
 # --- reading ------------------------------------------------------------------------
+
+
+@contextmanager
+def copied(file: File) -> Iterator[Path]:
+    """What was uploaded, where it can be read by its path."""
+    with NamedTemporaryFile(prefix="opsdesk-") as copy:
+        for piece in file.chunks():
+            copy.write(piece)
+        copy.flush()
+        yield Path(copy.name)
 
 
 def read(path: Path, name: str) -> list[Sheet]:

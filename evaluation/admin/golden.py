@@ -1,7 +1,5 @@
 """Staff keep golden questions: what has to come of each, from which passages, and who approved."""
 
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from django import forms
@@ -26,14 +24,20 @@ from evaluation import golden, golden_sheets, running
 from evaluation.models import GoldenQuestion, GoldenSource, Run
 from knowledge import retrieval, sheets
 from knowledge.admin.entries import download
+from knowledge.forms import SheetForm
 from knowledge.models import Chunk, Document, KnowledgeBase
 from knowledge.permissions import ByBase
+from opsdesk.admin import posted
 from opsdesk.errors import Conflict, ParseError
 from opsdesk.site import Panel, Row
 
 FOUND = 8  # passages to choose from
 ERRORS_SHOWN = 100
 WIDTHS = (50, 12, 30, 40, 16, 10, 30)
+COLUMNS = gettext_lazy(
+    "XLSX or CSV with a column “question”; others are read when they are there: what has to come, "
+    "documents, has to say, tags, must not be lost, note."
+)
 
 
 class GoldenForm(forms.ModelForm):
@@ -61,19 +65,6 @@ class GoldenForm(forms.ModelForm):
             if same.exists():
                 self.add_error("question", _("There is a golden question that asks the same."))
         return {**data, "question": question}
-
-
-class ImportForm(forms.Form):
-    knowledge_base = forms.ModelChoiceField(
-        KnowledgeBase.objects.none(), label=gettext_lazy("Knowledge base")
-    )
-    file = forms.FileField(
-        label=gettext_lazy("File"),
-        help_text=gettext_lazy(
-            "XLSX or CSV with a column “question”; others are read when they are there: what has "
-            "to come, documents, has to say, tags, must not be lost, note."
-        ),
-    )
 
 
 class ApprovedFilter(admin.SimpleListFilter):
@@ -169,13 +160,10 @@ class GoldenQuestionAdmin(ByBase):
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
-        sources = view(require_POST(self.sources_view))
-        decide = view(require_POST(self.approve_view))
         return [
             path("import/", view(self.import_view), name="evaluation_goldenquestion_import"),
-            path("<int:pk>/sources/", sources, name="evaluation_goldenquestion_sources"),
             path("turn/<int:pk>/", view(keep_view), name="evaluation_goldenquestion_keep"),
-            path("<int:pk>/approve/", decide, name="evaluation_goldenquestion_approve"),
+            *posted(self, {"sources": self.sources_view, "approve": self.approve_view}),
             *super().get_urls(),
         ]
 
@@ -252,15 +240,16 @@ class GoldenQuestionAdmin(ByBase):
     def import_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = ImportForm(request.POST or None, request.FILES or None)
-        form.fields["knowledge_base"].queryset = self.own_bases(  # type: ignore[attr-defined]
-            request, "change"
-        )
+        form = SheetForm(
+            request.POST or None, request.FILES or None,
+            bases=self.own_bases(request, "change"), columns=COLUMNS,
+        )  # fmt: skip
         errors: list[golden_sheets.Planned] = []
         if form.is_valid():
             base, file = form.cleaned_data["knowledge_base"], form.cleaned_data["file"]
             try:
-                rows = _read(file, base)
+                with sheets.copied(file) as path:
+                    rows = golden_sheets.read(path, file.name, base)
             except ParseError as error:
                 form.add_error("file", str(error))
             else:
@@ -291,17 +280,6 @@ def _rows(queryset: QuerySet[GoldenQuestion]) -> QuerySet[GoldenQuestion]:
 
 def _number(text: str | None) -> int:
     return int(text) if text and text.isdecimal() and len(text) < 19 else 0
-
-
-def _read(file: Any, base: KnowledgeBase) -> list[golden_sheets.Planned]:
-    if file.size > sheets.MAX_BYTES:
-        said = _("This sheet is larger than %(megabytes)d MB. Split it.")
-        raise ParseError(said % {"megabytes": sheets.MAX_BYTES // 1024**2}, permanent=True)
-    with NamedTemporaryFile(prefix="opsdesk-") as copy:
-        for piece in file.chunks():
-            copy.write(piece)
-        copy.flush()
-        return golden_sheets.read(Path(copy.name), file.name, base)
 
 
 def keeping(request: HttpRequest, turn: Turn) -> SafeString | str:

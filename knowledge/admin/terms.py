@@ -1,7 +1,5 @@
 """Curators' pages of terms: the words of a base that mean the same."""
 
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from django import forms
@@ -14,12 +12,17 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from knowledge import synonyms, termlists
+from knowledge import sheets, synonyms, termlists
 from knowledge.admin.entries import TYPES, download
-from knowledge.forms import LinesField
-from knowledge.models import KnowledgeBase, Term
+from knowledge.forms import LinesField, SheetForm
+from knowledge.models import Term
 from knowledge.permissions import ByBase
 from opsdesk.errors import ParseError
+
+COLUMNS = gettext_lazy(
+    "CSV or XLSX with the columns term, also called, note, enabled. Several words in a cell stand "
+    "on lines of their own or with semicolons between them."
+)
 
 
 class WordsField(LinesField):
@@ -61,19 +64,6 @@ class TermForm(forms.ModelForm):
                 )
             )
         return values
-
-
-class ImportForm(forms.Form):
-    knowledge_base = forms.ModelChoiceField(
-        KnowledgeBase.objects.none(), label=gettext_lazy("Knowledge base")
-    )
-    file = forms.FileField(
-        label=gettext_lazy("File"),
-        help_text=gettext_lazy(
-            "CSV or XLSX with the columns term, also called, note, enabled. Several words in a "
-            "cell stand on lines of their own or with semicolons between them."
-        ),
-    )
 
 
 @admin.register(Term)
@@ -146,12 +136,16 @@ class TermAdmin(ByBase):
         if not self.has_add_permission(request):
             raise PermissionDenied
         initial = {"knowledge_base": request.GET.get("knowledge_base")}
-        form = ImportForm(request.POST or None, request.FILES or None, initial=initial)
-        form.fields["knowledge_base"].queryset = self.own_bases(request, "change")  # type: ignore[attr-defined]
+        form = SheetForm(
+            request.POST or None, request.FILES or None, initial=initial,
+            bases=self.own_bases(request, "change"), columns=COLUMNS,
+        )  # fmt: skip
         taken = None
         if form.is_valid():
             try:
-                taken = _take(form.cleaned_data["knowledge_base"], form.cleaned_data["file"])
+                base, file = form.cleaned_data["knowledge_base"], form.cleaned_data["file"]
+                with sheets.copied(file) as path:
+                    taken = termlists.take(base, path, file.name)
             except ParseError as error:
                 form.add_error("file", str(error))
         context = {
@@ -173,11 +167,3 @@ class TermAdmin(ByBase):
         if base.isdecimal():
             terms = terms.filter(knowledge_base=base[:18])
         return download(termlists.exported(terms), _("terms"), kind)
-
-
-def _take(base: KnowledgeBase, file: Any) -> termlists.Taken:
-    with NamedTemporaryFile(prefix="opsdesk-") as copy:
-        for piece in file.chunks():
-            copy.write(piece)
-        copy.flush()
-        return termlists.take(base, Path(copy.name), file.name)

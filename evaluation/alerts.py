@@ -1,5 +1,8 @@
-"""Who is told when a figure misses its goal or a topic is suddenly asked for: once, and once more
-when it is over."""
+"""Who is told when a figure misses its goal, a topic is suddenly asked for or a base answers worse:
+once, and once more when it is over.
+
+What swings around its goal is one alert: it ends when nothing has been the matter for CALM.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -20,7 +23,8 @@ log = logging.getLogger(__name__)
 
 LEAST = 20  # of what a figure is of, within DAYS; fewer tell nothing
 DAYS = 7
-TOPIC = "gap:"
+CALM = timedelta(hours=20)  # a look at night, and the one after it
+TOPIC, BASE = "gap:", "replay:"
 
 
 def check() -> None:
@@ -39,7 +43,7 @@ def check() -> None:
         if value > goal.measured if goal.at_most else value < goal.measured:
             begin(goal.figure, _missed(goal, value))
         else:
-            end(goal.figure)
+            better(goal.figure)
     lasting = Alert.objects.filter(ended_at=None, name__in=Goal.Figure.values)
     names = [goal.figure for goal in goals]
     for name in lasting.exclude(name__in=names).values_list("name", flat=True):
@@ -73,15 +77,20 @@ def _figures() -> Iterator[tuple[str, float | None]]:
 
 
 def of_topics() -> None:
-    """Say which open topics are rising, and which no longer are."""
+    """Say which open topics are rising, and which no longer are; of those that were decided or are
+    gone that is over at once."""
     rising = {f"{TOPIC}{gap.pk}": gap for gap in Gap.objects.filter(state="open", rising=True)}
     for name, gap in rising.items():
         values = {"topic": gap, "n": gap.recent, "expected": round(gap.expected, 1)}
         begin(name, _("More and more ask in vain about “%(topic)s”: %(n)s in a week, "
                       "%(expected)s were to be expected.") % values)  # fmt: skip
     lasting = Alert.objects.filter(ended_at=None, name__startswith=TOPIC)
+    there = {f"{TOPIC}{pk}" for pk in Gap.objects.filter(state="open").values_list("pk", flat=True)}
     for name in lasting.exclude(name__in=rising).values_list("name", flat=True):
-        end(name)
+        if name in there:
+            better(name)
+        else:
+            end(name)
 
 
 # --- telling ----------------------------------------------------------------------------
@@ -93,10 +102,19 @@ def begin(name: str, text: str) -> None:
     with transaction.atomic():
         alert, new = Alert.objects.get_or_create(name=name, ended_at=None, defaults={"text": text})
         if not new:
-            Alert.objects.filter(pk=alert.pk).update(text=text)
+            Alert.objects.filter(pk=alert.pk).update(text=text, better_at=None)
             return
         log.error("%s", text)
         _tell_later(alert)
+
+
+def better(name: str) -> None:
+    """Write down that nothing is the matter now; it is over when that has been so for CALM."""
+    now = timezone.now()
+    lasting = Alert.objects.filter(name=name, ended_at=None)
+    if lasting.filter(better_at__lte=now - CALM).exists():
+        end(name)
+    lasting.filter(better_at=None).update(better_at=now)
 
 
 def end(name: str) -> None:

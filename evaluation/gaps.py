@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django_q.tasks import async_task
 
 from chat import pasting
-from evaluation import clustering
+from evaluation import alerts, clustering
 from evaluation.models import Gap, GapQuestion, Tally
 from knowledge import embedding, entries
 from knowledge.masking import masked
@@ -112,8 +112,6 @@ def find_all() -> int:
 
 
 def _find_all() -> int:
-    from evaluation import alerts
-
     since = timezone.now() - timedelta(days=DAYS)
     by_base: dict[int | None, list[Problem]] = defaultdict(list)
     for base, problem in _problems(since):
@@ -284,6 +282,7 @@ def decide(gap: Gap, state: str, user: Any) -> None:
     gap.back_at = None
     if gap.state != State.OPEN:
         gap.rising = False
+        alerts.end(f"{alerts.TOPIC}{gap.pk}")
     gap.save()
 
 

@@ -9,6 +9,7 @@ bases answer at once, are replayed then, and raise an alert.
 import time
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -24,7 +25,7 @@ from chat import configurations
 from chat.models import Configuration
 from evaluation import alerts, comparing, golden, running
 from evaluation.comparing import Comparison
-from evaluation.models import GoldenQuestion, Run
+from evaluation.models import Alert, GoldenQuestion, Run
 from knowledge import calibrating
 from knowledge.models import Calibration, KnowledgeBase
 from opsdesk.gates import Change, Refusal
@@ -235,35 +236,46 @@ def _kept(before: Run, results: list[Any], versions: Any, subject: str, change: 
 def watch() -> int:
     """Replay bases that may answer otherwise than when they were replayed last; a task. How many.
 
-    Documents, and whatever else counts: a release, a model in the environment. One that keeps
-    changing, as while much is brought in, is left alone until it stands still for the time between
-    two looks, but for no longer than SETTLED.
+    Documents, golden questions, and whatever else counts: a release, a model in the environment.
+    One that keeps changing, as while much is brought in, is left alone until it stands still for
+    the time between two looks, but for no longer than SETTLED.
     """
     golden.find_again()
-    bases = GoldenQuestion.objects.approved().values("knowledge_base")
-    return sum(_look(base) for base in KnowledgeBase.objects.filter(pk__in=bases))
+    approved = GoldenQuestion.objects.approved().values("knowledge_base")
+    bases = KnowledgeBase.objects.filter(pk__in=approved) if settings.GATE != "off" else ()
+    _no_more({f"{alerts.BASE}{base.pk}" for base in bases})
+    return sum(_look(base) for base in bases)
+
+
+def _no_more(names: set[str]) -> None:
+    """End the alerts of bases that are looked at no more."""
+    lasting = Alert.objects.filter(ended_at=None, name__startswith=alerts.BASE)
+    for name in lasting.exclude(name__in=names).values_list("name", flat=True):
+        alerts.end(name)
 
 
 def _look(base: KnowledgeBase) -> bool:
-    if settings.GATE == "off":
-        return False
     runs = Run.objects.filter(kind=Run.Kind.WATCH, knowledge_base=base)
     last = runs.exclude(state=Run.State.CANCELLED).first()
+    if last and last.unfinished:
+        return False
     used = configurations.active()
     overrides = used.overrides if used else {}
-    same = running.Plan((), overrides, used, base.pk, frozenset({base.pk}))
-    if last and (last.unfinished or last.versions == running.versions(same)):
+    plan = partial(running.plan, overrides, base=base.pk, configuration=used)
+    fingerprint = running.fingerprint(plan())
+    if last and last.fingerprint == fingerprint:
         return False
     key, now = f"watch:{base.pk}", timezone.now()
-    version, since = cache.get(key, (None, now))
-    if last and version != base.version and (now - since).total_seconds() < SETTLED:
-        cache.set(key, (base.version, since), None)
+    before, since = cache.get(key, (None, now))
+    if last and before != fingerprint and (now - since).total_seconds() < SETTLED:
+        cache.set(key, (fingerprint, since), None)
         return False
     cache.delete(key)
-    wanted = running.plan(
-        overrides, base=base.pk, yesterday=settings.GATE_YESTERDAY, configuration=used
-    )
-    running.start(wanted, kind=Run.Kind.WATCH, subject=f"base:{base.pk}", baseline=_last_good(base))
+    baseline, most = _last_good(base), settings.GATE_YESTERDAY
+    wanted = plan(yesterday=most)
+    if baseline:  # of other questions than these nothing is lost and nothing won
+        wanted = running.beside(wanted, running.asked_by(baseline, most))
+    running.start(wanted, kind=Run.Kind.WATCH, subject=f"base:{base.pk}", baseline=baseline)
     return True
 
 
@@ -275,9 +287,26 @@ def _last_good(base: KnowledgeBase) -> Run | None:
     return runs.first()
 
 
+def accept(run: Run) -> bool:
+    """Hold later changes against what this replay brought, though it was worse; whether it is what
+    was said last of its base."""
+    if run.pk != worse_now(run.knowledge_base_id):
+        return False
+    Run.objects.filter(pk=run.pk).update(verdict=Run.Verdict.ACCEPTED)
+    alerts.end(f"{alerts.BASE}{run.knowledge_base_id}")
+    return True
+
+
+def worse_now(base: int | None) -> int | None:
+    """The id of the latest replay after a change of a base, if that was worse."""
+    runs = Run.objects.filter(kind=Run.Kind.WATCH, knowledge_base=base, state=Run.State.DONE)
+    last = runs.first()
+    return last.pk if last and last.verdict == Run.Verdict.REFUSED else None
+
+
 def alert(run: Run) -> None:
     """Begin or end the alert of a base by what its latest replay said."""
-    name = f"replay:{run.knowledge_base_id}"
+    name = f"{alerts.BASE}{run.knowledge_base_id}"
     if run.verdict == Run.Verdict.PASSED:
         alerts.end(name)
         return

@@ -400,4 +400,4 @@ def today() -> Figures:
 
 def counted_since() -> date | None:
     """The first day there is."""
-    return Day.objects.aggregate(first=Min("day"))["first"]
+    return Day.objects.filter(turns__gt=0).aggregate(first=Min("day"))["first"]

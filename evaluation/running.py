@@ -80,7 +80,7 @@ def plan(
     configuration: Configuration | None = None,
 ) -> Plan:
     """The golden questions, and at most so many of yesterday's, with these settings."""
-    rows = golden.asked(base, tags).order_by("pk")
+    rows = golden.asked(base, tags).order_by("pk").prefetch_related("sources")
     asked = [Asked(f"g{row.pk}", row.question, row.knowledge_base_id, row) for row in rows]
     if yesterday:
         asked += recent(base, yesterday)
@@ -106,6 +106,22 @@ def recent(base: int | None, most: int) -> list[Asked]:
             key = f"t{golden.digest(f'{about} {query}')}"
             found.setdefault(key, Asked(key, query, about, turn=pk))
     return list(found.values())
+
+
+def asked_by(run: Run, most: int) -> list[Asked]:
+    """Of the questions from traffic that a run asked the first."""
+    rows = run.results.filter(key__startswith="t").exclude(knowledge_base=None)
+    return [
+        Asked(row.key, row.question, row.knowledge_base_id, turn=row.turn_id)
+        for row in rows.order_by("position")[:most]
+        if row.knowledge_base_id
+    ]
+
+
+def beside(wanted: Plan, more: Iterable[Asked]) -> Plan:
+    """The same with more questions, each once."""
+    asked = {one.key: one for one in [*wanted.questions, *more]}
+    return replace(wanted, questions=list(asked.values()))
 
 
 # --- which versions ---------------------------------------------------------------------

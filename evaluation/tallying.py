@@ -1,7 +1,8 @@
 """Counting turns into tallies, a day at a time: whatever came later, the day is counted anew.
 
 `catch_up` runs every few minutes and counts the days in which something changed; `recount`, at
-night, also finds what was deleted and what was never counted.
+night, also finds what was deleted and what was never counted. Days to count are written down first,
+so that none is lost with a worker that is killed.
 """
 
 import json
@@ -120,26 +121,39 @@ def _ms(begun: datetime, ended: datetime | None) -> float | None:
 
 
 def catch_up() -> int:
-    """Task: count today, and every day in which something changed since it was counted; how many
+    """Task: count today, and every day in which something changed since the last look; how many
     days."""
-    last = Day.objects.aggregate(last=Max("counted_at"))["last"]
-    days = _changed(last - OVERLAP) if last else differing()
-    return count_all(days)
+    now = timezone.now()
+    last = Day.objects.aggregate(last=Max("looked_at"))["last"]
+    _to_count(_changed(last - OVERLAP) if last else differing(), looked_at=now)
+    return count_left()
 
 
 def recount() -> int:
     """Task: count the days that have not the turns, ratings and verdicts that were counted."""
-    return count_all(differing())
+    _to_count(differing())
+    return count_left()
 
 
-def count_all(days: Iterable[date]) -> int:
-    """Task: count days, the last first; those that time does not suffice for come in another."""
-    until, done, left = time.monotonic() + SECONDS, 0, sorted(days)
+def _to_count(days: Iterable[date], **facts: Any) -> None:
+    """Write down, of all or none, that these days are to be counted."""
+    facts["counted_at"] = None
+    Day.objects.bulk_create(
+        [Day(day=day, **facts) for day in sorted(days)],
+        update_conflicts=True, unique_fields=["day"], update_fields=list(facts),
+    )  # fmt: skip
+
+
+def count_left() -> int:
+    """Task: count the days that have yet to be, the last first; how many. Those that time does not
+    suffice for come in another task."""
+    until, done = time.monotonic() + SECONDS, 0
+    left = list(Day.objects.filter(counted_at=None).values_list("day", flat=True))
     while left and time.monotonic() <= until:
         count(left.pop())
         done += 1
     if left:
-        async_task("evaluation.tallying.count_all", left, cluster="short")
+        async_task("evaluation.tallying.count_left", cluster="short")
     return done
 
 
@@ -179,7 +193,8 @@ def differing() -> set[date]:
 def count(day: date) -> None:
     """Count a day from its turns, in the place of what was counted before."""
     locking.wait(f"tally:{day}")
-    now = timezone.now()
+    # First: who finds later that something changed waits for this row, and has it counted again.
+    held, _new = Day.objects.update_or_create(day=day, defaults={"counted_at": timezone.now()})
     tallies: dict[tuple[Any, ...], _Counting] = defaultdict(_Counting)
     documents, minutes = _Documents(), Counter[datetime]()
     counted = Counter[str]()
@@ -198,11 +213,12 @@ def count(day: date) -> None:
     Spending.objects.bulk_create(row for tally, one in made for row in one.spending(tally))
     DocumentTally.objects.bulk_create(documents.rows(day))
     if not counted["turns"]:
-        Day.objects.filter(day=day).delete()
+        held.delete()
         return
-    held: dict[str, Any] = {name: counted[name] for name in ("turns", "rated", "judged")}
-    held |= {"peak": max(minutes.values()), "counted_at": now}
-    Day.objects.update_or_create(day=day, defaults=held)
+    for name in ("turns", "rated", "judged"):
+        setattr(held, name, counted[name])
+    held.peak = max(minutes.values())
+    held.save(update_fields=["turns", "rated", "judged", "peak"])
 
 
 def _asked(day: date) -> Iterator[Asked]:

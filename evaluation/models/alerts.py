@@ -60,6 +60,8 @@ class Alert(models.Model):
     name = models.CharField(max_length=40)  # a value of Goal.Figure, "gap:<id>" or "replay:<base>"
     text = models.CharField(_("what is the matter"), max_length=500)
     began_at = models.DateTimeField(_("began"), default=timezone.now)
+    # Since when nothing is the matter any more: it ends when that lasts.
+    better_at = models.DateTimeField(_("better since"), null=True)
     ended_at = models.DateTimeField(_("ended"), null=True)
 
     class Meta:

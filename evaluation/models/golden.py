@@ -161,6 +161,7 @@ class Run(models.Model):
     class Verdict(models.TextChoices):
         PASSED = "passed", _("passed")
         REFUSED = "refused", _("worse")
+        ACCEPTED = "accepted", _("worse, and meant to be so")
 
     kind = models.CharField(_("kind"), max_length=20, choices=Kind, default=Kind.MANUAL)
     name = models.CharField(_("name"), max_length=200, blank=True)

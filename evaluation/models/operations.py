@@ -19,14 +19,17 @@ class Pace(VectorField):
 
 
 class Day(models.Model):
-    """A day, by the server's time zone, that was counted, and what it had then."""
+    """A day, by the server's time zone, and what it had when it was counted."""
 
     day = models.DateField(primary_key=True)
-    counted_at = models.DateTimeField()
-    turns = models.PositiveIntegerField()
-    rated = models.PositiveIntegerField()
-    judged = models.PositiveIntegerField()
-    peak = models.PositiveIntegerField()  # questions of its busiest minute
+    # When it was last among the days in which something had changed: of none that changed
+    # earlier is nothing known (`evaluation.tallying.catch_up`).
+    looked_at = models.DateTimeField(null=True)
+    counted_at = models.DateTimeField(null=True)  # None: it has yet to be counted
+    turns = models.PositiveIntegerField(default=0)
+    rated = models.PositiveIntegerField(default=0)
+    judged = models.PositiveIntegerField(default=0)
+    peak = models.PositiveIntegerField(default=0)  # questions of its busiest minute
 
     class Meta:
         ordering = ["day"]

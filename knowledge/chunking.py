@@ -26,7 +26,7 @@ class ChunkDraft:
     """What `knowledge.models.Chunk` holds, before there is a row."""
 
     kind: str  # text, table, code, qa
-    heading_path: list[str]  # the document's own headings, outermost first
+    heading_path: list[str]  # the document's own headings, outermost first; of a FAQ row its facts
     question: str
     text: str  # Markdown, at most knowledge.pieces.LIMIT characters
     page: int | None
@@ -216,7 +216,7 @@ def _draft(parsed: ParsedDocument, path: list[str], held: list[Piece]) -> ChunkD
     question = held[0].question
     return ChunkDraft(
         kind="qa" if question else _kind(held),
-        heading_path=path,
+        heading_path=[*path, *held[0].about],
         question=question,
         text=render(held),
         page=min(pages, default=None),
@@ -224,6 +224,7 @@ def _draft(parsed: ParsedDocument, path: list[str], held: list[Piece]) -> ChunkD
         locator=_locator(parsed, path, regions)[:LOCATOR],
         regions=regions,
         assets=list(dict.fromkeys(piece.asset for piece in held if piece.asset is not None)),
+        questions=list(held[0].questions),
     )
 
 

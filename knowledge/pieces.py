@@ -9,6 +9,7 @@ from knowledge.parsing.document import Block, ParsedDocument
 from knowledge.sentences import fit, sentences
 
 LIMIT = 2000  # characters; nothing longer is kept whole
+ASIDE = 150  # characters of a cell beside a question and its answer; a longer one is part of that
 
 _QUESTION = re.compile(
     r"(标准|常见|用户|客户|典型)?(问题|问句|提问|问法|疑问|问)(描述|内容|标题|名称)?|q|questions?",
@@ -19,6 +20,23 @@ _ANSWER = re.compile(
     r"|(解决|处理|应对)(方案|方法|办法|措施|步骤)|a|answers?|solutions?|resolutions?|reply",
     re.IGNORECASE,
 )
+# Columns that say what a row is about, not what it answers; 原因 or 备注 may be part of the answer.
+_ABOUT = re.compile(
+    r"(问题|知识|适用|所属|产品|软件|部署|运行|业务|一级|二级|三级)*"
+    r"(编号|编码|序号|主键|产品|系统|应用|平台|版本号?|环境|分类|类别|类型|类目|模块|目录|标签"
+    r"|关键[词字]|状态|来源|作者|(失效|过期|到期|截止|生效|创建|录入|更新|修改|审核|发布)(日期|时间|日)"
+    r"|有效期至?|(创建|录入|更新|修改|维护|审核|提交)(人|者|人员))(名称?)?"
+    r"|id|key|no|number|code|product|system|application|version|release|environment|env|category"
+    r"|type|module|tags?|labels?|keywords?|status|source|author|(created|updated|expires)(on|at|by)?",
+    re.IGNORECASE,
+)
+_OTHERWISE = re.compile(
+    r"(其[他它]|相似|扩展|同义)(的)?(标准)?(问题|问法|问句|问)|问法|variants|aliases"
+    r"|(other|similar|alternative)questions",
+    re.IGNORECASE,
+)
+_BETWEEN = re.compile(r"[\n|｜；;]+")  # several of them in a cell
+_MARKS = re.compile(r"[\s*＊_\-/.#]+|[(（\[【].*?[)）\]】]")
 _ITEM = re.compile(r"\n(?=(?:[-*+•·]|\d+[.)、]|[（(]\d+[)）])\s)")  # items at the margin only
 _INTRO = re.compile(r"[:：]\s*\Z")
 
@@ -36,6 +54,8 @@ class Piece:
     header: str = ""  # of a table, repeated where a chunk starts among its rows
     row: int | None = None
     question: str = ""  # of a row that answers one: a chunk of its own
+    questions: tuple[str, ...] = ()  # the same in other words
+    about: tuple[str, ...] = ()  # what else the row says of itself, such as "版本：5.2"
     alone: bool = False  # in cells with coordinates: not in one chunk with other blocks
     asset: int | None = None
 
@@ -174,14 +194,36 @@ def _answered(
 ) -> list[Piece]:
     cells = block.rows[row] + [""] * (len(names) - len(block.rows[row]))
     question, answer = (cells[column].strip() for column in columns)
-    others = _named(cells, names, skip=columns)
     if not question or not answer:  # nothing that could be shown as an answer
         text = "\n".join(_named(cells, names))
         return [Piece(part, index, row=row, joint="\n") for part in fit(text, LIMIT)]
     if len(question) > LIMIT // 2:
         return [Piece(part, index, row=row) for part in fit(f"{question}\n\n{answer}", LIMIT)]
+    about, asked, others = _beside(cells, names, columns)
     text = answer + "\n" * 2 * bool(others) + "\n".join(others)
-    return [Piece(part, index, row=row, question=question) for part in fit(text, LIMIT)]
+    made = Piece("", index, row=row, question=question, questions=asked, about=about)
+    return [replace(made, text=part) for part in fit(text, LIMIT)]
+
+
+def _beside(
+    cells: list[str], names: list[str], skip: tuple[int, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+    """The other cells of a row: what it is about, its question in other words, more to show."""
+    about: list[str] = []
+    asked: list[str] = []
+    others: list[str] = []
+    for column, (name, cell) in enumerate(zip(names, cells, strict=True)):
+        if column in skip or not cell.strip():
+            continue
+        plain, ways = _MARKS.sub("", name), [way.strip() for way in _BETWEEN.split(cell)]
+        (said,) = _named([cell], [name])
+        if _OTHERWISE.fullmatch(plain) and max(map(len, ways)) <= ASIDE:
+            asked += filter(None, ways)
+        elif _ABOUT.fullmatch(plain) and len(said) <= ASIDE:
+            about.append(" ".join(said.split()))
+        else:
+            others.append(said)
+    return tuple(about), tuple(asked), others
 
 
 def _row(cells: list[str], index: int, row: int, names: list[str], header: str) -> Iterator[Piece]:

@@ -215,10 +215,19 @@ class TestTables:
             ("qa", "怎么重启？"),
             ("qa", "怎么备份？"),
         ]
-        assert made[0].text == "systemctl restart db\n等一分钟\n\n编号：1\n产品：数据库"
-        assert made[1].text == "pg_dump\n\n编号：2"
+        assert made[0].text == "systemctl restart db\n等一分钟"
+        assert made[0].heading_path == ["编号：1", "产品：数据库"]  # found by, not shown
+        assert (made[1].text, made[1].heading_path) == ("pg_dump", ["编号：2"])
         assert made[1].locator == "常见问题!A3:D3"
         assert made[1].regions == [{"page": 1, "box": None, "block": 0, "rows": [2, 2]}]
+
+    def test_other_columns_are_the_answer_or_speak_of_it(self):
+        names = ("问题", "原因", "解决办法", "适用版本", "更新时间", "相似问法", "备注")
+        row = ("为什么慢？", "索引缺失", "建索引", "5.2", "2026-01-31", "好慢|卡死了", "高峰期勿做")
+        (made,) = chunks(table(names, row))
+        assert made.text == "建索引\n\n原因：索引缺失\n备注：高峰期勿做"
+        assert made.heading_path == ["适用版本：5.2", "更新时间：2026-01-31"]
+        assert made.questions == ["好慢", "卡死了"]
 
     def test_a_title_above_the_header_is_no_hindrance(self):
         made = chunks(table(("运维问答汇总", ""), ("问题", "答案"), ("为什么慢？", "索引缺失")))

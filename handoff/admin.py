@@ -33,12 +33,47 @@ ORDER = {Handoff.Status.WAITING: 0, Handoff.Status.OFFERED: 0, Handoff.Status.TA
 WAITING = [Handoff.Status.WAITING, Handoff.Status.OFFERED]
 
 
+class TeamsInline(admin.TabularInline):
+    model = Membership
+    extra = 1
+    autocomplete_fields = ["team"]
+    verbose_name, verbose_name_plural = _("team"), _("teams")
+
+
 @admin.register(Agent)
 class AgentAdmin(admin.ModelAdmin):
-    list_display = ["__str__", "user", "on_duty", "seen_at", "load", "capacity"]
+    """Whoever is made an agent may sign in and work at the console; nothing else is needed."""
+
+    list_display = ["__str__", "user", "enters", "on_duty", "seen_at", "load", "capacity"]
     list_filter = ["on_duty", "teams"]
+    list_select_related = ["user"]
     autocomplete_fields = ["user"]
     search_fields = ["user__username", "user__first_name", "user__last_name"]
+    inlines = [TeamsInline]
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if db_field.name == "user" and field:
+            field.help_text = _("May sign in and work at the console from then on.")
+            if not request.user.has_perm("auth.change_user"):
+                field.queryset = field.queryset.filter(is_staff=True)
+                field.help_text = _("Who may sign in already; others are let in by who may change "
+                                    "users.")  # fmt: skip
+        return field
+
+    def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not obj.user.is_staff:
+            obj.user.is_staff = True
+            obj.user.save(update_fields=["is_staff"])
+        if not change:
+            told = _("%(agent)s can sign in and work at the console:") % {"agent": obj}
+            url = request.build_absolute_uri(reverse("console"))
+            self.message_user(request, format_html('{} <a href="{}">{}</a>', told, url, url))
+
+    @admin.display(description=_("may sign in"), boolean=True)
+    def enters(self, agent: Agent) -> bool:
+        return agent.user.is_staff and agent.user.is_active
 
 
 class MembershipInline(admin.TabularInline):
@@ -50,7 +85,8 @@ class MembershipInline(admin.TabularInline):
 @admin.register(Team)
 class TeamAdmin(admin.ModelAdmin):
     list_display = ["name", "calendar", "first_minutes", "next_minutes", "resolve_minutes"]
-    filter_horizontal = ["bases"]
+    search_fields = ["name"]
+    autocomplete_fields = ["bases"]
     inlines = [MembershipInline]
 
 

@@ -1,4 +1,4 @@
-"""What the start page says of the desk."""
+"""What the administration says of the desk, and its ways there."""
 
 from django.http import HttpRequest
 from django.urls import reverse
@@ -8,6 +8,14 @@ from handoff.access import may_serve
 from handoff.models import Agent, Handoff
 from handoff.overview import may_see
 from opsdesk.site import Panel, Row
+
+
+def doors(request: HttpRequest) -> list[tuple[str, str]]:
+    """The console, and the overview for who leads a team."""
+    if not may_serve(request.user):
+        return []
+    overview = [(_("Overview"), reverse("console-overview"))] if may_see(request.user) else []
+    return [(_("Console"), reverse("console")), *overview]
 
 
 def waiting(request: HttpRequest) -> Panel | None:

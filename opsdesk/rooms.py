@@ -42,6 +42,8 @@ DOCTOR = [
     "opsdesk.outages.diagnose",
     "opsdesk.diagnosis.disk",
 ]
+# Pages outside the administration, in its header: each `(request) -> Iterable[(title, address)]`.
+DOORS = ["handoff.panels.doors"]
 # How things stand, above what waits on the start page: each `(request) -> HTML, "" for nothing`.
 START_SECTIONS = ["evaluation.dashboard.section"]
 # What waits, on the start page: each `(request) -> opsdesk.site.Panel | None`.

@@ -1,6 +1,7 @@
 """The admin site: its name, and the start page with what waits."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypedDict
 
 from django.apps import apps
@@ -58,11 +59,20 @@ class OpsDeskAdminSite(AdminSite):
             key=lambda app: (app["app_label"] in LISTED_LAST, order.index(app["app_label"])),
         )
 
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        return {**super().each_context(request), "doors": partial(doors, request)}
+
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
         context = {"sections": sections(request), "panels": panels(request)}
         return super().index(request, {**context, **(extra_context or {})})
+
+
+def doors(request: HttpRequest) -> list[tuple[str, str]]:
+    """Titles and addresses of the pages outside of it that this user may enter."""
+    makers = [import_string(name) for name in settings.DOORS]
+    return [door for make in makers for door in make(request)]
 
 
 def panels(request: HttpRequest) -> list[Panel]:

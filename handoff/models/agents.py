@@ -94,8 +94,12 @@ class Team(models.Model):
 
 
 class Membership(models.Model):
-    team = models.ForeignKey(Team, models.CASCADE, related_name="memberships")
-    agent = models.ForeignKey(Agent, models.CASCADE, related_name="memberships")
+    team = models.ForeignKey(
+        Team, models.CASCADE, related_name="memberships", verbose_name=_("team")
+    )
+    agent = models.ForeignKey(
+        Agent, models.CASCADE, related_name="memberships", verbose_name=_("agent")
+    )
     leads = models.BooleanField(
         _("supervisor"), default=False, help_text=_("May assign and reassign conversations.")
     )

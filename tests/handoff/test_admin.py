@@ -1,10 +1,11 @@
 import pytest
+from django.contrib.auth.models import Permission
 from django.urls import reverse, reverse_lazy
 
 from chat import asking
 from chat.models import Conversation, Turn
 from handoff import desk
-from handoff.models import Agent, Handoff
+from handoff.models import Agent, Handoff, Team
 from knowledge.models import KnowledgeBase
 
 
@@ -76,3 +77,36 @@ def test_turns_and_conversations_are_shown_and_not_changed(admin_client, waiting
         assert admin_client.post(path, {}).status_code == 403
         assert admin_client.get(reverse(f"admin:chat_{name}_changelist")).status_code == 200
     assert "生产库连不上了" in admin_client.get(path).content.decode()
+
+
+AGENTS = reverse_lazy("admin:handoff_agent_changelist")
+NEW = {
+    "capacity": "5", "memberships-TOTAL_FORMS": "1", "memberships-INITIAL_FORMS": "0",
+    "memberships-0-leads": "on",
+}  # fmt: skip
+
+
+def test_who_is_made_an_agent_may_work_at_the_console(client, admin_client, django_user_model):
+    lead, team = django_user_model.objects.create_user("lea"), Team.objects.create(name="运维")
+    made = {**NEW, "user": lead.pk, "memberships-0-team": team.pk}
+    page = admin_client.post(reverse("admin:handoff_agent_add"), made, follow=True)
+    assert "/console/" in page.content.decode()
+    client.force_login(lead)
+    assert (
+        client.get("/console/").status_code == client.get("/console/overview/").status_code == 200
+    )
+    # The administration has a way there, for who may go.
+    for door in ("/console/", "/console/overview/"):
+        assert f'<a href="{door}">' in client.get(reverse("admin:index")).content.decode()
+
+
+def test_who_may_not_change_users_makes_agents_of_staff_alone(client, django_user_model):
+    clerk = django_user_model.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename__endswith="_agent"))
+    outsider = django_user_model.objects.create_user("out")
+    client.force_login(clerk)
+    assert 'href="/console/"' not in client.get(AGENTS).content.decode()
+    client.post(reverse("admin:handoff_agent_add"), {**NEW, "user": outsider.pk})
+    assert not Agent.objects.exists()
+    client.post(reverse("admin:handoff_agent_add"), {**NEW, "user": clerk.pk})
+    assert Agent.objects.get().user == clerk

@@ -21,15 +21,15 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from chat.models import ToolCall, Turn
-from evaluation import alerts, figures, operations, trends
+from evaluation import alerts, figures, gating, operations, trends
 from evaluation.charts import Chart, Series, shown
 from evaluation.estimating import NOTHING
-from evaluation.models import Alert, Gap, Goal, Sample
+from evaluation.models import Alert, Day, Gap, Goal, Sample
 from evaluation.operations import Figures, Period
 from handoff.access import may_serve
-from handoff.models import Handoff
-from knowledge import permissions
-from knowledge.models import Document, KnowledgeBase
+from handoff.models import Agent, Handoff
+from knowledge import demo, permissions
+from knowledge.models import Document
 from opsdesk.models import Outage
 
 SECONDS = 60  # that figures are kept
@@ -37,6 +37,7 @@ DAYS = 14  # of the charts
 SAMPLES = 8  # of the chart of accuracy
 TOPICS = 3
 ALERTS = 5
+BEGINNING = 7  # days with questions, after which nobody is told how to begin
 
 
 @dataclass
@@ -66,7 +67,9 @@ def section(request: HttpRequest) -> str:
     context: dict[str, Any] = {"queue": _queue() if serves else None, "everything": everything}
     if bases != ():
         now = _kept(bases)
-        context |= _figures(now, bases) if now.asked_ever else {"steps": _steps(user)}
+        context |= {"steps": steps(user), "asked_ever": now.asked_ever}
+        if now.asked_ever:
+            context |= _figures(now, bases)
         context["topics"] = _topics(bases)
         context["alerts"] = _alerts(bases)
         if everything and now.asked_ever:
@@ -83,7 +86,8 @@ def _kept(bases: tuple[int, ...] | None) -> Now:
     made: Now | None = cache.get(key)
     if made is None:
         made = counted(bases)
-        cache.set(key, made, SECONDS)
+        if made.asked_ever:  # who asks the first question comes back to see it
+            cache.set(key, made, SECONDS)
     return made
 
 
@@ -247,43 +251,52 @@ def _topics(bases: tuple[int, ...] | None) -> list[Gap]:
     return list(found.select_related("base")[:TOPICS])
 
 
-def _alerts(bases: tuple[int, ...] | None) -> list[dict[str, Any]]:
-    """What is the matter; of topics alone to who sees some bases."""
+def _alerts(bases: tuple[int, ...] | None) -> list[tuple[Alert, str]]:
+    """What is the matter; of topics and replays alone to who sees some bases."""
     lasting = Alert.objects.filter(ended_at=None)
     if bases is not None:
-        own = Gap.objects.filter(base__in=bases, rising=True).values_list("pk", flat=True)
-        lasting = lasting.filter(name__in=[f"{alerts.TOPIC}{pk}" for pk in own])
-    return [
-        {"text": alert.text, "since": alert.began_at, "url": _leads_to(alert)}
-        for alert in lasting[:ALERTS]
-    ]
+        own = Gap.objects.filter(base__in=bases).values_list("pk", flat=True)
+        names = [f"{alerts.TOPIC}{pk}" for pk in own] + [f"{alerts.BASE}{pk}" for pk in bases]
+        lasting = lasting.filter(name__in=names)
+    return [(alert, leads_to(alert)) for alert in lasting[:ALERTS]]
 
 
-def _leads_to(alert: Alert) -> str:
-    if alert.name.startswith(alerts.TOPIC):
-        return reverse("admin:evaluation_gap_change", args=[alert.name.removeprefix(alerts.TOPIC)])
+def leads_to(alert: Alert) -> str:
+    """Where it is seen what an alert is about."""
+    kind, _colon, number = alert.name.rpartition(":")
+    if kind == "gap":
+        return reverse("admin:evaluation_gap_change", args=[number])
+    if kind == "replay":
+        run = gating.worse_now(int(number))
+        return reverse("admin:evaluation_run_change", args=[run]) if run else (
+            reverse("admin:evaluation_run_changelist"))  # fmt: skip
     if alert.name in (Goal.Figure.ACCURACY, Goal.Figure.RECALL):
         return reverse("admin:evaluation_sample_changelist")
     return reverse("admin:evaluation_tally_changelist")
 
 
-def _steps(user: Any) -> list[dict[str, Any]]:
-    """What to do first, for as far as `user` may."""
-    steps = []
-    if user.has_perm("knowledge.add_knowledgebase"):
-        steps.append({"text": _("Make a knowledge base"), "done": KnowledgeBase.objects.exists(),
-                      "url": reverse("admin:knowledge_knowledgebase_add")})  # fmt: skip
+def steps(user: Any) -> list[dict[str, Any]]:
+    """The three things to do first, for as far as `user` may; none once they are done, or when
+    OpsDesk has been in use for some days."""
+    if Day.objects.filter(turns__gt=0).count() > BEGINNING:
+        return []
+    made = []
     if user.has_perm("knowledge.add_document") or permissions.bases(user, "add").exists():
-        answering = Document.objects.filter(current__isnull=False).exists()
-        steps.append({"text": _("Upload documents that hold the answers"), "done": answering,
-                      "url": reverse("admin:knowledge_document_add")})  # fmt: skip
-    steps.append({"text": _("Ask a question on the chat page"), "done": False, "url": "/"})
-    if user.has_perm("evaluation.add_goal"):
-        steps.append({"text": _("Say what accuracy and recall are to reach"),
-                      "done": Goal.objects.exists(),
-                      "url": reverse("admin:evaluation_goal_add")})  # fmt: skip
-    if user.has_perm("evaluation.add_sample"):
-        steps.append({"text": _("After a few days: draw a sample and label it"),
-                      "done": Sample.objects.exists(),
-                      "url": reverse("admin:evaluation_sample_changelist")})  # fmt: skip
-    return steps
+        own = Document.objects.exclude(knowledge_base__slug=demo.SLUG)
+        made.append({"title": _("Bring your documents in"),
+                     "text": _("PDF, Word, Excel, web pages … Answers cite them. Until then there "
+                               "is a demo to try it with."),
+                     "done": own.filter(current__isnull=False).exists(),
+                     "url": reverse("admin:knowledge_document_add")})  # fmt: skip
+    made.append({"title": _("Ask a question"),
+                 "text": _("On the chat page, as a customer would. What comes of it stands here."),
+                 "done": Turn.objects.exists(), "url": reverse("chat")})  # fmt: skip
+    if user.has_perm("handoff.add_agent") or may_serve(user):
+        staffed = Agent.objects.exists() or not user.has_perm("handoff.add_agent")
+        made.append({"title": _("Have people on duty"),
+                     "text": _("They take over what OpsDesk cannot answer: name them, then they "
+                               "open the console and go on duty."),
+                     "done": Agent.objects.filter(on_duty=True).exists(),
+                     "url": reverse("console" if staffed else "admin:handoff_agent_add"),
+                     })  # fmt: skip
+    return [] if all(step["done"] for step in made) else made

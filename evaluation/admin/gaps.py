@@ -11,13 +11,15 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from chat import unseen
-from evaluation import gaps, golden, operations, usefulness
+from evaluation import dashboard, gaps, golden, operations, usefulness
 from evaluation.models import Alert, Gap, GapQuestion, Goal
 from knowledge import permissions
 from knowledge.models import KnowledgeBase
@@ -265,5 +267,11 @@ class GoalAdmin(admin.ModelAdmin):
 class AlertAdmin(ReadOnlyAdmin):
     """What was the matter, and when."""
 
-    list_display = ["text", "began_at", "ended_at"]
-    list_filter = ["began_at"]
+    list_display = ["about", "began_at", "better_at", "ended_at"]
+    list_display_links = None
+    list_filter = ["began_at", ("ended_at", admin.EmptyFieldListFilter)]
+    search_fields = ["text"]
+
+    @admin.display(description=gettext_lazy("what is the matter"), ordering="text")
+    def about(self, alert: Alert) -> SafeString:
+        return format_html('<a href="{}">{}</a>', dashboard.leads_to(alert), alert.text)

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 
 from chat import configurations
 from chat.models import Configuration, Turn
-from evaluation import comparing, golden, running
+from evaluation import comparing, gating, golden, running
 from evaluation.comparing import CHANGED, LOST, SAME, WON
 from evaluation.models import Result, Run
 from knowledge import permissions
@@ -137,7 +137,7 @@ class RunAdmin(ReadOnlyAdmin):
         view = self.admin_site.admin_view
         return [
             path("start/", view(self.start_view), name="evaluation_run_start"),
-            *posted(self, {"cancel": self.cancel_view}),
+            *posted(self, {"cancel": self.cancel_view, "accept": self.accept_view}),
             path(
                 "<int:pk>/compare/",
                 view(require_safe(self.compare_view)),
@@ -179,6 +179,17 @@ class RunAdmin(ReadOnlyAdmin):
             self.message_user(request, _("Cancelled. What was asked is kept."), messages.SUCCESS)
         return redirect(page(run))
 
+    def accept_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """It is worse after a change and meant to be so: later changes are held against it."""
+        run = get_object_or_404(self.get_queryset(request), pk=pk)
+        if not may_accept(request.user):
+            raise PermissionDenied
+        if gating.accept(run):
+            self.log_change(request, run, _("Worse, and meant to be so."))
+            said = _("The alert is over. Later changes are compared with this run.")
+            self.message_user(request, said, messages.SUCCESS)
+        return redirect(page(run))
+
     # --- one run ------------------------------------------------------------------------
 
     def change_view(
@@ -211,6 +222,8 @@ class RunAdmin(ReadOnlyAdmin):
             "labels": OUTCOMES,
             "whys": WHY,
             "others": others[:OTHERS],
+            "may_accept": may_accept(request.user)
+            and run.pk == gating.worse_now(run.knowledge_base_id),
             "may_cancel": run.unfinished and may_start(request.user, run.knowledge_base_id),
             "comparison": run.baseline and comparing.compare(run.baseline, run).difference,
             "changed": _changed(run),
@@ -310,6 +323,11 @@ def may_start(user: Any, base: int | None) -> bool:
     if user.has_perm("evaluation.add_run"):
         return True
     return base is not None and permissions.may(user, "change", base)
+
+
+def may_accept(user: Any) -> bool:
+    """Those who may publish a document in spite of the gate."""
+    return bool(user.has_perm("knowledge.change_knowledgebase"))
 
 
 def page(run: Run) -> str:

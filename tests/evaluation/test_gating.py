@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chat import asking, configurations, runner
-from chat.models import Configuration, Conversation
+from chat.models import Configuration, Conversation, Turn
 from evaluation import alerts, experiments, gating, golden, running
 from evaluation.models import Alert, Experiment, GoldenQuestion, Run
 from knowledge import calibrating, calibration, confidence, publishing, tasks, uploading
@@ -345,6 +345,66 @@ def test_documents_that_went_live_are_replayed_and_raise_an_alert(base, admin_cl
     gating.watch()
     run_all()
     assert not Alert.objects.filter(ended_at=None).exists()
+
+
+@pytest.fixture
+def worse(base):
+    """The alert of a base that lost an answer."""
+    ask_about(base)
+    gating.watch()
+    run_all()
+    tasks.process(revision_of(Document.objects.get(title="数据库备份"), WORSE).pk)
+    gating.watch()
+    gating.watch()
+    run_all()
+    return Alert.objects.get(ended_at=None)
+
+
+def test_what_is_meant_to_be_so_is_no_alert_any_more(worse, base, admin_client):
+    run = Run.objects.first()
+    url = reverse("admin:evaluation_run_accept", args=[run.pk])
+    assert url in admin_client.get(reverse("admin:evaluation_run_change", args=[run.pk])).text
+    admin_client.post(url)
+    worse.refresh_from_db()
+    assert worse.ended_at
+    assert url not in admin_client.get(reverse("admin:evaluation_run_change", args=[run.pk])).text
+    put(base, "新", Block("paragraph", "一条。"))
+    gating.watch()
+    gating.watch()
+    assert Run.objects.first().baseline == run
+
+
+def test_a_golden_question_that_is_corrected_ends_the_alert(worse, base):
+    GoldenQuestion.objects.filter(question=BACKUP).update(approved_at=None)
+    gating.watch()
+    gating.watch()
+    run_all()
+    worse.refresh_from_db()
+    assert worse.ended_at
+
+
+def test_the_alert_of_a_base_that_is_looked_at_no_more_is_over(worse, base):
+    base.delete()
+    gating.watch()
+    worse.refresh_from_db()
+    assert worse.ended_at
+
+
+def test_the_same_traffic_is_asked_again_after_a_change(base, settings):
+    settings.GATE_TRAFFIC_LOSS = 0
+    ask_about(base)
+    asked = asking.ask(Conversation.objects.create(visitor="w" * 32), BACKUP)[1]
+    runner.run_waiting()
+    gating.watch()
+    run_all()
+    Turn.objects.filter(pk=asked.pk).update(created_at=timezone.now() - timedelta(days=3))
+    GoldenQuestion.objects.filter(question=BACKUP).delete()
+    tasks.process(revision_of(Document.objects.get(title="数据库备份"), WORSE).pk)
+    gating.watch()
+    gating.watch()
+    run_all()
+    assert Run.objects.first().results.filter(turn=asked).exists()
+    assert Alert.objects.filter(ended_at=None).exists()
 
 
 def test_the_alert_of_a_replay_is_no_matter_of_goals(base):

@@ -106,14 +106,38 @@ def test_what_is_deleted_is_found_at_night(base):
 
 def test_days_that_time_did_not_suffice_for_are_counted_by_another_task(base, monkeypatch):
     later = []
-    monkeypatch.setattr(tallying, "async_task", lambda name, days, **more: later.append(days))
-    made = [ask(base, after=n * DAY) for n in (1, 2, 3)]
-    tallying.recount()
-    days = {timezone.localdate(turn.created_at) for turn in made}
+    monkeypatch.setattr(tallying, "async_task", lambda name, **more: later.append(name))
     monkeypatch.setattr(tallying, "SECONDS", 0.0)
-    done = tallying.count_all(days)  # nothing differs: only who was told knows of them
-    assert done + len(later[0]) == 3
-    assert later[0] == sorted(days)[: 3 - done]
+    for n in (1, 2, 3):
+        ask(base, after=n * DAY)
+    done = tallying.recount()
+    assert later == ["evaluation.tallying.count_left"]
+    assert Day.objects.filter(counted_at=None).count() == 3 - done
+    monkeypatch.setattr(tallying, "SECONDS", 60.0)
+    tallying.count_left()
+    assert operations.overview(week()).turns == 3
+
+
+def test_no_day_is_lost_with_a_worker_that_is_killed(base, monkeypatch):
+    turn = ask(base, after=5 * DAY)
+    ask(base)
+    tallying.catch_up()
+    Day.objects.update(looked_at=timezone.now() - DAY / 2)  # since when nobody looked
+    Verdict.objects.create(turn=turn, kind="wrong")
+    count = tallying.count
+
+    def killed(day):
+        if day < timezone.localdate():
+            raise SystemExit
+        count(day)
+
+    monkeypatch.setattr(tallying, "count", killed)
+    with pytest.raises(SystemExit):
+        tallying.catch_up()
+    monkeypatch.setattr(tallying, "count", count)
+    Verdict.objects.update(at=timezone.now() - DAY)  # long before the look that was cut off
+    tallying.catch_up()
+    assert operations.overview(week()).judged == 1
 
 
 def test_tokens_cost_what_their_model_costs(base):

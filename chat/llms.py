@@ -58,6 +58,10 @@ class RefusedError(ModelError):
     """The server does not take such a request: it is alive, and may take another."""
 
 
+class SilentError(ModelError):
+    """The server said nothing for as long as a customer is to wait: not tried again."""
+
+
 class CutError(ModelError):
     """The words end at the limit of tokens, or where the server stopped them, not where the model
     did."""
@@ -109,8 +113,9 @@ class _Way:
 class OpenAIModel:
     """`stream` gives a model's words as they come, `structured` one JSON object.
 
-    Failing requests are tried again with growing, random pauses until the first token; while
-    the breaker is open the model is not asked. A server that knows no
+    Failing requests are tried again with growing, random pauses until the first token; one that
+    is silent for `first_timeout` seconds, in which neither a word nor a thought comes, is not.
+    While the breaker is open the model is not asked. A server that knows no
     `response_format` or no `stream_options` is asked without, for as long as the process lives.
     """
 
@@ -122,10 +127,12 @@ class OpenAIModel:
         model: str,
         temperature: float,
         timeout: float,
+        first_timeout: float = 20.0,
         max_tokens: int = 0,
     ) -> None:
         self.base_url, self.api_key, self.model = base_url, api_key, model
         self.temperature, self.timeout, self.max_tokens = temperature, timeout, max_tokens
+        self.first_timeout = min(first_timeout, timeout)
         self.breaker = breaker("model")
         self._refused: set[tuple[str, str]] = set()  # kinds of ways, by the schema's name
 
@@ -226,7 +233,7 @@ class OpenAIModel:
         try:
             response = self._client.chat.completions.create(
                 model=self.model, messages=way.messages, temperature=self.temperature, stream=True,
-                timeout=min(self.timeout, left), **way.fields(schema, self.max_tokens),
+                timeout=min(self.first_timeout, left), **way.fields(schema, self.max_tokens),
             )  # fmt: skip
         except (openai.OpenAIError, ValueError) as error:
             if self.max_tokens and _LIMIT.search(str(error)):  # it is that, not the way
@@ -234,7 +241,8 @@ class OpenAIModel:
                 return self._open(way, schema, deadline)
             raise _model_error(error) from error
         usage = Usage(self.model, way.kind, None, None, 0)
-        return _Reading(response, usage, begun, deadline, self.timeout)
+        timeouts = self.first_timeout, self.timeout
+        return _Reading(response, usage, begun, deadline, timeouts)
 
 
 class _Reading:
@@ -243,25 +251,34 @@ class _Reading:
     breaking: AbstractContextManager[Any] = nullcontext()  # sees whether it breaks off
 
     def __init__(
-        self, response: Any, usage: Usage, begun: float, deadline: float, timeout: float
+        self,
+        response: Any,
+        usage: Usage,
+        begun: float,
+        deadline: float,
+        timeouts: tuple[float, float],  # seconds to its first thought, and to its first word
     ) -> None:
         self.response, self.begun, self.deadline = response, begun, deadline
         self._usage, self._tokens = usage, None
-        self._cut_off(min(deadline, begun + timeout))
+        self._silent, (first, self._timeout) = True, timeouts
+        self._cut_off(min(deadline, begun + first))
         self._rest = self._texts()
         try:
             self._first = next(self._rest)
         except StopIteration:
             self.close()
             raise ModelError(_("The model said nothing."), permanent=False) from None
-        except ModelError:
+        except ModelError as error:
             self.close()
+            if self._silent and not error.permanent and time.monotonic() >= self._until:
+                raise SilentError(_("The model took too long."), permanent=False) from error
             raise
         self._clock.cancel()
         self._cut_off(deadline)
 
     def _cut_off(self, at: float) -> None:
         """Closes the response at a time, whether its server is silent or sends but heartbeats."""
+        self._until = at
         self._clock = threading.Timer(max(at - time.monotonic(), 0), self.response.close)
         self._clock.daemon = True
         self._clock.start()
@@ -295,6 +312,10 @@ class _Reading:
                 self._tokens = chunk.usage or self._tokens
                 for choice in chunk.choices or ():
                     finished = finished or choice.finish_reason or ""
+                    if self._silent and _thinks(choice.delta):
+                        self._silent = False
+                        self._clock.cancel()
+                        self._cut_off(min(self.deadline, self.begun + self._timeout))
                     if choice.delta and choice.delta.content:
                         yield _storable(choice.delta.content)
         except (openai.OpenAIError, httpx.HTTPError, httpx.StreamError, ValueError) as error:
@@ -306,6 +327,12 @@ class _Reading:
             raise ModelError(_("The model broke off."), permanent=False)
         if finished in CUT:
             raise CutError(f"The model was cut off: {finished}", permanent=True)
+
+
+def _thinks(delta: Any) -> bool:
+    """Whether a model writes, be it only thoughts that nobody is shown."""
+    names = ("content", "reasoning_content", "reasoning")
+    return any(getattr(delta, name, None) for name in names)
 
 
 def _flow(
@@ -367,7 +394,8 @@ def _can_be_kept(found: dict[str, Any]) -> bool:
 
 def _attempts(deadline: float) -> Retrying:
     def worthwhile(error: BaseException) -> bool:
-        return isinstance(error, ModelError) and not error.permanent
+        silent = isinstance(error, SilentError)
+        return isinstance(error, ModelError) and not error.permanent and not silent
 
     return Retrying(
         retry=retry_if_exception(worthwhile),
@@ -383,5 +411,7 @@ def _model_error(error: Exception) -> ModelError:
     sentence = f"{type(error).__name__}: {error}"
     if status in REFUSING:
         return RefusedError(sentence, permanent=True)
+    if type(error).__name__ == "APITimeoutError":
+        return SilentError(sentence, permanent=False)
     permanent = status is not None and 400 <= status < 500 and status not in (408, 409, 429)
     return ModelError(sentence, permanent=permanent)

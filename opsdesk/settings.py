@@ -154,6 +154,7 @@ OPENAI_MODEL = env.text("OPENAI_MODEL")
 OPENAI_TEMPERATURE = env.number("OPENAI_TEMPERATURE", 0.2, 0.0, 2.0)
 OPENAI_TEMPERATURE_FORCED = env.flag("OPENAI_TEMPERATURE_FORCED", False)
 OPENAI_TIMEOUT = env.integer("OPENAI_TIMEOUT", 60, 1, 600)
+OPENAI_FIRST_TIMEOUT = env.integer("OPENAI_FIRST_TIMEOUT", 20, 1, 600)  # then it is given up
 OPENAI_MAX_TOKENS = env.integer("OPENAI_MAX_TOKENS", 4096, 0, 131_072)  # of an answer; 0: not sent
 OPENAI_EMBEDDING_MODEL = env.text("OPENAI_EMBEDDING_MODEL")
 OPENAI_EMBEDDING_BASE_URL = env.url("OPENAI_EMBEDDING_BASE_URL", OPENAI_BASE_URL)
@@ -248,6 +249,7 @@ BACKENDS: dict[str, dict[str, Any] | None] = {
             "model": OPENAI_MODEL,
             "temperature": OPENAI_TEMPERATURE,
             "timeout": OPENAI_TIMEOUT,
+            "first_timeout": OPENAI_FIRST_TIMEOUT,
             "max_tokens": OPENAI_MAX_TOKENS,
         },
     }
@@ -470,7 +472,8 @@ STORAGES = {
 
 LOG_LEVEL = env.choice("OPSDESK_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 LOGGING_CONFIG = "opsdesk.logs.configure"
-LOG_FORMAT = env.choice("OPSDESK_LOG_FORMAT", "json", ("json", "text"))  # text: on a terminal
+# By default text on a terminal, JSON elsewhere.
+LOG_FORMAT = env.choice("OPSDESK_LOG_FORMAT", "", ("", "json", "text"))
 LOGGING = {"level": LOG_LEVEL, "format": LOG_FORMAT}
 
 ENVIRONMENT = env

@@ -12,8 +12,9 @@ class FakeModel:
     """Answers each request by the next of `script`, the last one for ever.
 
     A script entry is a text to stream (in pieces of `size` characters), a dict (the JSON it
-    answers), a status code, "stall" (headers, then silence), "silence" (nothing at all),
-    "garbage", "break" (half a text), "heartbeat" (comments for ever) or "empty".
+    answers; {"think": seconds, "say": text} writes thoughts before the text), a status code,
+    "stall" (headers, then silence), "silence" (nothing at all), "garbage", "break" (half a text),
+    "heartbeat" (comments for ever) or "empty".
 
     What asks for JSON is answered by `structured`, an entry or a list of them by the name of its
     schema, so that the calls of a turn need no order; of "answer" by `script` where it has none,
@@ -70,17 +71,23 @@ class FakeModel:
             handler.end_headers()
             handler.wfile.write(body)
             return
-        if isinstance(does, dict):
+        thinks = does.get("think", 0) if isinstance(does, dict) else 0
+        if thinks:
+            does = does["say"]
+        elif isinstance(does, dict):
             does = json.dumps(does, ensure_ascii=False, separators=(",", ":"))
         if does == "silence":
-            self._stop.wait(20)
+            self._stop.wait(60)
             return
         handler.send_response(200)
         handler.send_header("Content-Type", "text/event-stream")
         handler.end_headers()
+        for _thought in range(round(thinks * 10)):
+            self._write(handler, _chunk("嗯", name="reasoning_content"))
+            self._stop.wait(0.1)
         if does == "stall":
             self._write(handler, _chunk("先说半句"))
-            self._stop.wait(20)
+            self._stop.wait(60)
         elif does == "heartbeat":
             with suppress(OSError):
                 while not self._stop.wait(0.1):
@@ -111,8 +118,8 @@ def _schema(request):
     return named[1] if named else ""
 
 
-def _chunk(text, finish=None):
-    delta = {"content": text} if text is not None else {}
+def _chunk(text, finish=None, name="content"):
+    delta = {name: text} if text is not None else {}
     return {
         "id": "x", "object": "chat.completion.chunk", "created": int(time.time()), "model": "fake",
         "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],

@@ -1,4 +1,5 @@
-"""Logs as JSON lines on standard output: everything that goes through `logging`, or structlog.
+"""Logs on standard output, of everything that goes through `logging` or structlog: JSON lines,
+on a terminal lines to read.
 
 `structlog.contextvars.bind_contextvars(turn=…)` adds a field to all that is logged in that
 context; the web process binds `request_id`.
@@ -8,6 +9,7 @@ import logging.config
 import re
 import sys
 import uuid
+import warnings
 from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any
@@ -61,6 +63,12 @@ def plain_fields(logger: WrappedLogger, method: str, event: EventDict) -> EventD
     return event
 
 
+def _brief(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Without what only a program asks for."""
+    event.pop("request_id", None)
+    return event
+
+
 BEFORE: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -69,12 +77,21 @@ BEFORE: list[Processor] = [
 ]
 
 
+# What they say beside warnings tells who reads along nothing: every request, every task.
+TALKATIVE = ("uvicorn", "uvicorn.error", "uvicorn.access", "django-q")
+
+
 def configure(options: dict[str, Any]) -> None:
-    """Django's LOGGING_CONFIG. `options`: level, and format ("json" or "text", for a terminal)."""
-    text = options["format"] == "text" and sys.stdout.isatty()
+    """Django's LOGGING_CONFIG. `options`: level, and format: "json", "text", or "" for text on a
+    terminal and JSON elsewhere."""
+    terminal = sys.stdout.isatty()
+    text = options["format"] == "text" or (terminal and not options["format"])
     last: list[Processor] = [structlog.processors.format_exc_info, mask_secrets]
     if text:
-        last.append(structlog.dev.ConsoleRenderer())
+        plain = structlog.dev.plain_traceback
+        last.append(structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False))
+        last.append(_brief)
+        last.append(structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain))
     else:
         last.append(structlog.processors.JSONRenderer(ensure_ascii=False, default=str))
     formatter = {
@@ -99,10 +116,16 @@ def configure(options: dict[str, Any]) -> None:
                 }
             },
             "root": {"handlers": ["stdout"], "level": options["level"]},
-            "loggers": {**dict.fromkeys(theirs, ours), "httpx": {"level": "WARNING"}},
+            "loggers": {
+                **dict.fromkeys(theirs, ours),
+                **{name: {**ours, "level": "WARNING"} for name in TALKATIVE if text},
+                "httpx": {"level": "WARNING"},
+            },
         }
     )
     logging.captureWarnings(True)
+    # Of each static file that WhiteNoise sends, which is right.
+    warnings.filterwarnings("ignore", "StreamingHttpResponse must consume")
     structlog.configure(
         processors=[*BEFORE, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

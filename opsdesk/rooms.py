@@ -3,6 +3,15 @@
 An app to the left offers room, one to the right fills it; nothing to the left names it.
 """
 
+from django.utils.translation import gettext_lazy as _
+
+# Where people go, told by `serve`: what it is called and the name of its URL.
+ENTRANCES = [
+    (_("Chat page"), "chat"),
+    (_("Administration"), "admin:index"),
+    (_("Console"), "console"),
+    (_("API"), "api-docs"),
+]
 # What /readyz asks, each `() -> "ok"` or what is wrong.
 READINESS = [
     "opsdesk.health.database",

@@ -28,7 +28,7 @@ def lines():
     clear_contextvars()  # what a request of an earlier test left
     root, out = logging.getLogger(), io.StringIO()
     before = root.handlers[:]
-    configure({"level": "INFO", "format": "text"})  # no terminal here, so JSON it is
+    configure({"level": "INFO", "format": ""})  # no terminal here, so JSON it is
     root.handlers[0].setStream(out)
     yield lambda: [json.loads(line) for line in out.getvalue().splitlines()]
     root.handlers[:] = before
@@ -95,6 +95,23 @@ def test_ordinary_operations_text_is_left_alone(lines):
     assert lines()[0]["event"] == text
 
 
+def test_lines_to_read_leave_out_what_nobody_reads():
+    root, talkative = logging.getLogger(), logging.getLogger("uvicorn.access")
+    before, level, out = root.handlers[:], talkative.level, io.StringIO()
+    configure({"level": "INFO", "format": "text"})
+    root.handlers[0].setStream(out)
+    try:
+        talkative.info('%s - "%s %s HTTP/%s" %d', "10.0.0.1", "GET", "/static/x.css", "1.1", 200)
+        with bound_contextvars(request_id="f" * 32, turn=7):
+            logging.getLogger("chat.runner").info("ended, token=hunter22")
+    finally:
+        root.handlers[:] = before
+        talkative.setLevel(level)
+    (line,) = out.getvalue().splitlines()
+    assert re.match(r"\d\d:\d\d:\d\d \[info +\] ended, token=•••", line)
+    assert "turn=7" in line and "ffff" not in line
+
+
 def test_a_request_gets_an_id(client):
     made = client.get("/healthz")["X-Request-ID"]
     assert re.fullmatch("[0-9a-f]{32}", made)
@@ -112,9 +129,9 @@ def free_port():
 
 def get(url):
     request = urllib.request.Request(url, headers={"X-Request-ID": "from-the-proxy"})
-    for _ in range(300):
+    for _ in range(900):
         try:
-            with urllib.request.urlopen(request, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=30) as response:
                 return response.status
         except urllib.error.HTTPError as error:
             return error.code
@@ -138,7 +155,7 @@ def test_everything_the_server_prints_is_json():
         assert get(f"http://127.0.0.1:{port}/nowhere") == 404
     finally:
         server.send_signal(signal.SIGTERM)
-        out, _ = server.communicate(timeout=30)
+        out, _ = server.communicate(timeout=60)
     lines = [json.loads(line) for line in out.splitlines()]
     (access,) = [line for line in lines if line.get("path") == "/healthz"]
     assert (access["method"], access["status"], access["event"]) == ("GET", 200, "request")

@@ -4,17 +4,19 @@ import socket
 import time
 from threading import Event, Thread
 from typing import Any
+from unicodedata import east_asian_width
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from opsdesk import postgres, processes
+from opsdesk import health, postgres, processes
 from opsdesk.installing import ADMINISTRATOR, prepare
 
 WEB_FIRST_SECONDS = 2  # the page answers sooner when it need not share the processor
+READY_SECONDS = 60  # then the addresses are told although something is missing
 PORT_SECONDS = 3  # a killed predecessor may hold the port for a moment
 
 
@@ -48,11 +50,7 @@ class Command(BaseCommand):
                 _("Database: the embedded PostgreSQL in %(home)s. Production sets DATABASE_URL.")
                 % {"home": postgres.running_server().data}
             )
-        if password := prepare():
-            self.stdout.write(
-                _("Administrator %(name)s, password %(password)s (shown once, change it).")
-                % {"name": ADMINISTRATOR, "password": password}
-            )
+        password = prepare()
         children = processes.configured()
         for child in children:
             child.environment |= {"OPSDESK_HOST": host, "OPSDESK_PORT": str(port)}
@@ -60,25 +58,48 @@ class Command(BaseCommand):
                 child.due = time.monotonic() + WEB_FIRST_SECONDS
             if child.queue:  # whoever worked on it died with the last `serve`
                 processes.release_tasks(child.queue)
-        Thread(target=self.announce, args=(host, port, stop), daemon=True).start()
+        telling = Thread(target=self.announce, args=(host, port, password, stop), daemon=True)
+        telling.start()
         processes.supervise(children, stop)
+        telling.join()
         self.stdout.write(_("Stopped."))
 
-    def announce(self, host: str, port: int, stop: Event) -> None:
-        """Print where to go as soon as somebody answers there."""
-        while not answers(host, port):
-            if stop.wait(0.1):
-                return
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        lines = {
-            _("Chat page"): "/",
-            _("Administration"): reverse("admin:index"),
-            _("API"): reverse("api-docs"),
-        }
-        for label, path in lines.items():
-            self.stdout.write(f"{label}: {address}{path}")
-        self.stdout.write(_("Ctrl-C stops everything."))
-        self.stdout.flush()
+    def announce(self, host: str, port: int, password: str | None, stop: Event) -> None:
+        """Say where to go and how to get in: last, when all that starts has started, so that it
+        is not lost among what that logs."""
+        until = time.monotonic() + READY_SECONDS
+        while not (answers(host, port) and (ready() or time.monotonic() > until)):
+            if stop.wait(0.2):
+                break
+        address = f"http://{f'[{reachable(host)}]' if ':' in host else reachable(host)}:{port}"
+        lines = {} if stop.is_set() else entrances(address)
+        if password:
+            shown = {"name": ADMINISTRATOR, "password": password}
+            told = _("%(name)s, password %(password)s (shown once, change it)")
+            lines[str(_("Administrator"))] = told % shown
+        wide = max(map(columns, lines), default=0)
+        rows = [f"  {name}{' ' * (wide - columns(name))}  {said}" for name, said in lines.items()]
+        if not stop.is_set():
+            rows = ["", _("OpsDesk is ready. Ctrl-C stops everything."), *rows, ""]
+        if rows:
+            self.stdout.write("\n".join(rows))
+            self.stdout.flush()
+
+
+def entrances(address: str) -> dict[str, str]:
+    return {str(label): f"{address}{reverse(name)}" for label, name in settings.ENTRANCES}
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal `text` takes."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def ready() -> bool:
+    try:
+        return all(said == "ok" for said in health.readiness().values())
+    finally:
+        connection.close()
 
 
 def answers(host: str, port: int) -> bool:

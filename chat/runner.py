@@ -27,6 +27,7 @@ from chat.asking import WAKE_CHANNEL
 from chat.models import Conversation, Turn
 from chat.state import TurnState
 from knowledge import citing
+from knowledge.models import KnowledgeBase
 from opsdesk import health, replicas
 from opsdesk.backends import backend
 from opsdesk.errors import BoundaryError, Conflict
@@ -40,6 +41,7 @@ RENEW = 10.0  # seconds between renewals of the leases, each a sign of life too
 TRIES = 5  # answers to one question, while what they cite is replaced again and again
 GRACE = 5.0  # seconds that a stop waits for answers in the making
 DELTA = 1000  # characters of an answer that one notification carries
+WARMING = "OpsDesk 的端口 8080 怎么改"  # a question like any other
 PAUSES = 0.2, 5.0  # first and longest wait for a database that went away
 
 GONE = (DatabaseError, psycopg.Error, PostgresError)
@@ -50,6 +52,17 @@ SWEEPING = (BoundaryError, Conflict, IntegrityError, ObjectDoesNotExist)
 def alive() -> bool:
     """Whether some runner gave a sign of life lately."""
     return health.beating("turns")
+
+
+def warm() -> None:
+    """Pay before the first question what it would wait for: imports, word lists, models that
+    search. Nothing is written, and no language model asked."""
+    turn = graph.outside(WARMING, KnowledgeBase.objects.all())
+    turn.tuned = {"LLM": False}
+    try:
+        graph.run(turn)
+    except GONE as error:
+        logger.warning("Database away: %s", str(error).strip())
 
 
 def run_waiting() -> int:

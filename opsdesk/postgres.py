@@ -32,6 +32,7 @@ DATABASE = "opsdesk"
 USER = "postgres"
 LOOK_SECONDS = 1.0  # between two looks whether the server runs
 START_SECONDS = 120
+STOP_SECONDS = 60
 ORPHAN_SECONDS = 10
 # Where root puts what the server's own user could not reach in root's folders.
 SHARED = Path("/var/lib/opsdesk")
@@ -242,19 +243,20 @@ class Server:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Standard input is users.lock, standard output guard.lock: `flock 0` waits, the
             # redirection lets the guard's lock go before the server, so that who starts it
-            # anew finds no guard and makes one.
+            # anew finds no guard and makes one. PostgreSQL 18 never ends a fast stop that comes
+            # while it recovers from a crash; an immediate one loses nothing either.
             subprocess.Popen(  # noqa: S603
                 [
                     "/bin/sh",
                     "-c",
-                    'flock 0 && exec "$@" >/dev/null',
+                    'flock 0 && exec >/dev/null && { "$@" -m fast || "$@" -m immediate; }',
                     "opsdesk-guard",
                     str(self.binaries / "pg_ctl"),
                     "stop",
                     "-D",
                     str(self.data),
-                    "-m",
-                    "fast",
+                    "-t",
+                    str(STOP_SECONDS),
                 ],
                 stdin=users,
                 stdout=guard,

@@ -53,6 +53,8 @@ def django_db_setup(django_db_setup, django_db_blocker):
     with django_db_blocker.unblock():
         made = be_quick()
     yield made
+    with django_db_blocker.unblock():
+        made.leave_alone()
 
 
 @pytest.hookimpl(optionalhook=True)

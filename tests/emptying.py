@@ -33,6 +33,14 @@ class Made:
                 if self._all(cursor, name) != rows:
                     self._put_back(cursor, name, rows)
 
+    def leave_alone(self):
+        """End the sessions of whoever was left behind: else the database cannot be dropped."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
     def _filled(self, cursor):
         """{table: its rows, `FEW` at most} of those that have any."""
         cursor.execute(" UNION ALL ".join(

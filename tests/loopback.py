@@ -1,8 +1,7 @@
 """Servers on loopback that tests talk to over real sockets."""
 
 import threading
-import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -11,6 +10,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, handler, port=0):
         super().__init__(("127.0.0.1", port), handler)
+        self.stopped = threading.Event()  # then nobody is kept waiting any more
 
     @property
     def address(self):
@@ -33,13 +33,15 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        try:
-            for _ in range(50):
+        with suppress(OSError):
+            while not self.server.stopped.wait(0.02):
                 self.wfile.write(b"1\r\n \r\n")
                 self.wfile.flush()
-                time.sleep(0.02)
-        except OSError:
-            pass
+        self.close_connection = True
+
+    def hang(self):
+        """No answer at all."""
+        self.server.stopped.wait(60)
         self.close_connection = True
 
     def log_message(self, *args):
@@ -54,6 +56,7 @@ def serving(server):
     try:
         yield server
     finally:
+        server.stopped.set()
         server.shutdown()
         server.server_close()
         thread.join()

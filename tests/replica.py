@@ -46,7 +46,7 @@ class Standby:
         with connections["default"].cursor() as cursor:
             cursor.execute("SELECT pg_current_wal_lsn()")
             (written,) = cursor.fetchone()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.say(f"SELECT pg_last_wal_replay_lsn() >= '{written}'") != "t":
             assert time.monotonic() < deadline, "the standby does not follow"
             time.sleep(0.01)

@@ -108,7 +108,7 @@ def configured(fake, settings):
         "api_key": "none",
         "model": "fake",
         "temperature": 0.2,
-        "timeout": 1.0,
+        "timeout": 10.0,
     }
     settings.BACKENDS = {
         **settings.BACKENDS,
@@ -130,7 +130,7 @@ def running():
     thread.start()
     yield made
     made.stop()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import threading
 import time
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -22,7 +21,6 @@ class OrderService(loopback.Server):
     def __init__(self, port=0):
         super().__init__(Handler, port)
         self.does, self.asked = [], []
-        self.stopped = threading.Event()
 
 
 class Handler(loopback.Handler):

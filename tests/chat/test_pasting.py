@@ -90,9 +90,9 @@ def test_a_long_log_is_shortened_to_what_is_still_a_log_of_the_same_lines():
 
 @pytest.mark.parametrize("text", ["a" * 64_000, "[" * 64_000, "1 " * 32_000, '{"msg":' * 9_000])
 def test_a_strange_log_takes_no_time(text):
-    started = time.perf_counter()
+    started = time.thread_time()
     pasting.telling(pasting.read(f"2024-05-01 10:00:00 ERROR {text}\n{text}").log)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_pasted_logs_find_the_passages_that_help(base):

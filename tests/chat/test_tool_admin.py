@@ -20,7 +20,6 @@ def service(settings):
     with loopback.serving(OrderService()) as service:
         settings.TOOL_HOSTS = [f"127.0.0.1:{service.server_port}"]
         yield service
-        service.stopped.set()
 
 
 def filled(service, **changes):

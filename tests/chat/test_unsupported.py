@@ -244,7 +244,7 @@ def lacks(body, sources):
     return lost
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ANSWER, st.booleans())
 def test_nothing_reaches_the_user_that_its_cited_passages_lack(answer, as_json):
     if as_json:

@@ -72,7 +72,7 @@ def test_only_a_part_of_the_turns_is_in_a_share():
     assert made.n == 4
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.integers(0, 3), st.booleans(), st.booleans()), min_size=1, max_size=60

@@ -42,7 +42,7 @@ def put(knowledge_base, text, title="", approved=True, **fields):
 
 def somebody_waits():
     """Return once a transaction waits for a lock that this one holds."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     with connection.cursor() as cursor:
         while time.monotonic() < end:
             cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import struct
-import time
 
 from tests import loopback
 
@@ -38,8 +37,7 @@ class Handler(loopback.Handler):
         if todo == "hang up":
             self.close_connection = True
         elif todo == "silent":
-            time.sleep(1)
-            self.close_connection = True
+            self.hang()
         elif todo == "drip":
             self.drip()
         elif isinstance(todo, int):

@@ -1,7 +1,6 @@
 """A server on loopback with a `/rerank` like Jina's and Cohere's that misbehaves when told to."""
 
 import json
-import time
 
 from tests import loopback
 
@@ -33,8 +32,7 @@ class Handler(loopback.Handler):
         if todo == "hang up":
             self.close_connection = True
         elif todo == "silent":
-            time.sleep(0.4)
-            self.close_connection = True
+            self.hang()
         elif todo == "drip":
             self.drip()
         elif isinstance(todo, int):

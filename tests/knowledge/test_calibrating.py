@@ -70,7 +70,7 @@ def test_without_labels_the_fit_is_the_shipped_model():
 shares = st.lists(st.floats(0, 1), min_size=len(NAMES), max_size=len(NAMES))
 
 
-@hypothesis_settings(max_examples=30, deadline=None)
+@hypothesis_settings(max_examples=30)
 @given(st.lists(st.tuples(shares, st.booleans()), min_size=1, max_size=40), shares)
 def test_whatever_was_said_more_found_never_makes_less_sure(rows, features):
     table, right = np.array([row for row, _ in rows]), np.array([right for _, right in rows])

@@ -324,7 +324,7 @@ def words_of(*texts):
     return set(re.findall(r"w\d+", " ".join(texts)))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(documents())
 def test_any_document(document):
     made = chunk(document)

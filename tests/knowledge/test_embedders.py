@@ -165,7 +165,7 @@ class TestOpenAIEmbedder:
         begun = time.monotonic()
         with pytest.raises(ModelError):
             embedder.query("甲")
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 15
 
     def test_refusals_do_not_close_the_door(self, server, embedder):
         server.script = [400] * 6

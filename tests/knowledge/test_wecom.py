@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knowledge import entries, sheets, wecom, wecom_import, wecom_pairs
@@ -116,7 +116,7 @@ KEYS = ["msgid", "action", "from", "tolist", "roomid", "msgtime", "msgtype", "te
 VALUES = json_values | st.sampled_from(["text", "mixed", "revoke", "agree", "send", START])
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])  # machines differ
+@settings(max_examples=25)
 @given(st.lists(st.dictionaries(st.sampled_from(KEYS), VALUES), max_size=5))
 def test_no_line_breaks_the_reader(records):
     wecom.archive([json.dumps(record) for record in records])

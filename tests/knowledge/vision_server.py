@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import threading
-from contextlib import contextmanager
 
 from tests import loopback
 
@@ -17,7 +16,6 @@ class VisionServer(loopback.Server):
         super().__init__(Handler)
         self.script, self.requests = [], []
         self.says = None
-        self.stop = threading.Event()
         self.busy, self.busiest, self.lock = 0, 0, threading.Lock()
 
     @property
@@ -50,9 +48,7 @@ class Handler(loopback.Handler):
         if isinstance(todo, int):
             return self.reply({"error": {"message": f"scripted {todo}"}}, todo)
         if todo == "stall":
-            self.server.stop.wait(20)
-            self.close_connection = True
-            return None
+            return self.hang()
         if todo == "garbage":
             return self.reply({"choices": "not what was asked"})
         if todo == "html":
@@ -74,10 +70,5 @@ class Handler(loopback.Handler):
         self.send(content, status, {"Content-Type": kind})
 
 
-@contextmanager
 def vision_server():
-    with loopback.serving(VisionServer()) as server:
-        try:
-            yield server
-        finally:
-            server.stop.set()
+    return loopback.serving(VisionServer())

@@ -52,7 +52,7 @@ def start(home, code=USER):
     )
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -181,6 +181,18 @@ def test_a_killed_guard_is_replaced(home):
     until(lambda: server.postmaster() is None)
 
 
+def test_one_that_does_not_stop_in_time_is_stopped_all_the_same(home):
+    _, server, use = home
+    user = use("from opsdesk import postgres\npostgres.STOP_SECONDS = 1\n" + USER)
+    pid_of(user)
+    postmaster = server.postmaster()
+    for pid in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+        if "checkpointer" in Path(f"/proc/{pid}/cmdline").read_text():
+            os.kill(int(pid), signal.SIGSTOP)
+    leave(user)
+    until(lambda: server.postmaster() is None)
+
+
 def test_a_stale_pid_file_is_dropped(home):
     """Of a zombie, and of a process that took the number and is no PostgreSQL."""
     _, server, use = home
@@ -282,8 +294,7 @@ def test_commands_on_the_code_alone_start_nothing(tmp_path, words):
 
 
 REVIVE = """
-import json, os, signal, django
-django.setup()
+import json, os, signal
 from django.db import connection
 from opsdesk.postgres import server
 def ask():

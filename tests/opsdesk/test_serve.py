@@ -24,7 +24,7 @@ def until(condition, seconds=SECONDS):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
+        time.sleep(0.2)
     return found
 
 

@@ -53,10 +53,10 @@ def test_a_timeout_ends_the_whole_family(program, tmp_path):
     )
     started = time.monotonic()
     assert run(path, seconds=2) == "timeout"
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 40
     family = [int(pid) for pid in pids.read_text().split()]
     assert len(family) == 2
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while any(map(alive, family)) and time.monotonic() < deadline:
         os.sched_yield()
     assert not any(map(alive, family))

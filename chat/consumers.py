@@ -46,6 +46,7 @@ class ChatConsumer(Socket):
         "hello": "hello",
         "message": "message",
         "person": "person",
+        "withdraw": "withdraw",
         "contact": "contact",
         "rate": "rate",
         "satisfaction": "satisfaction",
@@ -120,6 +121,10 @@ class ChatConsumer(Socket):
     async def person(self, content: dict[str, Any]) -> None:
         await self._db(self._call_human)
 
+    async def withdraw(self, content: dict[str, Any]) -> None:
+        """OpsDesk shall answer; no person is wanted any more."""
+        await self._db(self._withdraw)
+
     async def contact(self, content: dict[str, Any]) -> None:
         await self._db(self._leave_contact, self._text(content.get("text")))
 
@@ -163,11 +168,24 @@ class ChatConsumer(Socket):
             raise Refused("too_long", self._say(partial(_too_long, limit)))
         return text.strip()
 
-    # --- From the realtime layer: hints; what is sent is read from the database -----
+    # --- From the realtime layer: what a hint does not carry is read from the database -----
 
     async def conversation_message(self, event: dict[str, Any]) -> None:
-        if event["seq"] > self.last_seq:
+        if event["seq"] <= self.last_seq:
+            return
+        if event["seq"] > self.last_seq + 1 or not self._told_whole(event):
             await self._catch_up()
+            return
+        self._sent(event["message"])
+        await self.send_json({"type": "message", "message": event["message"]})
+        if event["message"]["role"] == Message.Role.AGENT:
+            await self._present("here")
+
+    def _told_whole(self, event: dict[str, Any]) -> bool:
+        """Whether a hint carries its message for whoever is here. Whom a site shows its visitors'
+        conversations is looked up each time: its word is good for minutes."""
+        whole = "message" in event and not self.site_key
+        return whole and visitors.owns(self.user, self.visitor, event["whose"])
 
     async def conversation_rating(self, event: dict[str, Any]) -> None:
         """Told to every window of the conversation."""
@@ -425,6 +443,13 @@ class ChatConsumer(Socket):
     def _call_human(self) -> None:
         self._limit()
         asking.call_human(self._conversation(), "asked")
+
+    def _withdraw(self) -> None:
+        self._limit()
+        try:
+            asking.withdraw(self._conversation())
+        except Conflict as conflict:
+            raise Refused("conflict", str(conflict)) from conflict
 
     def _leave_contact(self, text: str) -> None:
         self._limit()

@@ -92,8 +92,15 @@ def shown(messages: QuerySet[Message]) -> list[Message]:
     )
     for row in rows:
         if not row.has:  # a figure belongs to a citation
-            row._prefetched_objects_cache = _NOTHING
+            alone(row)
     return rows
+
+
+def alone(message: Message) -> Message:
+    """`message`, to which nothing belongs, as `shown` gives it."""
+    message._prefetched_objects_cache = dict(_NOTHING)  # type: ignore[attr-defined]
+    message._state.fields_cache.setdefault("rating", None)
+    return message
 
 
 def message_json(message: Message) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from uuid import UUID
 
 from django.db import transaction
 
+from chat import presenting, visitors
 from chat.models import Conversation, Message
 from opsdesk.errors import Conflict
-from opsdesk.realtime import notify_all
+from opsdesk.realtime import carries, notify_all
 
 # Begins the id of what a tool brought after its turn's reply: no client can send a space.
 LATE = "tool "
@@ -56,10 +57,12 @@ def append_to(
     public: bool = True,
     title: str = "",
     hints: Sequence[dict[str, Any]] = (),
+    alone: bool = False,
 ) -> Message:
     """As `append`, of a conversation that the caller's transaction has locked and looked at.
 
     `title`: what the conversation is called from now on. `hints` are told before the message.
+    `alone`: no picture and no citation will be written to it, so that its hint can carry it.
     """
     conversation.last_seq += 1
     conversation.title = title or conversation.title
@@ -75,7 +78,20 @@ def append_to(
         data=data or {},
         public=public,
     )
-    about = {"conversation": str(conversation.pk), "seq": message.seq}
-    said = {"type": "conversation.message", **about}
-    notify_all(group(conversation.pk), [*hints, said])
+    notify_all(group(conversation.pk), [*hints, _said(conversation, message, alone and public)])
     return message
+
+
+def _said(conversation: Conversation, message: Message, whole: bool) -> dict[str, Any]:
+    """The hint of a message: its number, and where it is `whole` and short what is shown of it to
+    who knows this epoch and owner, so that most need no look into the database."""
+    about = {"conversation": str(conversation.pk), "seq": message.seq}
+    told = {"type": "conversation.message", **about}
+    if not whole:
+        return told
+    shown = {
+        "epoch": conversation.epoch,
+        "whose": visitors.whose(conversation),
+        "message": presenting.message_json(presenting.alone(message)),
+    }
+    return told | shown if carries(group(conversation.pk), told | shown) else told

@@ -62,6 +62,19 @@ def conversations(user: Any, visitor: str, known: Known | None = None) -> QueryS
     return Conversation.objects.filter(mine)
 
 
+def whose(conversation: Conversation) -> list[Any]:
+    """What `conversations` looks at, of one that is in no site's frame."""
+    return [conversation.user_id, conversation.visitor, conversation.identity]
+
+
+def owns(user: Any, visitor: str, whose: list[Any]) -> bool:
+    """As `conversations`, by `whose`, of a page of ours."""
+    owner, made_by, identity = whose
+    if user.is_authenticated and owner == user.pk:
+        return True
+    return bool(visitor) and (owner, made_by, identity) == (None, visitor, "")
+
+
 def cited(request: HttpRequest) -> QuerySet[Any]:
     """Ids of the revisions that answers in this person's conversations cite."""
     return Citation.objects.filter(message__conversation__in=of(request)).values("revision")

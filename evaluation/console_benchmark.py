@@ -117,15 +117,14 @@ class Load:
         seconds: float,
         server: Callable[[], float],
     ) -> None:
-        """All come and are greeted, then all write: `warm` s, and `seconds` that count. `server`:
-        the processor seconds that it has used. Raises TimeoutError."""
+        """All come and are greeted, agents first, then all write: `warm` s, and `seconds` that
+        count. `server`: the processor seconds that it has used. Raises TimeoutError."""
         for one in staff:
             await self._agent(one)
+        await self._greeted(len(guests))
         of = {pk: one for one in staff for pk in one.conversations}
         await asyncio.gather(*(self._customer(one, of) for one in guests))
-        async with asyncio.timeout(GREETED_WITHIN):
-            while self.measured.greeted < 2 * len(guests):
-                await asyncio.sleep(0.1)
+        await self._greeted(2 * len(guests))
         self.begun.set()
         await asyncio.sleep(warm)
         self.measured.counting = True
@@ -138,6 +137,11 @@ class Load:
             task.cancel()
         for opened in self.sockets:  # not one handshake after the other
             opened.transport.abort()
+
+    async def _greeted(self, count: int) -> None:
+        async with asyncio.timeout(GREETED_WITHIN):
+            while self.measured.greeted < count:
+                await asyncio.sleep(0.1)
 
     def _later(self, wanted: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(wanted)

@@ -34,6 +34,8 @@ def openable(user: Any, conversations: Iterable[Conversation]) -> list[Conversat
         return list(conversations)
     asked = list(conversations)
     others = [one for one in asked if one.owner_id != user.pk]
+    if not others:
+        return asked
     newest = Handoff.objects.filter(conversation__in=others).order_by("conversation_id", "-pk")
     last = {one.conversation_id: one for one in newest.distinct("conversation_id")}
     called = teams.of_each([one for one in others if one.pk not in last])

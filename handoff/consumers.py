@@ -1,7 +1,8 @@
 """The console's socket: translates what comes in, tells what changed. No rules here.
 
-What a client has is numbers: of each conversation that it has open the last message's. Hints of
-the realtime layer, a gap, or a new connection lead to the same question to the database.
+What a client has is numbers: of each conversation that it has open the last message's. A hint
+that carries the next one, under the epoch that the client knows, is sent on; all others, a gap, or
+a new connection lead to the same question to the database.
 """
 
 import asyncio
@@ -18,29 +19,17 @@ from django.utils.translation import gettext as _
 from chat import presenting, transcript
 from chat.models import Conversation, Message
 from handoff import access, acting, assisting, background, macros, mentions, queues, routing
+from handoff.drawing import QUIET, Picture
 from handoff.models import Agent, Draft
-from handoff.ownership import QUEUE_GROUP, agent_group
+from handoff.ownership import agent_group
 from knowledge.citing import Outdated
 from opsdesk import realtime
 from opsdesk.errors import BoundaryError
-from opsdesk.languages import language_of
-from opsdesk.sockets import (
-    AWAY,
-    SIGNED_OUT,
-    TRY_AGAIN,
-    Refused,
-    Socket,
-    not_understood,
-    signed_in,
-    unavailable,
-)
+from opsdesk.sockets import AWAY, Refused, not_understood, unavailable
 
 HISTORY = 200  # messages sent at once
 OPEN = 50  # conversations that one console follows
-QUIET = 1.0  # s between two pictures of the queues …
-STALE = 60.0  # … and after which a new one is sent in any case
 TYPING_EVERY = 1.0  # s between two hints of one console
-NO_AGENT = 4403  # closes a socket whose page must change first
 
 _drafting = ThreadPoolExecutor(2, thread_name_prefix="draft")
 
@@ -50,7 +39,7 @@ def watchers(conversation: UUID) -> str:
     return f"handoff.watchers.{conversation.hex}"
 
 
-class ConsoleConsumer(Socket):
+class ConsoleConsumer(Picture):
     doors = {
         "hello": "hello",
         "open": "open_one",
@@ -71,24 +60,22 @@ class ConsoleConsumer(Socket):
         "ping": "ping",
     }
     pool = ThreadPoolExecutor(8, thread_name_prefix="console")
+    stale = 60.0  # promises come nearer
+    typed = 0.0  # when a hint that they type went on
 
     async def connect(self) -> None:
-        self.user: Any = self.scope["user"]
-        self.language = language_of(self.scope)
         self.open: dict[UUID, int] = {}  # the last seq that was sent of each
         self.known: dict[UUID, int] = {}  # the epoch that was sent of each
-        self.drawn = self.typed = 0.0
-        self.redraw: asyncio.Task[None] | None = None
+        self.moved: set[UUID] = set()  # how these stand was not told since their last message
+        self.telling: asyncio.Task[None] | None = None
         self.drafting: asyncio.Task[None] | None = None
-        await self.accept()  # else the browser is not told the code
-        await self.admit()
-        await self.channel_layer.group_add(QUEUE_GROUP, self.channel_name)
+        await super().connect()
         await self.channel_layer.group_add(agent_group(self.user.pk), self.channel_name)
 
     async def disconnect(self, code: int) -> None:
-        for task in filter(None, (self.redraw, self.drafting)):
+        for task in filter(None, (self.telling, self.drafting)):
             task.cancel()
-        await self.channel_layer.forget(self.channel_name)
+        await super().disconnect(code)
         for pk in self.open:
             await self._hint(watchers(pk), {"type": "desk.gone", **self._self(pk)})
 
@@ -221,16 +208,37 @@ class ConsoleConsumer(Socket):
         here = [(watchers(pk), {"type": "desk.here", **self._self(pk)}) for pk in self.open]
         with suppress(*AWAY):
             await self._db(partial(realtime.notify_each, here))
-        await self.send_json({"type": "pong"})
-        if time.monotonic() - self.drawn > STALE:  # promises come nearer
-            await self.queue_changed(content)
+        await super().ping(content)
 
-    # --- From the realtime layer: hints; what is sent is read from the database -----
+    # --- From the realtime layer ---------------------------------------------------
 
     async def conversation_message(self, event: dict[str, Any]) -> None:
-        pk = UUID(event["conversation"])
-        if event["seq"] > self.open.get(pk, event["seq"]):
+        pk, seq = UUID(event["conversation"]), event["seq"]
+        had = self.open.get(pk, seq)
+        if seq <= had:
+            return
+        if seq > had + 1 or event.get("epoch") != self.known.get(pk):
             await self._catch_up(pk)
+            return
+        self.open[pk] = seq
+        told = {"conversation": str(pk), "message": {**event["message"], "public": True}}
+        await self.send_json({"type": "message", **told})
+        self._stands_soon(pk)
+
+    def _stands_soon(self, pk: UUID) -> None:
+        """How it stands can wait for that of others."""
+        self.moved.add(pk)
+        if self.telling is None:
+            self.telling = asyncio.create_task(self._stands_after(QUIET))
+
+    async def _stands_after(self, wait: float) -> None:
+        await asyncio.sleep(wait)
+        self.telling = None
+        with suppress(*AWAY):  # `realtime_reconnected` comes
+            await self.channel_layer.send(self.channel_name, {"type": "desk.moved"})
+
+    async def desk_moved(self, event: dict[str, Any]) -> None:
+        await self._catch_up(*self.moved)
 
     async def conversation_state(self, event: dict[str, Any]) -> None:
         await self._catch_up()
@@ -242,22 +250,22 @@ class ConsoleConsumer(Socket):
         await self._draw()
 
     async def conversation_rating(self, event: dict[str, Any]) -> None:
-        """Ratings are read where answers are judged."""
+        """The customer judged an answer."""
+        if (pk := UUID(event["conversation"])) in self.open:
+            for message in await self._db(partial(_one, pk, event["seq"])):
+                told = {"conversation": str(pk), "message": message}
+                await self.send_json({"type": "rated", **told})
 
-    # Of an answer in the making, which is no message yet.
-    conversation_step = conversation_citations = conversation_delta = conversation_rating
-    conversation_afresh = conversation_notice = conversation_turn = conversation_rating
-    conversation_typing = conversation_who = conversation_rating
+    async def conversation_step(self, event: dict[str, Any]) -> None:
+        """Of an answer in the making, which is no message yet."""
+
+    conversation_citations = conversation_delta = conversation_step
+    conversation_afresh = conversation_notice = conversation_turn = conversation_step
+    conversation_typing = conversation_who = conversation_step
 
     async def conversation_customer(self, event: dict[str, Any]) -> None:
         """The customer is there, types, or left."""
         await self.send_json({**event, "type": "customer"})
-
-    async def queue_changed(self, event: dict[str, Any]) -> None:
-        """At most one picture a second; the last change is always in one."""
-        if self.redraw is None:
-            wait = max(0.0, self.drawn + QUIET - time.monotonic())
-            self.redraw = asyncio.create_task(self._draw_after(wait))
 
     async def queue_row(self, event: dict[str, Any]) -> None:
         """Something was said in it; who has it open hears so anyway."""
@@ -319,6 +327,7 @@ class ConsoleConsumer(Socket):
         await self.send_json({"type": "background", "conversation": str(pk), "background": told})
 
     async def _leave(self, pk: UUID) -> None:
+        self.moved.discard(pk)
         await self.channel_layer.group_discard(transcript.group(pk), self.channel_name)
         await self.channel_layer.group_discard(watchers(pk), self.channel_name)
         await self._hint(watchers(pk), {"type": "desk.gone", **self._self(pk)})
@@ -326,6 +335,7 @@ class ConsoleConsumer(Socket):
     async def _catch_up(self, *pks: UUID) -> None:
         """Whatever of the open conversations, or of `pks`, the client does not have yet."""
         news = await self._db(partial(self._news, pks or tuple(self.open)))
+        self.moved.difference_update(news)
         for pk, (messages, standing) in news.items():
             if standing is None:
                 self.open.pop(pk, None)
@@ -344,26 +354,21 @@ class ConsoleConsumer(Socket):
 
     def _news(self, pks: tuple[UUID, ...]) -> dict[UUID, tuple[list[Any], dict[str, Any] | None]]:
         """Of what has moved: messages, and how it stands; None of what is another team's now."""
-        return {
-            row.pk: (_after(row.pk, self.open[row.pk]), queues.now_of(row))
-            if access.opens(self.user, row)
-            else ([], None)
-            for row in Conversation.objects.filter(pk__in=pks).select_related("owner__agent")
-            if row.last_seq > self.open[row.pk] or row.epoch != self.known.get(row.pk)
-        }
-
-    async def _draw_after(self, wait: float) -> None:
-        await asyncio.sleep(wait)
-        self.redraw = None
-        try:
-            await self._draw()
-        except AWAY:
-            await self.close(TRY_AGAIN)
-
-    async def _draw(self) -> None:
-        self.drawn = time.monotonic()
-        rows = await self._db(partial(queues.rows, self.user))
-        await self.send_json({"type": "queues", "rows": rows})
+        rows = Conversation.objects.filter(pk__in=pks).select_related("owner__agent")
+        moved = [
+            row
+            for row in rows
+            if row.last_seq > self.open[row.pk]
+            or row.epoch != self.known.get(row.pk)
+            or row.pk in self.moved
+        ]
+        standings = queues.standings(access.openable(self.user, moved))
+        told: dict[UUID, tuple[list[Any], dict[str, Any] | None]] = {}
+        for row in moved:
+            standing, had = standings.get(row.pk), self.open[row.pk]
+            unread = standing and row.last_seq > had
+            told[row.pk] = (_after(row.pk, had) if unread else [], standing)
+        return told
 
     def _self(self, pk: UUID) -> dict[str, Any]:
         return {
@@ -384,12 +389,11 @@ class ConsoleConsumer(Socket):
 
     # --- In the pool's threads ------------------------------------------------------
 
-    def shut_out(self) -> int | None:
-        user = signed_in(self.scope)
-        if not access.may_serve(user):
-            return NO_AGENT if user.is_authenticated else SIGNED_OUT
-        self.user = user
-        return None
+    def picture(self) -> dict[str, Any]:
+        return {"type": "queues", "rows": queues.rows(self.user)}
+
+    def may(self, user: Any) -> bool:
+        return access.may_serve(user)
 
 
 def _at_hand(found: Conversation, user: Any) -> dict[str, Any]:
@@ -418,6 +422,11 @@ def _before(pk: UUID, before: int) -> list[dict[str, Any]]:
     found = Message.objects.filter(conversation=pk, seq__lt=before)
     newest = presenting.shown(found.order_by("-seq")[:HISTORY])
     return [_as_json(one) for one in newest][::-1]
+
+
+def _one(pk: UUID, seq: int) -> list[dict[str, Any]]:
+    found = Message.objects.filter(conversation=pk, seq=seq)
+    return [_as_json(one) for one in presenting.shown(found)]
 
 
 def _as_json(message: Message) -> dict[str, Any]:

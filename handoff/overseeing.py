@@ -1,7 +1,5 @@
 """The supervisors' socket: the whole picture whenever it changes, and what they do about it."""
 
-import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -9,42 +7,17 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from handoff import acting, overview, routing
+from handoff.drawing import Picture
 from handoff.models import Agent
-from handoff.ownership import QUEUE_GROUP
-from opsdesk.languages import language_of
-from opsdesk.sockets import (
-    AWAY,
-    SIGNED_OUT,
-    TRY_AGAIN,
-    Refused,
-    Socket,
-    not_understood,
-    signed_in,
-)
+from opsdesk.sockets import Refused, not_understood
 
-QUIET = 1.0  # s between two pictures …
-STALE = 15.0  # … and after which a new one is sent in any case: presence and promises move
-NO_SUPERVISOR = 4403
 ACTIONS = {"assign", "transfer"}
 
 
-class OverviewConsumer(Socket):
+class OverviewConsumer(Picture):
     doors = {"hello": "hello", "act": "act", "duty": "duty", "ping": "ping"}
     pool = ThreadPoolExecutor(2, thread_name_prefix="overview")
-
-    async def connect(self) -> None:
-        self.user: Any = self.scope["user"]
-        self.language = language_of(self.scope)
-        self.drawn = 0.0
-        self.redraw: asyncio.Task[None] | None = None
-        await self.accept()  # else the browser is not told the code
-        await self.admit()
-        await self.channel_layer.group_add(QUEUE_GROUP, self.channel_name)
-
-    async def disconnect(self, code: int) -> None:
-        if self.redraw:
-            self.redraw.cancel()
-        await self.channel_layer.forget(self.channel_name)
+    stale = 15.0  # presence and promises move
 
     # --- From the client ---------------------------------------------------------
 
@@ -64,42 +37,17 @@ class OverviewConsumer(Socket):
         await self._db(partial(_duty, self.user, content.get("agent"), content.get("on") is True))
         await self._draw()
 
-    async def ping(self, content: dict[str, Any]) -> None:
-        await self.send_json({"type": "pong"})
-        if time.monotonic() - self.drawn > STALE:
-            await self._draw()
-
     # --- From the realtime layer ---------------------------------------------------
 
-    async def queue_changed(self, event: dict[str, Any]) -> None:
-        """At most one picture a second; the last change is always in one."""
-        if self.redraw is None:
-            wait = max(0.0, self.drawn + QUIET - time.monotonic())
-            self.redraw = asyncio.create_task(self._draw_after(wait))
-
-    queue_row = realtime_reconnected = queue_changed
-
-    async def _draw_after(self, wait: float) -> None:
-        await asyncio.sleep(wait)
-        self.redraw = None
-        try:
-            await self._draw()
-        except AWAY:
-            await self.close(TRY_AGAIN)
-
-    async def _draw(self) -> None:
-        self.drawn = time.monotonic()
-        told = await self._db(partial(overview.picture, self.user))
-        await self.send_json({"type": "overview", **told})
+    queue_row = realtime_reconnected = Picture.queue_changed
 
     # --- In the pool's threads ------------------------------------------------------
 
-    def shut_out(self) -> int | None:
-        user = signed_in(self.scope)
-        if not overview.may_see(user):
-            return NO_SUPERVISOR if user.is_authenticated else SIGNED_OUT
-        self.user = user
-        return None
+    def picture(self) -> dict[str, Any]:
+        return {"type": "overview", **overview.picture(self.user)}
+
+    def may(self, user: Any) -> bool:
+        return overview.may_see(user)
 
 
 def _duty(user: Any, pk: Any, on: bool) -> None:

@@ -68,7 +68,7 @@ def _rank(one: tuple[Handoff, list[Timer]]) -> tuple[Any, ...]:
 def _called(user: Any, called: dict[UUID, bool]) -> list[dict[str, Any]]:
     """Conversations that no person has (any more), into which `user` was called by a note."""
     there = Conversation.objects.select_related("owner").filter(pk__in=called)
-    told = _standings(access.openable(user, there))
+    told = standings(access.openable(user, there))
     return [
         told[pk] | {"preview": "", "said_by": None, "called": new}
         for pk, new in called.items()
@@ -118,10 +118,10 @@ def _timer(timer: Timer) -> dict[str, Any]:
 
 def now_of(conversation: Conversation) -> dict[str, Any]:
     """`standing` with its handoff looked up."""
-    return _standings([conversation])[conversation.pk]
+    return standings([conversation])[conversation.pk]
 
 
-def _standings(conversations: Collection[Conversation]) -> dict[UUID, dict[str, Any]]:
+def standings(conversations: Collection[Conversation]) -> dict[UUID, dict[str, Any]]:
     """`now_of` each of them, in as few queries."""
     unfinished = Handoff.objects.unfinished().filter(conversation__in=conversations)
     rows = unfinished.select_related("team__calendar", "offered_to__agent")
@@ -151,7 +151,7 @@ def search(user: Any, query: str) -> list[dict[str, Any]]:
             | Q(pk__in=Handoff.objects.filter(contact__icontains=query).values("conversation"))
         )
     newest = found.select_related("owner__agent").order_by("-updated_at")[: FOUND * 2]
-    return list(_standings(access.openable(user, newest)[:FOUND]).values())
+    return list(standings(access.openable(user, newest)[:FOUND]).values())
 
 
 def people(user: Any) -> dict[str, Any]:

@@ -49,6 +49,11 @@ def notify(group: str, message: Message) -> None:
     notify_all(group, [message])
 
 
+def carries(group: str, message: Message) -> bool:
+    """Whether `message` is small enough to be told."""
+    return len(_json({"group": group, "message": message}).encode()) <= PAYLOAD_BYTES
+
+
 def notify_all(group: str, messages: Sequence[Message]) -> None:
     """As `notify`, of several in their order: each statement of its own would cost a commit."""
     _publish(*({"group": group, "message": message} for message in messages))
@@ -71,10 +76,14 @@ def _publish(*envelopes: dict[str, Any]) -> None:
 
 
 def _payload(envelope: dict[str, Any]) -> str:
-    payload = json.dumps(envelope, ensure_ascii=False, separators=(",", ":"))
+    payload = _json(envelope)
     if (size := len(payload.encode())) > PAYLOAD_BYTES:
         raise PayloadTooLarge(f"{size} bytes in a message of type {envelope['message']['type']!r}.")
     return payload
+
+
+def _json(envelope: dict[str, Any]) -> str:
+    return json.dumps(envelope, ensure_ascii=False, separators=(",", ":"))
 
 
 def listen_parameters() -> dict[str, Any]:

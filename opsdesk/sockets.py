@@ -1,17 +1,20 @@
 """A socket that a page speaks JSON with: what comes in is led to a door, what fails is told."""
 
+import asyncio
+import contextvars
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any, ClassVar
 
-from channels.db import database_sync_to_async
+from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 from django.contrib import auth
 from django.db import Error as DatabaseError
+from django.db import close_old_connections
 from django.http import HttpRequest
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -69,7 +72,9 @@ class Socket(AsyncJsonWebsocketConsumer):
         try:
             if not message["type"].startswith("websocket."):
                 await self.admit(LOOKED)
-            await super().dispatch(message)
+            # Channels' own dispatch would first wait, each time, for the one thread in which all
+            # sockets close connections that none of ours uses.
+            await getattr(self, get_handler_name(message))(message)
         except AWAY:
             await self._end(TRY_AGAIN)
         except ShutOut as shut:
@@ -136,11 +141,15 @@ class Socket(AsyncJsonWebsocketConsumer):
         """What `function` returns, called in a thread, in the client's language."""
 
         def run() -> Any:
-            with translation.override(self.language):
-                return function(*args)
+            close_old_connections()
+            try:
+                with translation.override(self.language):
+                    return function(*args)
+            finally:
+                close_old_connections()
 
-        called = database_sync_to_async(run, thread_sensitive=False, executor=pool or self.pool)
-        return await called()
+        within = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(pool or self.pool, within.run, run)
 
     def _say(self, sentence: Callable[[], str]) -> str:
         with translation.override(self.language):

@@ -23,6 +23,7 @@ ROWS = 8  # of a table
 _FENCE = re.compile(r"(^```.*?^```[^\n]*$|^~~~.*?^~~~[^\n]*$)", re.MULTILINE | re.DOTALL)
 _TABLE = re.compile(r"((?:^\|.*\|[ \t]*$\n?){2,})", re.MULTILINE)
 _HEADING = re.compile(r"#{1,6} [^\n]*")
+_CODE = re.compile(r"(?=\S*\d)[A-Za-z0-9][\w.:-]{1,30}", re.ASCII)  # 137, ORA-01555
 _BLANK = re.compile(r"\n[ \t]*\n")
 
 
@@ -42,16 +43,35 @@ class _Unit:
     kind: Literal["sentence", "whole", "heading"] = "sentence"
 
 
-def extract(query: str, passages: list[Passage], wanted: Wanted | None = None) -> Extract:
+def extract(
+    query: str, passages: list[Passage], wanted: Wanted | None = None, asked: str = ""
+) -> Extract:
     """What the first of `passages` says about `query`, rather what is `wanted`; of a FAQ entry
-    everything it says."""
+    everything it says. Where `asked`, the question, is but a code, it begins with what that is."""
     top = passages[0]
     if top.kind == "qa":
         parts = [passage for passage in passages if _same_question(passage, top)]
         parts.sort(key=lambda passage: passage.chunk_id)
-        marked = [_marked(_units(part.text), n) for n, part in enumerate(parts, 1)]
-        return Extract("\n\n".join(marked), parts)
-    return Extract(_marked(_best(query, _units(top.text), wanted), 1), [top])
+        units = [_units(part.text) for part in parts]
+        if len(parts) == 1 and not _names(asked, top.question):
+            units = [_from(asked, units[0])]
+        return Extract("\n\n".join(_marked(one, n) for n, one in enumerate(units, 1)), parts)
+    return Extract(_marked(_best(query, _from(asked, _units(top.text)), wanted), 1), [top])
+
+
+def _from(asked: str, units: list[_Unit]) -> list[_Unit]:
+    """The units from the first sentence on that names the code that is asked for."""
+    if not _CODE.fullmatch(asked.strip()):
+        return units
+    says = (place for place, unit in enumerate(units) if _names(asked, unit.text))
+    first = next(says, 0)
+    return units[first:] if units[first:] and units[first].kind == "sentence" else units
+
+
+def _names(code: str, text: str) -> bool:
+    """Whether `text` has it whole: "137" does not stand in "1370"."""
+    whole = rf"(?<![\w.-]){re.escape(code.strip())}(?![\w-])"
+    return bool(re.search(whole, text, re.IGNORECASE | re.ASCII))
 
 
 def _same_question(passage: Passage, top: Passage) -> bool:

@@ -23,6 +23,7 @@ _STOP = ("。", "x")  # names nothing
 _NAMED = _NOUNS | {"m"}
 _CONTENT = _NAMED | {"v"}
 _TOKEN = re.compile(r"[a-z0-9_]+(?:[-./:@][a-z0-9_]+)*")  # of a folded text
+_CODE = re.compile(r"\d{3,5}|[A-Za-z]+[-_]?\d{3,}|0x[0-9a-fA-F]+")  # 137, ORA-01555; not 8.0
 _LATIN = re.compile(r"[A-Za-z][A-Za-z0-9.+-]+")
 _TERSE = re.compile(r"[^A-Za-z]{1,8}[吗么嘛]")  # so short a yes or no leaves out what it is about
 
@@ -84,7 +85,9 @@ def _replaced(question: str, earlier: Sequence[str]) -> str | None:
 
 
 def _bare(question: str) -> bool:
-    """Whether it says little, and names no thing."""
+    """Whether it says little, and names no thing; a code alone is one."""
+    if _CODE.fullmatch(question.strip(_END)):
+        return False
     little = len(question) <= _rules()["length"] and not list(_things(question))
     return little or bool(_TERSE.fullmatch(question.strip(_END)))
 

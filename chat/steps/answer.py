@@ -153,7 +153,7 @@ def _extract(
     assert turn.retrieval is not None  # noqa: S101
     meant = " ".join([turn.sought, *turn.retrieval.other_words])
     wanted = partial(kind.held, question=turn.query) if kind else None
-    extract = extractive.extract(meant, passages, wanted)
+    extract = extractive.extract(meant, passages, wanted, turn.query)
     if kind and kind.certain and not choosing.holds(turn.query, kind, passages[0], extract.text):
         turn.check("kind", "not_shown", kind=kind.name)
         return turn.call_person("no_answer")

@@ -93,3 +93,18 @@ def test_html_is_safe_and_marks_are_links_outside_code():
     assert "<img" not in shown
     assert "javascript:" not in shown.replace("[x](javascript:y)", "")
     assert "<table>" in shown
+
+
+@pytest.mark.parametrize("kind", ["qa", "text"])
+def test_to_a_mere_code_the_answer_begins_with_what_it_is(kind):
+    text = "先看 1370 号日志。退出码 137 表示内存超限。需要调高上限。"
+    one = passage(text, kind, question="容器反复重启怎么办" if kind == "qa" else "")
+    assert extractive.extract("137", [one], asked="137").text.startswith(
+        "退出码 137 表示内存超限。"
+    )
+    assert extractive.extract("重启 137", [one], asked="重启 137").text.startswith("先看")
+
+
+def test_an_entry_about_the_code_itself_is_shown_whole():
+    one = passage("内存不够。137 是 128 加 9。", "qa", question="退出码 137 是什么")
+    assert extractive.extract("137", [one], asked="137").text.startswith("内存不够。")

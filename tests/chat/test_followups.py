@@ -47,6 +47,8 @@ def test_what_is_left_out_is_carried_over(earlier, question, complete):
         "这个月的账单在哪里看",
         "权限申请",
         "VPN 申请",
+        "137",
+        "ORA-01555",
     ],
 )
 def test_a_complete_question_stays_as_it_is(question):

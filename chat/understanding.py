@@ -134,6 +134,15 @@ def vague(text: str, names: list[str]) -> bool:
         return True
     if all(_is("vague", part) or _is(FAILED_AGAIN, part) for part in parts):
         return True
+    return _is_name(parts, names)
+
+
+def names_thing(text: str, names: list[str]) -> bool:
+    """Whether `text` is the name of a product or one of `names`, and nothing else."""
+    return _is_name([part for part in clauses(text) if not _is(GREETING, part)], names)
+
+
+def _is_name(parts: list[str], names: list[str]) -> bool:
     known = {unicodedata.normalize("NFKC", name).strip().lower() for name in names}
     return len(parts) == 1 and bool(parts[0].lower() in known or _PRODUCT.fullmatch(parts[0]))
 

@@ -88,7 +88,8 @@ def _small_talk(intent: str) -> str:
 
 
 def _complete(turn: TurnState, rewritten: str) -> TurnState:
-    """Make a question that can be looked for, or ask back, once, for what is missing.
+    """Make a question that can be looked for, or ask back for what is missing: once, and once
+    more when all that was told is a name.
 
     `rewritten`: the complete question as a model wrote it, "" without one.
     """
@@ -97,6 +98,8 @@ def _complete(turn: TurnState, rewritten: str) -> TurnState:
     if turn.asked.get("choices"):
         return _chosen(turn)
     if turn.asked:
+        if _only_names(turn):
+            return _ask_back(turn, f"{turn.question} {turn.asked['question']}", ["error", "done"])
         turn.query = _joined(turn.asked, turn.question)
         return turn
     if turn.attached:  # says what the words leave open
@@ -108,7 +111,7 @@ def _complete(turn: TurnState, rewritten: str) -> TurnState:
     elif previous:
         turn.query = followups.query(turn.question, previous)
     elif vague:
-        return _ask_back(turn)
+        return _ask_back(turn, turn.question, understanding.missing(turn.question))
     else:
         turn.query = turn.question
     if turn.query != turn.question and not turn.scope:  # of the same product and version
@@ -136,9 +139,15 @@ def _joined(asked: dict[str, Any], told: str) -> str:
     return told if "product" in asked["missing"] else f"{asked['question']} {told}"
 
 
-def _ask_back(turn: TurnState) -> TurnState:
-    missing = understanding.missing(turn.question)
-    turn.pending = {"question": turn.question, "missing": missing}
+def _only_names(turn: TurnState) -> bool:
+    """Whether a reply to `_ask_back` names the thing, and all else that was asked is open yet."""
+    asked_for_it = "product" in turn.asked.get("missing", [])
+    named = understanding.names_thing(turn.question, _names(turn))
+    return asked_for_it and named and not turn.attached
+
+
+def _ask_back(turn: TurnState, question: str, missing: list[str]) -> TurnState:
+    turn.pending = {"question": question, "missing": missing}
     turn.options = _options(turn)
     wanted = {
         "product": _("Which product or system is it about?"),

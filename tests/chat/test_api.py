@@ -98,6 +98,15 @@ def test_asking_back_and_going_on_in_the_conversation(base, ask):
     assert second["conversation"] == first["conversation"]
 
 
+def test_a_mere_name_leaves_the_rest_to_be_asked_for(base, ask):
+    first = ask(knowledge_base="ops", question="出错了").json()
+    assert (first["state"], first["answer"].count("\n- ")) == ("clarifying", 3)
+    second = ask(conversation=first["conversation"], question="Redis").json()
+    assert (second["state"], second["answer"].count("\n- ")) == ("clarifying", 2)
+    third = ask(conversation=first["conversation"], question="故障转移的超时参数不生效").json()
+    assert third["state"] == "answered"
+
+
 def test_a_handoff_says_why_and_what_happens_now(base, ask):
     body = ask(knowledge_base="ops", question="量子纠缠如何影响茶叶发酵？").json()
     assert body["state"] == "handoff"

@@ -34,6 +34,15 @@ INDENT, HANGING = 14.0, 6  # points a level; levels deeper stand no farther righ
 WIDE = 9  # columns: a table with more lies across the page
 FORMULA = 600.0  # pixels: a wider one is made smaller
 MISSING = "□"  # of a letter that no face has
+# Pictures that no face has are shown by a sign that says the same, or left out: they decorate.
+_PICTURE = re.compile("[\u2300-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\u200d\ufe0e\ufe0f\u20e3]")
+_LIKE = dict(
+    zip(
+        "✅❌❎🚫⛔❗❕❓❔⭐🌟👉👈👆👇🔴🟢🟡🔵🔺🔻🔸🔹",
+        "✔✘✘✘✘！！？？★★→←↑↓●●●●▲▼◆◆",
+        strict=True,
+    )
+)
 _LATIN = re.compile(r"([\x20-\x7e\xa0]+)")
 _PIECE = re.compile(r".{1,800}", re.DOTALL)
 _SPACES = re.compile(r"^ +| {2,}")
@@ -171,12 +180,20 @@ def _drawn(formula: Drawing, tex: str) -> str:
 def _text(text: str) -> SafeString:
     """In the face that has each letter: Chinese first, then that of signs; else a square."""
     shown = []
-    for face, run in groupby(text, key=_face):
+    for face, run in groupby(_PICTURE.sub(_pictured, text), key=_face):
         letters = escape("".join(run))
         if face == "Signs":
             letters = f'<font face="Signs">{letters}</font>'
         shown.append(letters if face else f'<font face="Signs">{MISSING * len(letters)}</font>')
     return mark_safe("".join(shown).replace("\n", "<br/>"))  # noqa: S308 - escaped
+
+
+def _pictured(found: re.Match[str]) -> str:
+    return found[0] if _drawable(found[0]) else _LIKE.get(found[0], "")
+
+
+def _drawable(letter: str) -> bool:
+    return letter not in "\u200d\ufe0e\ufe0f" and bool(_face(letter))
 
 
 def _face(letter: str) -> str:

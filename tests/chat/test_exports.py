@@ -200,6 +200,12 @@ def test_signs_have_a_face():
     assert any("DejaVuSans" in face for face in faces)
 
 
+def test_pictures_among_letters_are_shown_as_signs_or_left_out():
+    said = "✅ 好了 ❌ 没好 ⚠️ 当心 🎉庆祝 👨‍💻 值班"
+    shown = " ".join(pdf_of(Answer("题", "问", said, _now())).pages[0].extract_text().split())
+    assert "✔ 好了 ✘ 没好 ⚠ 当心 庆祝 值班" in shown
+
+
 def test_a_picture_stays_with_its_caption():
     pictures = [Picture(png(600, height).read(), 600, height) for height in (500, 900, 1600, 40)]
     figures = [ShownFigure(f"图{n}", picture=p) for n, p in enumerate(pictures, 1)]

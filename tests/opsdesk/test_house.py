@@ -101,3 +101,8 @@ def test_a_lost_script_is_seen():
     source = """import { a } from "./a.js";\nexport * from '../b.js'; await import("./c.js");"""
     kept = {"static/x/a.js"}
     assert lost("static/x/main.js", source, kept) == ["static/b.js", "static/x/c.js"]
+
+
+def test_the_readme_leads_to_every_document():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if path.name not in readme] == []

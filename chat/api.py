@@ -178,7 +178,7 @@ def _read(conversation: Conversation) -> dict[str, Any]:
 
 
 class PersonView(APIView):
-    """Call a person. Nothing changes when one is on the way."""
+    """Call a person (nothing changes when one is on the way), or wait for one no longer."""
 
     token_scope = "read"  # noqa: S105
 
@@ -188,6 +188,14 @@ class PersonView(APIView):
         asking.call_human(conversation, "asked")
         conversation.refresh_from_db()
         return Response(_read(conversation))
+
+    @extend_schema(summary="Wait for a person no longer", responses={204: None, 409: None})
+    def delete(self, request: Request, pk: uuid.UUID) -> Response:
+        try:
+            asking.withdraw(_mine(request, pk))
+        except Conflict as conflict:
+            return Response({"detail": str(conflict)}, status=status.HTTP_409_CONFLICT)
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class ContactView(APIView):

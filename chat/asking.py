@@ -22,7 +22,8 @@ WAKE_CHANNEL = "opsdesk_turns"
 
 
 def desk(action: str) -> Any:
-    """What the desk of `settings.CHAT_DESK` does: reopen, heard, leave_contact, standing, rate."""
+    """What the desk of `settings.CHAT_DESK` does: reopen, heard, noted, withdraw,
+    leave_contact, standing, rate."""
     return import_string(f"{settings.CHAT_DESK}.{action}")
 
 
@@ -50,8 +51,9 @@ def ask(
         Message.Role.CUSTOMER,
         text if len(text) <= MESSAGE_LENGTH else pasting.shortened(text, MESSAGE_LENGTH),
         client_msg_id=client_msg_id,
-        data=_data(text, scope, uploaded),
+        data=(data := _data(text, scope, uploaded)),
         title=locked.title or (text.strip() or _("(picture)"))[:TITLE_LENGTH],
+        alone="uploads" not in data,
     )
     if len(text) > MESSAGE_LENGTH:
         uploads.paste(message, text)
@@ -97,3 +99,21 @@ def call_human(conversation: Conversation, reason: str, turn: Turn | None = None
         reason=reason,
         summary=digest.summary(locked, reason),
     )
+
+
+@transaction.atomic
+def withdraw(conversation: Conversation) -> None:
+    """Wait for a person no longer; what was written last meanwhile is answered. Raises Conflict
+    when nobody is waited for (any more)."""
+    locked = desk("withdraw")(Conversation.objects.select_for_update().get(pk=conversation.pk))
+    last = locked.messages.filter(role=Message.Role.CUSTOMER).order_by("-seq").first()
+    if last is None:
+        return
+    turn = Turn.objects.filter(message=last).first()
+    if turn is None:
+        Turn.objects.create(conversation=locked, message=last, epoch=locked.epoch)
+    elif turn.outcome == Turn.Outcome.DISCARDED:
+        turn.status, turn.outcome, turn.attempt = Turn.Status.QUEUED, "", 0
+        turn.epoch, turn.trace = locked.epoch, {}
+        turn.save()
+    wake_runner()

@@ -1,5 +1,7 @@
 """A conversation in a few lines, for the person who takes it over."""
 
+import re
+
 from django.utils.translation import gettext as _
 
 from chat import slots, unseen
@@ -8,6 +10,7 @@ from chat.models import Conversation, Message, Summary, Turn
 LINES = 6  # questions told …
 MORE = 10  # … behind a summary, which may be a few messages old
 LENGTH = 160  # characters of each
+_HEADING = re.compile(r"^#{1,6} ")
 
 
 def summary(conversation: Conversation, reason: str) -> str:
@@ -50,5 +53,8 @@ def told(turn: Turn) -> list[str]:
 
 
 def _short(message: Message) -> str:
-    text = " ".join(message.text.split())
+    """Without the marks of headings and what stands in tables, which says little on one line."""
+    lines = [_HEADING.sub("", line) for line in message.text.splitlines()]
+    told = [line for line in lines if not line.lstrip().startswith("|")]
+    text = " ".join(" ".join(told or lines).split())
     return text if len(text) <= LENGTH else text[: LENGTH - 1] + "…"

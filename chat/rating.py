@@ -39,5 +39,5 @@ def rate(
         Rating.objects.update_or_create(message=message, defaults={"helpful": helpful, **why})
         if not helpful:
             kept.forget(message)
-    event = {"type": "conversation.rating", "seq": seq}
+    event = {"type": "conversation.rating", "conversation": str(conversation.pk), "seq": seq}
     notify(transcript.group(conversation.pk), event)

@@ -24,7 +24,7 @@ from chat import (
     transcript,
     uploads,
 )
-from chat.asking import call_human, wake_runner
+from chat.asking import call_human, desk, wake_runner
 from chat.models import Citation, Conversation, Figure, Message, Turn
 from chat.state import Said, TurnState
 from chat.topics import collecting
@@ -205,6 +205,7 @@ def finish(turn: Turn, state: TurnState) -> str:
     if late:
         held.outcome = Turn.Outcome.DISCARDED
         held.save()
+        desk("noted")(conversation)
     else:
         if state.sources and not citing.hold(state.sources):
             raise citing.Outdated

@@ -29,12 +29,13 @@ _ID = re.compile(r"[!-~]{1,64}")
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and halves of characters
 
 
-def opened(user: Any, pk: Any) -> Conversation:
+def opened(user: Any, pk: Any, lock: bool = False) -> Conversation:
     """The conversation `pk`. Raises Refused when there is none that `user` may open."""
+    rows = Conversation.objects.select_related("owner", "user", "site", "knowledge_base")
+    if lock:
+        rows = rows.select_for_update(of=("self",))
     try:
-        found = Conversation.objects.select_related("owner", "user", "site", "knowledge_base").get(
-            pk=UUID(str(pk))
-        )
+        found = rows.get(pk=UUID(str(pk)))
     except (ValueError, Conversation.DoesNotExist):
         raise Refused("not_found", _("There is no such conversation.")) from None
     if not access.opens(user, found):
@@ -48,8 +49,7 @@ def act(user: Any, action: str, content: dict[str, Any]) -> Message | None:
 
     Raises Refused: "forbidden", "bad_message", or "conflict" when the conversation has moved on.
     """
-    found = opened(user, content.get("conversation"))
-    locked = Conversation.objects.select_for_update().get(pk=found.pk)
+    locked = opened(user, content.get("conversation"), lock=True)
     if said := _said_before(user, locked, action, content):
         return said
     if action != "note" and content.get("epoch") != locked.epoch:
@@ -126,11 +126,13 @@ def run(user: Any, conversation: Conversation, name: Any) -> actions.Done:
 
 
 def _reply(user: Any, conversation: Conversation, content: dict[str, Any]) -> Message:
-    sent = _uploads(content)
+    sent, cited = _uploads(content), _chunks(content)
     text = _text(content, optional=bool(sent))
-    said = desk.reply(conversation, user, text, _client_id(content))
+    text, cited = assisting.settled(conversation, text, cited)
+    alone = not sent and not cited
+    said = desk.reply(conversation, user, text, _client_id(content), alone=alone)
     uploads.attach(said, sent, by=user)
-    assisting.cite(said, conversation, _chunks(content))
+    assisting.cite(said, conversation, cited)
     assisting.used(user, content.get("draft"), said)
     return said
 

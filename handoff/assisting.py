@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from chat import graph, presenting, turns
@@ -71,6 +71,7 @@ def draft(conversation: Conversation, agent: Any) -> dict[str, Any] | None:
         "text": answered.text,
         "html": presenting.html(answered.text, len(chunks)),
         "confidence": answered.confidence,
+        "cites": chunks,
         "citations": _shown(chunks),
     }
 
@@ -95,19 +96,37 @@ def _drafts(agent: Any, pk: Any) -> Any:
     return mine.filter(pk=pk) if isinstance(pk, int) else mine.none()
 
 
+def settled(conversation: Conversation, text: str, chunks: list[int]) -> tuple[str, list[int]]:
+    """`text` and `chunks` without passages that are gone or not for the customer to read: their
+    marks go, and all others keep what they mean."""
+    there = set(_readable(conversation, chunks).values_list("pk", flat=True))
+    kept = [pk for pk in chunks if pk in there]
+    if kept == chunks:
+        return text, chunks
+
+    def mark(found: re.Match[str]) -> str:
+        n = int(found[1])
+        if not 1 <= n <= len(chunks):
+            return found[0]
+        return f"[{kept.index(chunks[n - 1]) + 1}]" if chunks[n - 1] in there else ""
+
+    return _MARK.sub(mark, text), kept
+
+
+def _readable(conversation: Conversation, chunks: list[int]) -> QuerySet[Chunk]:
+    return Chunk.objects.filter(pk__in=chunks, knowledge_base__in=turns.bases(conversation))
+
+
 def cite(message: Message, conversation: Conversation, chunks: list[int]) -> None:
     """Let the marks [1] … of a reply point at `chunks`, in its transaction.
 
-    Marks that nothing is given for stay text. Passages that the customer may not read are left
-    out, and with them all that follow.
+    Marks that nothing is given for stay text; `settled` has taken away what cannot be cited.
     """
     marks = [int(n) for n in _MARK.findall(message.text)]
     wanted = chunks[: min(CITED, max(marks, default=0))]
     if not wanted:
         return
-    found = Chunk.objects.select_related("document").filter(
-        knowledge_base__in=turns.bases(conversation)
-    ).in_bulk(wanted)  # fmt: skip
+    found = _readable(conversation, wanted).select_related("document").in_bulk()
     rows = []
     for n, pk in enumerate(wanted, 1):
         chunk = found.get(pk)

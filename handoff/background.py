@@ -5,6 +5,7 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db.models import Q
 
@@ -48,7 +49,7 @@ def _facts(conversation: Conversation) -> dict[str, Any]:
         "verified": conversation.verified,
         "channel": conversation.get_channel_display(),
         "site": str(site) if site else "",
-        "language": conversation.language,
+        "language": dict(settings.LANGUAGES).get(conversation.language, conversation.language),
         "base": base.name if base else "",
         "since": conversation.created_at.isoformat(),
     }

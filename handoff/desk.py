@@ -16,8 +16,18 @@ from django.utils.translation import gettext as _
 
 from chat import digest, transcript
 from chat.models import Conversation, Message, Turn
-from handoff import access, clocks, hours, marks, mentions, satisfaction, summaries, teams
-from handoff.marks import allowed, open_handoff, owned
+from handoff import (
+    access,
+    clocks,
+    customers,
+    hours,
+    marks,
+    mentions,
+    satisfaction,
+    summaries,
+    teams,
+)
+from handoff.marks import allowed, close, open_handoff, owned
 from handoff.models import Agent, Handoff, Team
 from handoff.ownership import (
     QUEUE_GROUP,
@@ -26,7 +36,6 @@ from handoff.ownership import (
     agent_group,
     change,
     look_for_somebody,
-    say,
     speaking,
 )
 from knowledge.masking import masked
@@ -38,7 +47,6 @@ logger = logging.getLogger(__name__)
 WITH_PEOPLE = (State.HUMAN, *WAITING)
 FOLLOW_UP = timedelta(hours=24)  # after a person's last word, who writes again gets a person
 TRANSFER_SECONDS = 60.0  # for a colleague to take it, where nothing is offered otherwise
-CONTACT_LENGTH = 300
 Status = Handoff.Status
 
 
@@ -270,14 +278,22 @@ def _change_to(
 
 # --- while a person has it ------------------------------------------------------------
 @transaction.atomic
-def reply(conversation: Conversation, agent: Any, text: str, client_msg_id: str = "") -> Message:
-    """Say something to the customer. Raises Conflict unless `agent` owns the conversation."""
+def reply(
+    conversation: Conversation, agent: Any, text: str, client_msg_id: str = "", alone: bool = True
+) -> Message:
+    """Say something to the customer; `alone`: without pictures and citations. Raises Conflict
+    unless `agent` owns the conversation."""
     locked = owned(conversation, agent, _("Only who has taken the conversation can answer in it."))
     before = locked.messages.filter(client_msg_id=client_msg_id) if client_msg_id else None
     if before is not None and (said := before.first()):
         return said
     said = transcript.append_to(
-        locked, Message.Role.AGENT, text, author=agent, client_msg_id=client_msg_id
+        locked,
+        Message.Role.AGENT,
+        text,
+        author=agent,
+        client_msg_id=client_msg_id,
+        alone=alone,
     )
     handoff, now = open_handoff(locked), timezone.now()
     clocks.pause(handoff, now)
@@ -314,6 +330,8 @@ def heard(conversation: Conversation) -> None:
     if handoff.replied_at and handoff.next_due is None:
         handoff.next_due = teams.promises(handoff.team, now)["next_due"]
     handoff.save(update_fields=clocks.FIELDS)
+    if conversation.last_seq > handoff.last_seq:  # else it was called by what was written now
+        noted(conversation)
     # Others see in their queues what was said when somebody's hands move next.
     owner = conversation.owner_id
     told = {"type": "queue.row", "conversation": str(conversation.pk)}
@@ -370,7 +388,7 @@ def return_to_bot(conversation: Conversation, agent: Any) -> None:
     with speaking(conversation):
         says = ("handoff_returned", _("OpsDesk answers again."))
         change(conversation, WITH_PEOPLE, State.BOT, action="return_to_bot", actor=agent, says=says)
-    _close(conversation, Status.RETURNED)
+    close(conversation, Status.RETURNED)
 
 
 @transaction.atomic
@@ -387,7 +405,7 @@ def resolve(conversation: Conversation, agent: Any) -> None:
             actor=agent,
             says=says,
         )
-    _close(conversation, Status.RESOLVED)
+    close(conversation, Status.RESOLVED)
 
 
 @transaction.atomic
@@ -413,25 +431,14 @@ def left(conversation: Conversation) -> None:
         )
 
 
-def _close(conversation: Conversation, status: str) -> None:
-    Handoff.objects.unfinished().filter(conversation=conversation).update(
-        status=status,
-        closed_at=timezone.now(),
-        offered_to=None,
-        offered_until=None,
-        snoozed_until=None,
-        paused_at=None,
-        with_customer=False,
-        next_due=None,
-    )
-
-
 # What is set without a change of hands.
 prioritise, snooze, tag, wake = marks.prioritise, marks.snooze, marks.tag, marks.wake
 
 
 # --- what the chat asks ---------------------------------------------------------------
 rate = satisfaction.rate
+leave_contact, withdraw = customers.leave_contact, customers.withdraw
+noted, standing = customers.noted, customers.standing
 
 
 @transaction.atomic
@@ -456,35 +463,3 @@ def reopen(conversation: Conversation) -> Conversation:
 def _last_summary(conversation: Conversation) -> str:
     last = Handoff.objects.filter(conversation=conversation).order_by("-pk").first()
     return last.summary if last else ""
-
-
-@transaction.atomic
-def leave_contact(conversation: Conversation, text: str) -> None:
-    """Keep how the waiting customer can be reached. Raises Conflict when nobody was called."""
-    locked = Conversation.objects.select_for_update().get(pk=conversation.pk)
-    handoff = open_handoff(locked)
-    handoff.contact = text[:CONTACT_LENGTH]
-    handoff.save(update_fields=["contact"])
-    with speaking(locked):
-        say(locked, "contact_saved", _("Noted: %(contact)s") % {"contact": handoff.contact})
-    told = {"type": "conversation.state", "about": "contact", "conversation": str(locked.pk)}
-    notify(transcript.group(locked.pk), told)
-    notify(QUEUE_GROUP, {"type": "queue.changed"})
-
-
-def standing(conversation: Conversation) -> dict[str, Any]:
-    """What the customer is told about it: {"agent": name or None, "waiting": handoffs ahead,
-    "staffed": whether somebody is on duty, "satisfaction": what `satisfaction.standing` says}."""
-    handoff = Handoff.objects.unfinished().filter(conversation=conversation).first()
-    team = handoff.team if handoff else None
-    told = {
-        "agent": None,
-        "waiting": 0,
-        "staffed": teams.staffed(team),
-        "satisfaction": satisfaction.standing(conversation),
-    }
-    if handoff is None:
-        return told
-    if handoff.taken_by:
-        return told | {"agent": access.name(handoff.taken_by)}
-    return told | {"waiting": teams.ahead(handoff)}

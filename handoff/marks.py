@@ -44,6 +44,20 @@ def allowed(conversation: Conversation, agent: Any) -> None:
         raise Conflict(_("Only who has taken the conversation can do this."))
 
 
+def close(conversation: Conversation, status: str) -> None:
+    """Its handoff is over, and nothing of it is due."""
+    Handoff.objects.unfinished().filter(conversation=conversation).update(
+        status=status,
+        closed_at=timezone.now(),
+        offered_to=None,
+        offered_until=None,
+        snoozed_until=None,
+        paused_at=None,
+        with_customer=False,
+        next_due=None,
+    )
+
+
 @transaction.atomic
 def snooze(conversation: Conversation, agent: Any, until: datetime | None) -> None:
     """Put it aside until then, or until its customer writes; None takes it up again."""

@@ -21,6 +21,8 @@ from handoff.ownership import QUEUE_GROUP, look_for_somebody
 from opsdesk.errors import Conflict
 from opsdesk.realtime import notify
 
+AT_ONCE = 50  # of each kind in a sweep, which holds up the turns of its process
+
 
 def route() -> int:
     """Offer what waits, as far as somebody can take it; how many offers were made."""
@@ -94,7 +96,8 @@ def _expire() -> int:
     over = Handoff.objects.filter(
         status=Handoff.Status.OFFERED, offered_until__lte=timezone.now()
     ).select_related("conversation")
-    return sum(_tried(desk.expire, handoff.conversation) for handoff in over)
+    first = over.order_by("offered_until")[:AT_ONCE]
+    return sum(_tried(desk.expire, handoff.conversation) for handoff in first)
 
 
 def _gone() -> int:
@@ -112,7 +115,8 @@ def _gone() -> int:
         owner__agent__seen_at__lt=since,
         updated_at__lt=since,  # nobody has written either
     )
-    return sum(_tried(desk.left, conversation) for conversation in abandoned)
+    first = abandoned.order_by("updated_at")[:AT_ONCE]
+    return sum(_tried(desk.left, conversation) for conversation in first)
 
 
 def _tried(action: Callable[[Conversation], object], conversation: Conversation) -> int:

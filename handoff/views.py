@@ -30,7 +30,7 @@ STRINGS = {
     "no.agents": _("No agents in your teams."),
     "nothing": _("–"),
     "minutes": _("%(n)s min"),
-    "of": _("%(part)s of %(whole)s"),
+    "of": "%(part)s / %(whole)s",
     "reconnecting": _("Connection lost. Reconnecting…"),
     "refused.4403": _("You lead no team any more."),
 }

@@ -4,7 +4,8 @@ import { clone, say, time } from "./strings.js";
 
 const HEADINGS = "h1, h2, h3, h4, h5, h6";
 const FORM = ["nobody_on_duty", "still_waiting"]; // asks how the visitor can be reached
-const ALONE = ["nobody_on_duty", "contact_saved"]; // no answer comes here for a while
+const WAITS = ["handoff_requested", "nobody_on_duty", "still_waiting", "noted"]; // for a person
+const ALONE = ["contact_saved", "noted_later"]; // a person answers here, some time
 const CELLS = /![A-Z]+\d+:[A-Z]+\d+$/; // of a named sheet, whose number adds nothing
 
 export class Log {
@@ -100,10 +101,10 @@ export class Log {
     for (const part of this.element.querySelectorAll(".options")) {
       part.hidden = !newest.contains(part);
     }
-    const asks = [...this.element.querySelectorAll("[data-event]")].at(-1);
-    for (const part of this.element.querySelectorAll(".contact, .another")) {
-      part.hidden = !asks.contains(part);
-    }
+    const events = [...this.element.querySelectorAll("[data-event]")];
+    const asks = events.findLast(({ dataset }) => dataset.event !== "noted"); // which takes no form away
+    for (const part of this.element.querySelectorAll(".contact")) part.hidden = !asks.contains(part);
+    for (const part of this.element.querySelectorAll(".another")) part.hidden = !events.at(-1).contains(part);
   }
 }
 
@@ -126,6 +127,7 @@ function draw(message) {
     who.textContent = message.author || say("person");
   }
   if (FORM.includes(message.event)) element.append(clone("t-contact"));
+  if (WAITS.includes(message.event)) element.append(clone("t-withdraw"));
   if (ALONE.includes(message.event)) element.append(clone("t-another"));
   const shown = message.figures?.map(figure).filter((one) => !repeats(one, prose));
   if (shown?.length) element.append(figures(shown));

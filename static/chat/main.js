@@ -234,7 +234,8 @@ const clicks = {
     rate(hit, { helpful: false, reason: chosen === reason ? "" : chosen, comment });
   },
   ".why .person": () => socket.send({ type: "person" }),
-  ".another button": restart,
+  ".another .new": restart,
+  ".another .withdraw": () => socket.send({ type: "withdraw" }),
   ":is(.figures, .uploads) .picture": (hit) => zoom.open(hit.querySelector("img")),
   ".copy": (hit) => copy(hit, hit.closest(".message").message.text),
   ".copy-code": (hit) => copy(hit, hit.previousElementSibling.textContent),

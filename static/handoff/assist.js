@@ -3,6 +3,7 @@ import { place } from "../chat/log.js";
 import { clone, say } from "../chat/strings.js";
 
 const EXCERPT = 300; // characters of a passage that is quoted
+const FRAME = /^(#{1,6} |\||!\[)/; // headings, tables, pictures
 
 export class Assist {
   #box;
@@ -35,14 +36,14 @@ export class Assist {
     this.#say(passages.length ? "" : say("assist.none"));
   }
 
-  drafted({ draft, text, citations, confidence, html }) {
+  // `cites`: the passages that its marks mean, of which some may be gone.
+  drafted({ draft, text, cites, citations, confidence, html }) {
     if (!draft) return this.#say(say("assist.no.draft"));
     const item = clone("t-draft");
     item.querySelector(".prose").innerHTML = html; // cleaned by the server's allow-list
     const sure = confidence === null ? "" : `${Math.round(confidence * 100)}%`;
     item.querySelector(".sure").textContent = say("assist.draft", { sure });
     item.querySelector("ol").append(...citations.map(source));
-    const cites = citations.map(({ chunk }) => chunk);
     item.querySelector(".send").addEventListener("click", () => {
       this.send({ text, cites, draft });
       item.remove();
@@ -75,8 +76,10 @@ export class Assist {
     const item = clone("t-passage");
     item.querySelector(".title").textContent = [passage.title, place(passage)].filter(Boolean).join(" · ");
     item.querySelector(".quote").innerHTML = passage.html; // cleaned by the server's allow-list
-    item.querySelector(".insert").addEventListener("click", () =>
-      this.#insert(`${passage.quote.slice(0, EXCERPT).trim()} [1]`, [passage.chunk], null));
+    const insert = item.querySelector(".insert");
+    insert.addEventListener("mousedown", (event) => event.preventDefault()); // keeps what is chosen
+    insert.addEventListener("click", () =>
+      this.#insert(`${selected(item) || excerpt(passage.quote)} [1]`, [passage.chunk], null));
     return item;
   }
 
@@ -104,6 +107,25 @@ export class Assist {
   #say(sentence) {
     this.#box.querySelector(".status").textContent = sentence;
   }
+}
+
+// What is chosen of it with the mouse.
+function selected(item) {
+  const chosen = getSelection();
+  return item.contains(chosen.anchorNode) && item.contains(chosen.focusNode) ? String(chosen).trim() : "";
+}
+
+// Its first paragraphs, whole ones as far as they go.
+function excerpt(quote) {
+  const all = quote.split(/\n\s*\n/).map((paragraph) => paragraph.trim()).filter(Boolean);
+  const plain = all.filter((paragraph) => !FRAME.test(paragraph));
+  const [first, ...rest] = plain.length ? plain : all;
+  let text = first.slice(0, EXCERPT).trim();
+  for (const paragraph of rest) {
+    if (text.length + paragraph.length > EXCERPT) break;
+    text += `\n\n${paragraph}`;
+  }
+  return text;
 }
 
 function source(citation) {

@@ -198,6 +198,9 @@ const receive = {
     doing();
     scroll.follow();
   },
+  rated({ conversation, message }) {
+    opened.get(conversation)?.put(message);
+  },
   row({ row }) {
     const one = opened.get(row.conversation);
     one?.stands(row);
@@ -268,6 +271,7 @@ function people({ me: told, agents, teams, supervisor }) {
   team = { agents, teams, supervisor };
   at("duty").ariaChecked = String(me.on_duty);
   at("duty").textContent = say(me.on_duty ? "duty.on" : "duty.off");
+  at("choose").textContent = say(me.on_duty ? "choose.on" : "choose.off");
   fillColleagues(at("colleagues"), team, queues.all);
 }
 

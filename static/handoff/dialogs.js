@@ -39,12 +39,12 @@ function about({ there, load, capacity }) {
 export function fillColleagues(dialog, { agents }, rows) {
   const lines = agents.map(({ name, there, load, capacity }) => {
     const line = document.createElement("tr");
-    for (const text of [name, say(there ? "duty.on" : "absent"), say("load", { load, capacity })]) {
+    for (const text of [name, say(there ? "duty.on" : "absent"), `${load} / ${capacity}`]) {
       line.insertCell().textContent = text;
     }
     return line;
   });
   dialog.querySelector("tbody").replaceChildren(...lines);
   const waiting = rows.filter(({ state }) => ["queued", "offered"].includes(state)).length;
-  dialog.querySelector(".figures").textContent = `${say("queue.waiting")}: ${waiting} / ${rows.length}`;
+  dialog.querySelector(".figures").textContent = say("team.figures", { waiting, all: rows.length });
 }

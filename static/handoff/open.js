@@ -45,6 +45,7 @@ export class Open {
       if (!(gone in standing)) this.standing[gone] = null;
     }
     if (!("timers" in standing)) this.standing.timers = [];
+    if (!("priority" in standing)) delete this.standing.priority; // it is with nobody any more
   }
 
   // Whether it changed hands since what is known beside it came.

@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from chat import asking, presenting, transcript, uploads
+from chat import asking, presenting, rating, runner, transcript, uploads
 from chat.models import Conversation, Message
 from handoff import (
     acting,
@@ -510,6 +510,33 @@ async def test_a_reply_quotes_what_the_customer_may_read(base, ana, console, con
         lambda: list(Message.objects.get(seq=sent["seq"]).citations.values_list("n", "title"))
     )()
     assert cited == [(1, "磁盘空间")]
+
+
+async def test_marks_keep_their_meaning_when_a_passage_is_gone(base, ana, console, conversation):
+    await db(desk.take_over)(conversation, ana)
+    await console.open()
+    first, last = await db(lambda: list(Chunk.objects.values_list("pk", flat=True)[:2]))()
+    said = {"text": "先看 [1]，再看 [2]，最后看 [3] 和 [4]。", "cites": [first, 10**9, last]}
+    seq = (await console.act("reply", conversation, epoch=1, **said))["seq"]
+    written = await db(lambda: Message.objects.get(conversation=conversation, seq=seq))()
+    assert written.text == "先看 [1]，再看 ，最后看 [2] 和 [4]。"
+    assert await db(lambda: list(written.citations.values_list("chunk", flat=True)))() == [
+        first, last,
+    ]  # fmt: skip
+
+
+async def test_what_a_customer_thinks_of_an_answer_is_seen_at_once(base, console, conversation):
+    def answered():
+        asking.ask(conversation, "磁盘使用率超过 90% 怎么办", "m9")
+        runner.run_waiting()
+        return conversation.messages.filter(role="assistant").latest("seq").seq
+
+    seq = await db(answered)()
+    await console.open()
+    await console.follow(conversation)
+    await db(rating.rate)(conversation, seq, False, "wrong")
+    rated = (await console.until("rated"))["message"]
+    assert (rated["seq"], rated["rating"]["helpful"]) == (seq, False)
 
 
 async def test_a_draft_is_made_by_the_graph_and_what_became_of_it_is_kept(

@@ -5,7 +5,7 @@ from channels.db import database_sync_to_async
 from django.core.checks import run_checks
 from django.utils import timezone
 
-from chat import asking, transcript
+from chat import asking, runner, transcript
 from chat.models import Conversation, Message, Turn
 from chat.signals import handoff_requested
 from handoff import desk
@@ -86,6 +86,50 @@ def test_the_log_speaks_the_language_of_the_installation(ana, caplog):
         desk.claim(english, ana)
     assert said(english)[-1] == ("system", "A person has taken over!")
     assert "人工客服已经接手！" in caplog.text
+
+
+def test_who_writes_on_while_waiting_is_told_once_who_answers(conversation, ana):
+    asking.ask(conversation, "转人工", "m1")
+    asking.ask(conversation, "磁盘满了怎么办", "m2")  # before anybody was called
+    runner.run_waiting()
+    asking.ask(conversation, "还有，主从延迟", "m3")
+    assert events(conversation) == ["handoff_requested", "noted"]
+    assert Turn.objects.get(message__client_msg_id="m2").outcome == Turn.Outcome.DISCARDED
+    desk.claim(conversation, ana)
+    asking.ask(conversation, "在吗", "m4")
+    assert events(conversation)[2:] == ["handoff_taken"]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["overtaken", "said while waiting"])
+def test_who_waits_no_longer_gets_an_answer_to_what_they_wrote_last(conversation, ana, before):
+    asking.ask(conversation, "转人工", "m1")
+    if before:
+        asking.ask(conversation, "磁盘满了怎么办", "m2")
+    runner.run_waiting()
+    if not before:
+        asking.ask(conversation, "磁盘满了怎么办", "m2")
+    asking.withdraw(conversation)
+    assert Handoff.objects.get().status == Handoff.Status.RETURNED
+    check_invariants(conversation)
+    assert runner.run_waiting() == 1
+    turn = Turn.objects.get(message__client_msg_id="m2")
+    assert turn.status == Turn.Status.DONE
+    assert turn.outcome != Turn.Outcome.DISCARDED
+    conversation.refresh_from_db()
+    assert (conversation.state == "queued") == (turn.outcome == Turn.Outcome.HANDOFF)
+
+
+def test_what_promises_an_answer_is_not_withdrawn(conversation, ana):
+    asking.call_human(conversation, "asked")
+    desk.leave_contact(conversation, "13800000000")
+    asking.ask(conversation, "还有一个问题")
+    assert events(conversation)[1:] == ["contact_saved", "noted_later"]
+    for taken in (False, True):
+        if taken:
+            desk.claim(conversation, ana)
+        with pytest.raises(Conflict):
+            asking.withdraw(conversation)
+    check_invariants(conversation)
 
 
 def test_calling_twice_calls_once(conversation):

@@ -104,6 +104,7 @@ ROUTES = {
     "POST api/v1/conversations/": SIGNED_IN,
     "GET api/v1/conversations/<uuid:pk>/": CUSTOMERS,
     "POST api/v1/conversations/<uuid:pk>/person/": CUSTOMERS,
+    "DELETE api/v1/conversations/<uuid:pk>/person/": (401, 409, *[404] * 6),
     "PUT api/v1/conversations/<uuid:pk>/contact/": (401, 204, *[404] * 6),
     "PUT api/v1/conversations/<uuid:pk>/satisfaction/": (401, 409, *[404] * 6),
     "PUT api/v1/conversations/<uuid:pk>/messages/<int:seq>/rating/": (401, 204, *[404] * 6),
@@ -293,6 +294,7 @@ CHAT = {
     "hello": (MISSING, OK, *[MISSING] * 6),
     "message": (NONE, OK, *[NONE] * 6),
     "person": (NONE, OK, *[NONE] * 6),
+    "withdraw": (NONE, LATE, *[NONE] * 6),  # a person has it
     "contact": (NONE, OK, *[NONE] * 6),
     "rate": (NONE, OK, *[NONE] * 6),
     "satisfaction": (NONE, LATE, *[NONE] * 6),  # it is not resolved

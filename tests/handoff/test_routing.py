@@ -151,6 +151,17 @@ def gone(user):
     Conversation.objects.update(updated_at=past)
 
 
+def test_a_sweep_ends_and_frees_some_at_once(hire, monkeypatch):
+    monkeypatch.setattr(routing, "AT_ONCE", 1)
+    ana = hire("ana")
+    for _ in range(2):
+        desk.claim(called(), ana)
+    gone(ana)
+    for left in (1, 0):
+        routing.sweep()
+        assert Conversation.objects.filter(state="human").count() == left
+
+
 def test_who_is_gone_keeps_what_is_put_aside_until_it_wakes(hire):
     ana = hire("ana")
     conversation = called()

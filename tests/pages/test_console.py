@@ -149,6 +149,32 @@ def test_a_macro_can_be_taken_back_for_a_moment(console, agents, taken):
     assert page.input_value("#text") == "您好，我是林岚。"
 
 
+def test_enter_waits_for_what_a_slash_calls_up(console, agents, taken):
+    CannedReply.objects.create(name="您好", text="您好，我是{agent}。")
+    page = console(agents[0])
+    page.evaluate(HELD)  # what can be called up comes late
+    page.click(".row")
+    page.get_by_text("由您负责。").wait_for()
+    for typed, filled in (("/您", "您好，我是林岚。"), ("/etc/hosts", "")):
+        page.evaluate("document.querySelector('.row').click()")
+        page.fill("#text", typed)
+        page.keyboard.press("Enter")
+        assert page.input_value("#text") == typed
+        page.evaluate("answer()")
+        wait_for(lambda: page.input_value("#text") == filled, "what was called up")  # noqa: B023
+    # What nothing is called by was meant to be said.
+    page.locator(".message.agent", has_text="/etc/hosts").wait_for()
+
+
+HELD = """
+const send = WebSocket.prototype.send;
+const late = [];
+WebSocket.prototype.send = function (text) {
+  if (JSON.parse(text).type === "canned") late.push(() => send.call(this, text));
+  else send.call(this, text);
+};
+window.answer = () => late.splice(0).forEach((one) => one());
+"""
 NOTICES = """
 window.told = [];
 window.Notification = class {

@@ -274,6 +274,7 @@ def test_a_forgotten_mark_is_set_and_a_wrong_one_corrected(base, configured):
         "NO_ANSWER",
         "备份保存在 `/mnt/nas` 目录，保留 30 天。[1]",
         "我是一个乐于助人的助手，很高兴为您服务，祝您生活愉快。",
+        "已为您转接人工客服，请稍候。[1]",  # said and not done
         "[1][1][1]",
     ],
 )

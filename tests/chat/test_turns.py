@@ -82,6 +82,15 @@ def test_a_person_asked_for_is_called_without_a_word_between(base, conversation)
     assert [role for role, _text in said(conversation)] == ["customer", "system"]
 
 
+def test_no_number_to_call_stands_in_for_a_person(base, conversation):
+    text = "转人工客服请拨打 400-800-1234，或扫描二维码添加客服。"
+    put(base, "联系我们", Block("heading", "转人工客服", level=1), Block("paragraph", text))
+    asking.ask(conversation, "我要转人工客服")
+    runner.run_waiting()
+    assert Handoff.objects.get().reason == "asked"
+    assert [role for role, _text in said(conversation)] == ["customer", "system"]
+
+
 def test_too_little_is_asked_back_once_and_then_put_together(base, conversation):
     asking.ask(conversation, "报错了怎么办")
     runner.run_waiting()

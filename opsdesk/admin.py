@@ -4,15 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from django.contrib import admin, messages
-from django.contrib.auth.models import User
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, Permission, User
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST
 
@@ -44,6 +45,47 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+DOES = {
+    "add": _("Can add: %(model)s"),
+    "change": _("Can change: %(model)s"),
+    "delete": _("Can delete: %(model)s"),
+    "view": _("Can view: %(model)s"),
+}
+
+
+def permitted(permission: Permission) -> str:
+    """What a permission allows, in the language of who looks: its row says it in English."""
+    app, model = permission.content_type.app_labeled_name, permission.content_type.model_class()
+    action, _mark, named = permission.codename.partition("_")
+    if model is not None and action in DOES and named == permission.content_type.model:
+        return f"{app} | {DOES[action] % {'model': model._meta.verbose_name}}"
+    return f"{app} | {gettext(permission.name)}"
+
+
+class Permitting(admin.ModelAdmin):
+    """Lists permissions as who looks can read them."""
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if field is not None and db_field.related_model is Permission:
+            field.queryset = Permission.objects.select_related("content_type")
+            field.label_from_instance = permitted
+        return field
+
+
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class PersonAdmin(Permitting, UserAdmin):
+    """Django's own, in words."""
+
+
+@admin.register(Group)
+class PermittedGroupAdmin(Permitting, GroupAdmin):
+    """Django's own, in words."""
 
 
 @admin.register(ApiToken)

@@ -64,7 +64,7 @@ class Configuration(models.Model):
         verbose_name = _("configuration")
         verbose_name_plural = _("configurations")
         ordering = ["-id"]
-        permissions = [("overrule_gate", "Can publish what a gate refuses")]
+        permissions = [("overrule_gate", _("Can publish what a gate refuses"))]
         constraints = [
             models.UniqueConstraint(fields=["name", "version"], name="configuration_version_once"),
             models.UniqueConstraint(

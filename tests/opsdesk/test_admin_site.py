@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
@@ -164,3 +166,11 @@ class TestErrorPages:
         page = server_error(RequestFactory().get("/"))  # as after any error: no middleware ran
         assert page.status_code == 500
         assert "我们这边出错了" in page.content.decode()
+
+
+@pytest.mark.parametrize("kind", ["user", "group"])
+def test_permissions_are_said_in_words(client, boss, kind):
+    page = {"user": f"user/{boss.pk}/change/", "group": "group/add/"}[kind]
+    said = client.get(f"/admin/auth/{page}").content.decode()
+    assert "可以查看：用户" in said
+    assert not re.search(r"\| Can [a-z]", said)

@@ -20,7 +20,7 @@ from chat.limits import allow
 from chat.models import Message, Rating
 from chat.uploads import A_MESSAGE, TEXT_LENGTH
 from knowledge import scope
-from knowledge.models import Chunk, KnowledgeBase
+from knowledge.models import Chunk, KnowledgeBase, Revision
 from opsdesk.errors import BoundaryError
 
 if TYPE_CHECKING:
@@ -104,12 +104,19 @@ def show(
             "bases": bases,
             "examples": examples(bases),
             "knows": knows,
+            "reading": not knows and _reading(bases),
             "reasons": Rating.Reason.choices,
             "config": config,
             "person": request.user if not context["embedded"] else AnonymousUser(),
             **context,
         },
     )
+
+
+def _reading(bases: list[KnowledgeBase]) -> bool:
+    """Whether a document is being read that nothing is known of yet."""
+    first = Revision.objects.unfinished().filter(document__current=None)
+    return first.filter(document__knowledge_base__in=bases).exists()
 
 
 def examples(bases: list[KnowledgeBase]) -> list[str]:

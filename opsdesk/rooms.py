@@ -30,6 +30,9 @@ TURN_PANELS = ["evaluation.admin.judging", "evaluation.admin.keeping"]
 LABELS = ["evaluation.verdicts.labels"]
 # What may keep a change from being published: `(opsdesk.gates.Change) -> Refusal | None`.
 GATES = ["evaluation.gating.gate"]
+# On the page of what a gate looked at: each `(request, kind, subject) -> HTML, "" for nothing`, of
+# an `opsdesk.gates.Change`.
+GATE_PANELS = ["evaluation.admin.replayed"]
 # Which configuration a customer gets: `(conversation) -> chat.configurations.Variant | None`.
 VARIANTS = ["evaluation.experiments.variant"]
 # Revisions that answers to this user cite: each `(request) -> their ids, a subquery`.
@@ -38,6 +41,8 @@ CITED = ["chat.visitors.cited"]
 BUSY = ["chat.turns.waiting"]
 # What `serve` does once, before the first administrator is made; each `() -> None`, idempotent.
 FIRST_START: list[str] = ["knowledge.demo.load", "chat.topics.demo.load", "evaluation.groups.load"]
+# What has to be done of that before a first start says it is ready, each `() -> bool`.
+FIRST_READY = ["knowledge.demo.read"]
 # What `manage.py doctor` asks; each `() -> Iterable[opsdesk.diagnosis.Finding]`.
 DOCTOR = [
     "opsdesk.diagnosis.database",

@@ -7,7 +7,7 @@ from django.core.signing import Signer
 from chat import transcript, views, visitors
 from chat.models import Conversation
 from chat.views import examples
-from knowledge.models import Chunk, KnowledgeBase
+from knowledge.models import Chunk, Document, KnowledgeBase, Revision
 from knowledge.parsing.document import Block
 from tests.chat.conftest import permission, put
 
@@ -44,6 +44,13 @@ def test_the_page_says_when_nothing_is_known(client, db):
     page = client.get("/").content.decode()
     assert "这里还没有知识" in page
     assert "空库" in page
+
+
+def test_the_page_says_that_documents_are_being_read(client, db):
+    base = KnowledgeBase.objects.create(slug="a", name="新库", audience="visitors")
+    document = Document.objects.create(knowledge_base=base, title="手册")
+    Revision.objects.create(document=document, name="手册.md", size=1, sha256="0" * 64)
+    assert "文档正在解析" in client.get("/").content.decode()
 
 
 def test_the_page_hides_what_the_visitor_may_not_read(client, base):

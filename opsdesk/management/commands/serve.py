@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 from django.urls import reverse
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 from opsdesk import health, postgres, processes
@@ -68,7 +69,8 @@ class Command(BaseCommand):
         """Say where to go and how to get in: last, when all that starts has started, so that it
         is not lost among what that logs."""
         until = time.monotonic() + READY_SECONDS
-        while not (answers(host, port) and (ready() or time.monotonic() > until)):
+        first = password is not None
+        while not (answers(host, port) and (ready(first) or time.monotonic() > until)):
             if stop.wait(0.2):
                 break
         address = f"http://{f'[{reachable(host)}]' if ':' in host else reachable(host)}:{port}"
@@ -95,9 +97,13 @@ def columns(text: str) -> int:
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def ready() -> bool:
+def ready(first: bool) -> bool:
+    """Whether all processes are there, after a `first` start with what it brings."""
     try:
-        return all(said == "ok" for said in health.readiness().values())
+        there = all(said == "ok" for said in health.readiness().values())
+        return there and all(import_string(name)() for name in settings.FIRST_READY * first)
+    except (DatabaseError, postgres.PostgresError):  # between the two
+        return False
     finally:
         connection.close()
 

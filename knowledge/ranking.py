@@ -8,12 +8,14 @@ answer that has no heading just because it has one.
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
+
+from knowledge import near
 
 FEATURES = ("runs", "heading", "title", "question", "letters", "negation")
 # In standard deviations of the score so far, by `fit_ranking` (docs/retrieval.md).
@@ -62,7 +64,8 @@ def features(query: str, candidates: Sequence[Candidate]) -> NDArray[np.float64]
     asked = letters(query)[:LONGEST]
     pieces = {asked[start : start + 3] for start in range(len(asked) - 2)}
     short = np.array([is_question(one) for one in candidates])
-    questions = [_question(asked, one) if is_question(one) else "" for one in candidates]
+    said = near.asked(query) if short.any() else []
+    questions = [_question(asked, said, one) if is_question(one) else "" for one in candidates]
     titles = [letters(one.title) for one in candidates]
     headings = [
         letters(one.heading_path[-1]) if one.heading_path else title
@@ -74,8 +77,8 @@ def features(query: str, candidates: Sequence[Candidate]) -> NDArray[np.float64]
         (~short, [_share(pieces, one.text) for one in candidates]),
         (headed, [_alike(asked, heading) for heading in headings]),
         (headed, [_alike(asked, title) for title in titles]),
-        (short, [_alike(asked, question) for question in questions]),
-        (short, [_common(asked, question) for question in questions]),
+        (short, [_near(_alike, asked, said, question) for question in questions]),
+        (short, [_near(_common, asked, said, question) for question in questions]),
         (short, [_negated(asked) == _negated(question) for question in questions]),
     ]
     found = [_beyond(scores, np.array(values, float), among) for among, values in columns]
@@ -93,10 +96,17 @@ def is_question(one: Candidate) -> bool:
     return bool(one.question) or (len(one.text) <= SHORT and not one.heading_path)
 
 
-def _question(asked: str, one: Candidate) -> str:
+def _question(asked: str, said: Sequence[str], one: Candidate) -> str:
     """Its question in letters, of several the one most like what is asked."""
     ways = [letters(way) for way in (one.question, *one.questions) if way] or [letters(one.text)]
-    return max(ways, key=lambda way: (_alike(asked, way), way))
+    return max(ways, key=lambda way: (_near(_alike, asked, said, way), way))
+
+
+def _near(
+    like: Callable[[str, str], float], asked: str, said: Sequence[str], question: str
+) -> float:
+    """How like a question is to what is asked, or to the same in words of the question."""
+    return max(like(asked, question), like(near.told(asked, question, said), question))
 
 
 def _share(pieces: set[str], text: str) -> float:

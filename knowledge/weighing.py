@@ -7,11 +7,11 @@ these with its own weights (`knowledge.lexical`).
 import math
 import zlib
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
-from knowledge import terms
+from knowledge import near, terms
 from knowledge.asked import Asked
 from knowledge.asked import chunks as asked_chunks
 from knowledge.synonyms import Reading
@@ -21,6 +21,7 @@ K1, B = 1.6, 0.85
 VIEW_WEIGHTS = {terms.WORDS: 1.0, terms.BIGRAMS: 0.3, terms.UNIGRAMS: 1.0}
 OTHER_WORD_WEIGHT = 0.9  # at most, of the word that was asked for: of two alike it comes first
 DIMENSIONS = 1_000_000_000  # the most a sparsevec may have
+NEAR_WEIGHT = 0.3  # at most, of the word of the question (docs/retrieval.md)
 QUERY_TERMS = 400  # of a very long question those that tell most
 
 # A term's number goes on from its view's, so that the views do not share numbers.
@@ -61,6 +62,8 @@ class Query:
     counts: dict[int, int]  # document frequency by key; terms that stand nowhere are missing
     chunks: int  # in the asked bases
     groups: tuple[Group, ...] = ()
+    # Everyday words for those of the question, which count a little beside them.
+    near: dict[Seen, float] = field(default_factory=dict)
 
     @property
     def attainable(self) -> float:
@@ -93,22 +96,25 @@ class Query:
     @property
     def most(self) -> float:
         """What no score can exceed."""
-        return (K1 + 1) * self.attainable
+        return (K1 + 1) * (self.attainable + sum(self.near.values()))
 
     def words(self) -> dict[str, float]:
         """What each word is worth, known or not."""
         return {term: value for (view, term), value in self.idf.items() if view == terms.WORDS}
 
+    def all_terms(self) -> dict[Seen, float]:
+        """What each term is worth, and the terms that count as well."""
+        others = [worth for group in self.groups for worth in group.others.values()]
+        return {term: value for worth in others for term, value in worth.items()} | self.idf
+
     def all_words(self) -> dict[str, float]:
         """`words`, and the words that count as well."""
-        others = [worth for group in self.groups for worth in group.others.values()]
-        more = {term: value for worth in others for (view, term), value in worth.items()
+        return {term: value for (view, term), value in (self.near | self.all_terms()).items()
                 if view == terms.WORDS}  # fmt: skip
-        return more | self.words()
 
     def known(self) -> dict[int, float]:
         """Worth by key of the terms that stand somewhere, the most telling ones."""
-        return self._known(self.idf)
+        return self._known(self.near | self.idf)
 
     def vectors(self) -> tuple[dict[int, float], list[list[dict[int, float]]]]:
         """What counts in any case, and of each group the ways of which the best one counts."""
@@ -143,7 +149,8 @@ def query(
     reading = reading or Reading(text)
     asked = _shares(text)
     others = [[_shares(word) for word in one.others] for one in reading.meant]
-    keys = {key(view, term) for view, term in chain(asked, *chain.from_iterable(others))}
+    beside = _beside(asked, others)
+    keys = {key(view, term) for view, term in chain(asked, beside, *chain.from_iterable(others))}
     there, chunks = frequencies(keys.union(also), base_ids), asked_chunks(base_ids)
     counts = {term: count for term, count in there.items() if term in keys}
     weigh = partial(_worth, counts=counts, chunks=chunks)
@@ -159,7 +166,12 @@ def query(
         }
         taken |= own.keys()
         groups.append(Group(one.canonical, one.written, own, ways))
-    return Query(worth, counts, chunks, tuple(groups))
+    known = weigh(dict.fromkeys(beside, 1.0))
+    lying_near = {
+        term: NEAR_WEIGHT * min(known[term], max(worth[word] for word in words))
+        for term, words in beside.items()
+    }
+    return Query(worth, counts, chunks, tuple(groups), lying_near)
 
 
 def _shares(text: str) -> dict[Seen, float]:
@@ -168,6 +180,20 @@ def _shares(text: str) -> dict[Seen, float]:
         for view, found in terms.query_terms(text).items()
         for term, share in found.items()
     }
+
+
+def _beside(
+    asked: dict[Seen, float], others: Iterable[Iterable[dict[Seen, float]]]
+) -> dict[Seen, list[Seen]]:
+    """Everyday words that no one asked for and no term of a base says, with those of the question
+    that each is for."""
+    taken = asked.keys() | set(chain.from_iterable(chain.from_iterable(others)))
+    found: dict[Seen, list[Seen]] = {}
+    for view, word in asked:
+        for other in near.words(word) if view == terms.WORDS else ():
+            if (view, other) not in taken:
+                found.setdefault((view, other), []).append((view, word))
+    return found
 
 
 def _worth(found: dict[Seen, float], counts: dict[int, int], chunks: int) -> dict[Seen, float]:

@@ -55,6 +55,10 @@ def test_a_question_in_other_words_counts_as_well():
     assert best("登录不上去怎么处理", found) == 3
 
 
+def test_everyday_words_for_each_other_count_as_the_same():
+    assert best("想撤销预约", entries("想延长预约", "想打印预约", "想取消预约")) == 3
+
+
 def test_a_heading_like_the_question_helps():
     assert best("如何扩容磁盘", pages("日志轮转", "备份策略", "扩容磁盘")) == 3
 

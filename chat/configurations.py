@@ -97,6 +97,16 @@ PROMPTS = {
     "tool.system": ("tool", "arguments", "none"),
     "structured": (),
 }
+PROMPT_LABELS = {
+    "answer.system": gettext_lazy("How an answer is written"),
+    "answer.marked": gettext_lazy("How an answer is written where the server takes no schema"),
+    "answer.user": gettext_lazy("What an answer is written from"),
+    "judge.system": gettext_lazy("How the second look checks an answer"),
+    "judge.user": gettext_lazy("What the second look sees"),
+    "understand.system": gettext_lazy("How a message is read"),
+    "tool.system": gettext_lazy("How a tool is chosen"),
+    "structured": gettext_lazy("How the form of an answer is asked for"),
+}
 
 
 # --- what is valid ----------------------------------------------------------------------

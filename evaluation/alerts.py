@@ -81,7 +81,7 @@ def of_topics() -> None:
     gone that is over at once."""
     rising = {f"{TOPIC}{gap.pk}": gap for gap in Gap.objects.filter(state="open", rising=True)}
     for name, gap in rising.items():
-        values = {"topic": gap, "n": gap.recent, "expected": round(gap.expected, 1)}
+        values = {"topic": gap, "n": gap.recent, "expected": round(gap.expected)}
         begin(name, _("More and more ask in vain about “%(topic)s”: %(n)s in a week, "
                       "%(expected)s were to be expected.") % values)  # fmt: skip
     lasting = Alert.objects.filter(ended_at=None, name__startswith=TOPIC)

@@ -69,11 +69,16 @@ def shown(value: float | None, unit: Unit = "") -> str:
     if value is None:
         return "–"
     if unit == "share":
-        return f"{number_format(value * 100, 1)} %"
+        return f"{_rounded(value * 100, 1)} %"
     if unit == "ms":
         if value < 1000:
-            return f"{number_format(value, 0, force_grouping=True)} ms"
+            return f"{_rounded(value, 0)} ms"
         return shown(value / 1000, "seconds")
     if unit == "seconds":
-        return f"{number_format(value, 1 if value < 100 else 0)} s"
-    return number_format(value, 0 if float(value).is_integer() else 2, force_grouping=True)
+        return f"{_rounded(value, 1 if value < 100 else 0)} s"
+    return _rounded(value, 0 if float(value).is_integer() else 2 if abs(value) >= 1 else 4)
+
+
+def _rounded(value: float, places: int) -> str:
+    """`number_format` cuts off instead."""
+    return number_format(round(value, places), places, force_grouping=True)

@@ -30,6 +30,14 @@ STOPPED = 0.99
 MODES = ("answered", "clarifying", "handoff", "failed")
 
 
+class Waits(ValidationError):
+    """A gate still looks at the candidate; `url` leads to how far it is."""
+
+    def __init__(self, message: str, url: str) -> None:
+        super().__init__(message)
+        self.url = url
+
+
 @dataclass(frozen=True)
 class Measure:
     """What is compared: a share of which more is better or worse."""
@@ -40,7 +48,7 @@ class Measure:
 
 
 MEASURES = {
-    "handoff": Measure(gettext_lazy("handed to a person"), good=False, guards=True),
+    "handoff": Measure(gettext_lazy("handed off"), good=False, guards=True),
     "disliked": Measure(
         gettext_lazy("rated as not helpful, of rated answers"), good=False, guards=True
     ),
@@ -103,8 +111,10 @@ def start(experiment: Experiment, user: Any) -> None:
     by = user.pk if user else None
     refusal = gates.ask(Change("configuration", row.pk, by=by, overrides=row.overrides))
     if refusal:
-        waits = _("The candidate is replayed first. Start the experiment when that has passed.")
-        raise ValidationError(waits if refusal.waiting else refusal.reason)
+        if refusal.waiting:
+            text = _("The candidate is replayed first. Start the experiment when that has passed.")
+            raise Waits(text, refusal.url)
+        raise ValidationError(refusal.reason)
     _start(experiment, user)
 
 

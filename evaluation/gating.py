@@ -27,7 +27,7 @@ from evaluation import alerts, comparing, golden, running
 from evaluation.comparing import Comparison
 from evaluation.models import Alert, GoldenQuestion, Run
 from knowledge import calibrating
-from knowledge.models import Calibration, KnowledgeBase
+from knowledge.models import Calibration, Document, KnowledgeBase
 from opsdesk.gates import Change, Refusal
 
 SIGNIFICANT = 0.05
@@ -80,10 +80,13 @@ def _begin(change: Change, subject: str, after: running.Plan, now: Any) -> Run:
         used = Configuration.objects.filter(pk=change.subject).first()
         after = replace(after, configuration=used)
     before = replace(after, overrides=now, configuration=configurations.active())
-    baseline = _measured(before) or running.start(before, kind=Run.Kind.GATE, by_id=change.by)
-    return running.start(
-        after, kind=Run.Kind.GATE, subject=subject, baseline=baseline, by_id=change.by
+    baseline = _measured(before) or running.start(
+        before, kind=Run.Kind.GATE, by_id=change.by, name=_("as it is now")
     )
+    return running.start(
+        after, kind=Run.Kind.GATE, subject=subject, baseline=baseline, by_id=change.by,
+        name=str(after.configuration if change.kind == "configuration" else _("new threshold")),
+    )  # fmt: skip
 
 
 def _measured(wanted: running.Plan) -> Run | None:
@@ -184,8 +187,12 @@ def _document(change: Change) -> Refusal | None:
     if not wanted.questions:
         return None
     subject = f"{change.kind}:{change.subject}"
-    before = running.prepare(wanted, kind=Run.Kind.GATE, by_id=change.by)
-    _now(before)
+    before = _measured(wanted)
+    if before is None or before.state != Run.State.DONE:
+        before = running.prepare(
+            wanted, kind=Run.Kind.GATE, by_id=change.by, name=_("as it is now")
+        )  # fmt: skip
+        _now(before)
     with change.tried():
         results, versions = _answers(before), running.versions(wanted)
     after = _kept(before, results, versions, subject, change)
@@ -222,7 +229,7 @@ def _kept(before: Run, results: list[Any], versions: Any, subject: str, change: 
             kind=Run.Kind.GATE, state=Run.State.DONE, finished_at=timezone.now(),
             subject=subject, baseline=before, overrides=before.overrides, versions=versions,
             knowledge_base_id=change.base, total=len(results), done=len(results),
-            by_id=change.by,
+            by_id=change.by, name=str(Document.objects.get(revisions=change.subject))[:200],
         )  # fmt: skip
         for row in results:
             row.pk, row.run = None, run

@@ -44,7 +44,7 @@ class Misleading:
     wrong: int
     rated: int
     bad: int
-    share: Estimate  # of the answers citing it that were judged or rated
+    share: Estimate  # of the answers citing it that were judged, or rated
 
 
 def misleading(bases: Sequence[int], days: int = DAYS) -> list[Misleading]:
@@ -76,7 +76,6 @@ def misleading(bases: Sequence[int], days: int = DAYS) -> list[Misleading]:
 
 
 def _share(row: Mapping[str, Any]) -> Estimate:
-    """By judgements where there are some, else by ratings."""
-    if row["n_judged"]:
-        return exact(row["n_wrong"], row["n_judged"])
-    return exact(row["n_bad"], row["n_rated"])
+    """By judgements or by ratings, whichever is certainly worse."""
+    by = [exact(row["n_wrong"], row["n_judged"]), exact(row["n_bad"], row["n_rated"])]
+    return max(by, key=lambda one: one.low)

@@ -11,7 +11,6 @@ from django.contrib.postgres.forms import SimpleArrayField
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from django.forms import BoundField
-from django.utils.functional import Promise
 from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
@@ -58,7 +57,7 @@ class SheetForm(forms.Form):
     file = forms.FileField(label=_("File"))
 
     def __init__(
-        self, *args: Any, bases: QuerySet[KnowledgeBase], columns: str | Promise, **kwargs: Any
+        self, *args: Any, bases: QuerySet[KnowledgeBase], columns: Any, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self.fields["knowledge_base"].queryset = bases  # type: ignore[attr-defined]

@@ -11,10 +11,17 @@ from typing import Any, Literal
 
 from django.conf import settings
 from django.dispatch import Signal
+from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 # Somebody wants no more what a gate still looks at: `kind` and `subject` of the Change.
 withdrawn = Signal()
+
+
+def told(request: HttpRequest, kind: str, subject: int) -> list[str]:
+    """HTML of `settings.GATE_PANELS`: what gates found when they looked at a change."""
+    panels = [import_string(name)(request, kind, subject) for name in settings.GATE_PANELS]
+    return [html for html in panels if html]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from chat import configurations, graph, presenting, prompting
 from chat.asking import MESSAGE_LENGTH
-from chat.configurations import PROMPT, PROMPTS, TUNABLE
+from chat.configurations import PROMPT, PROMPT_LABELS, PROMPTS, TUNABLE
 from chat.models import Configuration, Turn
 from knowledge import permissions
 from knowledge.models import KnowledgeBase
@@ -52,6 +52,7 @@ class ConfigurationForm(forms.ModelForm):
             text = given.get(f"{PROMPT}{name}", prompting.shipped(name).template)
             self.fields[f"{PROMPT}{name}"] = forms.CharField(
                 label=name,
+                help_text=PROMPT_LABELS[name],
                 required=False,
                 initial=text,
                 strip=False,
@@ -92,6 +93,7 @@ class ConfigurationAdmin(admin.ModelAdmin):
     list_per_page = 50
     search_fields = ["name", "note"]
     change_form_template = "admin/chat/configuration/change_form.html"
+    change_list_template = "admin/chat/configuration/change_list.html"
 
     class Media:
         css = {"all": ["chat/configurations.css"]}
@@ -155,6 +157,7 @@ class ConfigurationAdmin(admin.ModelAdmin):
                 for name, before, after in configurations.differences(row)
             ],
             "may_use": may_use(request),
+            "replayed": gates.told(request, "configuration", row.pk),
             "may_overrule": request.user.has_perm("chat.overrule_gate"),
             "bases": bases,
             **_tried(request, row, bases),

@@ -5,7 +5,7 @@ from evaluation.admin.experiments import ExperimentAdmin
 from evaluation.admin.gaps import AlertAdmin, GapAdmin, GoalAdmin
 from evaluation.admin.golden import GoldenQuestionAdmin, keeping, of_base
 from evaluation.admin.operations import PriceAdmin, TallyAdmin
-from evaluation.admin.runs import RunAdmin
+from evaluation.admin.runs import RunAdmin, replayed
 from evaluation.admin.sampling import SampleAdmin, SamplingPlanAdmin
 from evaluation.admin.verdicts import VerdictAdmin, judging
 
@@ -25,4 +25,5 @@ __all__ = [
     "judging",
     "keeping",
     "of_base",
+    "replayed",
 ]

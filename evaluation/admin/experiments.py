@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -53,6 +54,7 @@ class ExperimentAdmin(admin.ModelAdmin):
     list_per_page = 50
     search_fields = ["name"]
     change_form_template = "admin/evaluation/experiment/change_form.html"
+    change_list_template = "admin/evaluation/experiment/change_list.html"
 
     class Media:
         css = {"all": ["evaluation/golden.css"]}
@@ -136,6 +138,9 @@ class ExperimentAdmin(admin.ModelAdmin):
         one = get_object_or_404(Experiment, pk=pk)
         try:
             what(one)
+        except experiments.Waits as waits:
+            more = format_html(' <a href="{}">{}</a>', waits.url, _("See the run"))
+            messages.info(request, format_html("{}{}", waits.message, more))
         except ValidationError as refused:
             messages.error(request, " ".join(refused.messages))
         else:

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -149,15 +149,13 @@ class GapAdmin(ReadOnlyAdmin):
 
     def _row(self, request: HttpRequest, gap: Gap, questions: list[GapQuestion]) -> dict[str, Any]:
         """A topic with what can be done about it."""
-        counts: dict[str, int] = {}
-        for one in questions:
-            counts[one.get_kind_display()] = counts.get(one.get_kind_display(), 0) + 1
+        rows = gap.questions.order_by().values_list("kind").annotate(n=Count("pk")).order_by("-n")
         bases = [gap.base] if gap.base else list(self._own(request))
         why, question = "admin:knowledge_knowledgebase_missed", urlencode({"q": gap.question})
         return {
             "gap": gap,
             "questions": questions,
-            "kinds": counts,
+            "kinds": [(GapQuestion.Kind(kind).label, n) for kind, n in rows],
             "may": may_decide(request.user, gap),
             "writable": [one for one in bases if self._may_write(request, one)],
             "missed": [
@@ -263,13 +261,26 @@ class GoalAdmin(admin.ModelAdmin):
     list_display = ["figure", "value"]
 
 
+class LastingFilter(admin.SimpleListFilter):
+    title = gettext_lazy("state")
+    parameter_name = "lasts"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return [("yes", _("lasts")), ("no", _("over"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value():
+            return queryset.filter(ended_at__isnull=self.value() == "yes")
+        return queryset
+
+
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
     """What was the matter, and when."""
 
     list_display = ["about", "began_at", "better_at", "ended_at"]
     list_display_links = None
-    list_filter = ["began_at", ("ended_at", admin.EmptyFieldListFilter)]
+    list_filter = [LastingFilter, "began_at"]
     search_fields = ["text"]
 
     @admin.display(description=gettext_lazy("what is the matter"), ordering="text")

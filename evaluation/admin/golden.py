@@ -72,7 +72,7 @@ class ApprovedFilter(admin.SimpleListFilter):
     parameter_name = "approved"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
-        return [("yes", _("approved")), ("no", _("proposed"))]
+        return [("yes", _("is approved")), ("no", _("proposed"))]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if self.value():
@@ -81,7 +81,7 @@ class ApprovedFilter(admin.SimpleListFilter):
 
 
 class GoneFilter(admin.SimpleListFilter):
-    title = gettext_lazy("sources")
+    title = gettext_lazy("what answers it")
     parameter_name = "sources"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
@@ -117,11 +117,11 @@ class GoldenQuestionAdmin(ByBase):
     def asked(self, one: GoldenQuestion) -> str:
         return Truncator(one.question).chars(EXCERPT)
 
-    @admin.display(description=gettext_lazy("sources"), ordering="named_count")
+    @admin.display(description=gettext_lazy("what answers it"), ordering="named_count")
     def named(self, one: Any) -> str:
         return _("its passage is gone") if one.gone else str(one.named_count or "")
 
-    @admin.display(description=gettext_lazy("approved"), boolean=True, ordering="approved_at")
+    @admin.display(description=gettext_lazy("is approved"), boolean=True, ordering="approved_at")
     def approved(self, one: GoldenQuestion) -> bool:
         return one.approved_at is not None
 
@@ -323,7 +323,10 @@ def of_base(request: HttpRequest, base: KnowledgeBase) -> Panel | None:
     if gone:
         link = f"{url}&sources=gone"
         rows.append({"label": _("source gone"), "value": gone, "url": link, "level": "warning"})
-    run = Run.objects.filter(knowledge_base=base, state=Run.State.DONE).first()
+    # Not of what was only tried.
+    run = Run.objects.filter(
+        knowledge_base=base, state=Run.State.DONE
+    ).exclude(kind=Run.Kind.GATE).first()  # fmt: skip
     if run:
         made = running.summary(run.results.all())
         link = reverse("admin:evaluation_run_change", args=[run.pk])

@@ -35,6 +35,14 @@ BY = (
     ("channel", gettext_lazy("channel")),
 )
 
+# What the prompts of a turn are for, by how their names begin.
+PROMPTED = {
+    "understand": gettext_lazy("understanding"),
+    "tool": gettext_lazy("choosing a tool"),
+    "answer": gettext_lazy("writing the answer"),
+    "judge": gettext_lazy("second look at the answer"),
+}
+
 
 def _tomorrow() -> date:
     return timezone.localdate() + timedelta(days=1)
@@ -141,7 +149,9 @@ def _content(period: Period, by: str) -> dict[str, Any]:
         "used_share": shown(used.share, "share"),
         "charts": trends.charts(period) if made.turns else [],
         "steps": list(_steps(made)),
-        "costs": [(one, shown(one.median, "ms"), shown(one.p95, "ms")) for one in costs],
+        "costs": [(one, PROMPTED.get(one.step, one.step), shown(one.tokens_in),
+                   shown(one.tokens_out), shown(one.median, "ms"), shown(one.p95, "ms"))
+                  for one in costs],
         "amounts": [(currency, f"{amount:.2f}") for currency, amount in amounts.items()],
         "unpriced": sorted({one.model for one in costs if one.price is None}),
         "tools": [(one, shown(one.share, "share"), shown(one.seconds, "seconds"),

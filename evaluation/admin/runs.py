@@ -9,6 +9,7 @@ from django.core.paginator import Paginator
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
@@ -121,7 +122,7 @@ class RunAdmin(ReadOnlyAdmin):
             return runs
         return runs.filter(knowledge_base__in=permissions.by_role(request.user, "view"))
 
-    @admin.display(description=gettext_lazy("asked"))
+    @admin.display(description=gettext_lazy("questions asked"))
     def progress(self, run: Run) -> str:
         return f"{run.done} / {run.total}"
 
@@ -219,6 +220,7 @@ class RunAdmin(ReadOnlyAdmin):
             "summary": running.summary(run.results.all()),
             "page": Paginator(results, PER_PAGE).get_page(request.GET.get("p")),
             "shown": shown,
+            "without_model": run.overrides.get("LLM") is False,
             "labels": OUTCOMES,
             "whys": WHY,
             "others": others[:OTHERS],
@@ -323,6 +325,18 @@ def may_start(user: Any, base: int | None) -> bool:
     if user.has_perm("evaluation.add_run"):
         return True
     return base is not None and permissions.may(user, "change", base)
+
+
+def replayed(request: HttpRequest, kind: str, subject: int) -> str:
+    """On the page of a configuration or a document: what came of replaying it last."""
+    run = Run.objects.filter(subject=f"{kind}:{subject}").exclude(state=Run.State.CANCELLED).first()
+    if run is None:
+        return ""
+    may_see = RunAdmin(Run, admin.site).has_view_permission(request, run)
+    return render_to_string("admin/evaluation/run/replayed.html", {
+        "run": run, "may_see": may_see,
+        "reasons": run.reasons if kind == "configuration" else (),  # a document says them itself
+    })  # fmt: skip
 
 
 def may_accept(user: Any) -> bool:

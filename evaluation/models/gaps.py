@@ -3,10 +3,13 @@
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from chat.models import Turn
 from knowledge.models import Entry, KnowledgeBase
+
+LONGEST_NAME = 60  # characters
 
 
 class Gap(models.Model):
@@ -54,7 +57,7 @@ class Gap(models.Model):
         indexes = [models.Index(fields=["state", "-rising", "-count"], name="gap_to_do")]
 
     def __str__(self) -> str:
-        return " · ".join(self.words) or self.question
+        return Truncator(self.question).chars(LONGEST_NAME)
 
 
 class GapQuestion(models.Model):

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from chat.models import Configuration, Turn
 from knowledge.models import Chunk, Document, KnowledgeBase
@@ -27,7 +28,7 @@ class GoldenQuestion(models.Model):
 
     class Expected(models.TextChoices):
         ANSWERED = "answered", _("answered")
-        REFUSED = "refused", _("refused")
+        REFUSED = "refused", pgettext_lazy("what has to come", "refused")
         CLARIFIED = "clarified", _("asked back")
 
     class Source(models.TextChoices):
@@ -213,7 +214,7 @@ class Run(models.Model):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return self.name or f"{self.get_kind_display()} {self.pk}"
+        return self.name or f"{self.get_kind_display()} #{self.pk}"
 
     @property
     def unfinished(self) -> bool:

@@ -24,6 +24,7 @@ from knowledge.admin.parts import chunks_link, deleted
 from knowledge.forms import LabelForm, TagsField, UploadForm
 from knowledge.models import Document, KnowledgeBase, Revision, Status
 from knowledge.permissions import ByBase
+from opsdesk import gates
 from opsdesk.admin import posted
 from opsdesk.errors import ParseError
 
@@ -348,6 +349,9 @@ class DocumentAdmin(ByBase):
             "has_file": document.latest and bool(document.latest.file),
             "may_change": self.has_change_permission(request, document),
             "may_release": may_release(request),
+            "replayed": gates.told(request, "document", document.latest_id)
+            if document.latest_id
+            else [],
             "lost": curating.lost(document),
             "leaf": curation.opened(request, document),
             **figures.context(document),

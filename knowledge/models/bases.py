@@ -109,7 +109,8 @@ class KnowledgeBase(models.Model):
         default=False,
         help_text=_(
             "New and replaced documents are tried on golden questions first; what makes answers "
-            "worse is held back. Else they answer at once and are replayed then."
+            "worse is held back. Else they answer at once and are replayed then. Edited passages, "
+            "FAQ entries, terms and what is retired answer at once in any case."
         ),
     )
     # Confirmed questions when it learned last, and the latest of them, whatever came of it.

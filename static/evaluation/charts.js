@@ -8,6 +8,7 @@ const MANY = 45; // places, of which no longer each has a mark
 
 const language = document.documentElement.lang || "zh-hans";
 const number = new Intl.NumberFormat(language, { maximumFractionDigits: 2 });
+const small = new Intl.NumberFormat(language, { maximumFractionDigits: 4 });
 const drawn = new Map();
 
 function shown(value, unit) {
@@ -17,7 +18,7 @@ function shown(value, unit) {
     return value < 1000 ? `${number.format(Math.round(value))} ms` : shown(value / 1000, "seconds");
   }
   if (unit === "seconds") return `${number.format(Math.round(value * 10) / 10)} s`;
-  return number.format(value);
+  return (Math.abs(value) < 1 ? small : number).format(value);
 }
 
 function read(figure) {
@@ -83,13 +84,11 @@ function dataset(series, at, kind, context, colours) {
 // The interval around each value, as a whisker.
 const whiskers = {
   id: "whiskers",
-  afterDatasetsDraw(chart) {
+  afterDatasetsDraw(chart, _given, { colour, ground }) {
     const { ctx: pen, scales } = chart;
     chart.data.datasets.forEach((set, at) => {
       if (!set.intervals || !chart.isDatasetVisible(at)) return;
       pen.save();
-      pen.strokeStyle = set.borderColor;
-      pen.lineWidth = 1;
       pen.beginPath();
       chart.getDatasetMeta(at).data.forEach((point, place) => {
         const [low, high] = set.intervals[place];
@@ -102,7 +101,12 @@ const whiskers = {
           pen.lineTo(point.x + 4, y);
         }
       });
-      pen.stroke();
+      // On a ground of its own: it is seen before its bar too.
+      for (const [stroke, width] of [[ground, 4], [colour, 1.5]]) {
+        pen.strokeStyle = stroke;
+        pen.lineWidth = width;
+        pen.stroke();
+      }
       pen.restore();
     });
   },
@@ -174,6 +178,7 @@ function draw(figure) {
         legend: { display: marks, position: "bottom", align: "start",
                   labels: { color: text, usePointStyle: kind === "line", boxWidth: 22, boxHeight: 10 } },
         tooltip: { callbacks: tooltip(unit), usePointStyle: kind === "line" },
+        whiskers: { colour: colour("--body-fg"), ground: colour("--body-bg") },
         goal: goal === undefined ? {} : { value: Number(goal), text: goalText, colour: text },
       },
     },

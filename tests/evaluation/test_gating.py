@@ -289,6 +289,8 @@ def test_a_document_of_a_gated_base_waits_when_it_loses_answers(base, admin_clie
     assert list(document.chunks.values_list("pk", flat=True)) == chunks
     assert Run.objects.first().verdict == "refused"
     page = admin_client.get(reverse("admin:knowledge_document_change", args=[document.pk]))
+    run = reverse("admin:evaluation_run_change", args=[Run.objects.first().pk])
+    assert run in page.content.decode()  # what was lost is a click away
     assert reverse("admin:knowledge_document_release", args=[document.pk]) in page.content.decode()
     admin_client.post(reverse("admin:knowledge_document_release", args=[document.pk]))
     tasks.process(revision.pk)

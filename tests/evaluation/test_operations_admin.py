@@ -7,8 +7,8 @@ from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse
 
 from chat.models import Conversation
-from evaluation import gaps, tallying
-from evaluation.models import Gap, GoldenQuestion, Price
+from evaluation import charts, gaps, tallying
+from evaluation.models import Gap, GoldenQuestion, Price, Verdict
 from knowledge.models import Entry, Role
 from tests.evaluation.asked import PROMPT, ask, unanswered
 from tests.knowledge import documents
@@ -165,3 +165,30 @@ def test_documents_that_nobody_needs_or_that_mislead_are_listed(admin_client, ba
     listed = page(admin_client, GAPS, tab="misleading")
     assert "重启" in listed
     assert "2 / 3" in listed
+    assert "67 %" in listed
+
+
+def test_ratings_count_where_raters_found_nothing_wrong(admin_client, base):
+    bad = documents.put(base, "重启用 systemctl restart。", "重启")
+    for n in range(10):
+        turn = ask(base, cited=[bad], helpful=n > 7, after=DAY)
+        if n > 7:
+            Verdict.objects.create(turn=turn, kind="right")
+    tallying.catch_up()
+    assert "80 %" in page(admin_client, GAPS, tab="misleading")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (2 / 17, "share", "11.8 %"),
+        (0.8999, "share", "90.0 %"),
+        (0.0056, "", "0.0056"),
+        (12.345, "", "12.35"),
+        (999.4, "ms", "999 ms"),
+        (1960, "ms", "2.0 s"),
+        (None, "share", "–"),
+    ],
+)
+def test_numbers_are_rounded_not_cut_off(value, unit, text):
+    assert charts.shown(value, unit) == text

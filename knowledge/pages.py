@@ -57,6 +57,7 @@ TAGS = {
     "th",
     "thead",
     "tr",
+    "ul",
 }
 TABLE_TAGS = {"table", "thead", "tbody", "tfoot", "tr", "th", "td", "caption", "br"}
 SPANS = {"td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan"}}

@@ -97,8 +97,10 @@ export class Drawer {
     await drawFormulas(frame); // before the place is looked for: they take room
     this.sheet.ariaBusy = false;
     const cited = frame.querySelector(".cited");
-    if (cited) cited.scrollIntoView({ block: "center" });
-    else this.sheet.scrollTop = 0;
+    if (!cited) return void (this.sheet.scrollTop = 0);
+    const [at, room] = [cited, this.sheet].map((part) => part.getBoundingClientRect());
+    // Only the sheet moves: the page that it stands beside stays where it is read.
+    this.sheet.scrollTop += at.top - room.top - Math.max((room.height - at.height) / 2, 0);
   }
 
   #quote() {

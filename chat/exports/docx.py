@@ -33,6 +33,7 @@ DEEPEST = 8  # deeper lists and quotations stand no farther right
 WIDE = 9  # columns: a table with more lies across the page
 ACROSS = Mm(257)  # between the margins there
 LONGEST = 48  # letters of a line in a cell that its column is made for
+LETTER = Pt(5)  # about what one takes there
 HEADINGS = (18, 13, 11.5, 11, 11, 11)  # points, by level
 SIDES = ("top", "left", "bottom", "right", "insideH", "insideV")
 SHADE, LINE = "EEF1F3", "B9C2C7"
@@ -156,14 +157,21 @@ def _table(document: Document, table: Table, caption: str = "") -> None:
 
 
 def _widths(table: Table, room: int) -> list[int]:
-    """What each column gets of `room`, by the longest line in it; long ones share what is left."""
+    """What each column gets of `room`, by the longest line in it: narrow ones what they want, and
+    long ones share what is left."""
     wanted = [4.0] * table.columns
     for cell in table.cells:
         text = "".join(span.text for span in cell.spans)
         length = max(sum(1 if char.isascii() else 2 for char in line) for line in text.split("\n"))
         if cell.columns == 1:
-            wanted[cell.column] = max(wanted[cell.column], min(length + 2, LONGEST))
-    return [int(room * share / sum(wanted)) for share in wanted]
+            wanted[cell.column] = max(wanted[cell.column], min(length + 3, LONGEST))
+    left, rest = room / LETTER, sum(wanted)
+    given = list(wanted)
+    for n, column in enumerate(sorted(range(table.columns), key=wanted.__getitem__)):
+        if wanted[column] > left / (table.columns - n):  # no more than its part
+            given[column] = left * wanted[column] / rest
+        left, rest = left - given[column], rest - wanted[column]
+    return [int(room * share / sum(given)) for share in given]
 
 
 def _turn(document: Document, orientation: WD_ORIENT) -> None:

@@ -1,7 +1,8 @@
 """Certificates: were the goals reached, and all that says so, written down once for good.
 
 A record holds every label that counts (`figures.Sheet`), so that the figures can be reckoned again
-from it alone, to the last digit that it keeps; its digest shows whether it was touched.
+from it alone, to the last digit that it keeps. Records and files are signed with the secret key:
+who changes one cannot sign it again.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 
 from chat import configurations
@@ -28,6 +30,8 @@ from knowledge.models import Calibration, EmbeddingIndex, KnowledgeBase
 
 FORMAT = 1
 DIGITS = 9  # that a record keeps of its figures
+SALT = "evaluation.certificate"
+SIGNATURE = 64  # letters: HMAC-SHA-256
 APPS = ("opsdesk", "knowledge", "chat", "handoff", "evaluation")
 # What a certificate holds against a goal, by their names among the figures.
 CERTIFIED = ("accuracy", "recall")
@@ -217,12 +221,27 @@ def written(record: Mapping[str, Any]) -> str:
 
 
 def digest(record: Mapping[str, Any]) -> str:
-    return hashlib.sha256(written(record).encode()).hexdigest()
+    return _signature(written(record).encode())
+
+
+def signed(body: bytes) -> bytes:
+    """A file with its signature as its last letters, where its format lets them stand."""
+    return body + _signature(body).encode()
+
+
+def as_issued(file: bytes) -> bool:
+    """Whether a file is what `signed` made, to the last byte."""
+    signature = _signature(file[:-SIGNATURE]).encode()
+    return constant_time_compare(signature, file[-SIGNATURE:])
+
+
+def _signature(body: bytes) -> str:
+    return salted_hmac(SALT, body, algorithm="sha256").hexdigest()
 
 
 @dataclass(frozen=True)
 class Check:
-    untouched: bool  # the record has its digest
+    untouched: bool  # the record bears its signature
     same: bool  # its figures come out again
 
     @property
@@ -235,4 +254,4 @@ def check(certificate: Certificate) -> Check:
     record = certificate.record
     again = reckoned(Sheet.of(record["sheet"]), record["goals"])
     same = all(again[name] == record[name] for name in again)
-    return Check(digest(record) == certificate.digest, same)
+    return Check(constant_time_compare(digest(record), certificate.digest), same)

@@ -70,10 +70,10 @@ def share(
     n = round(float(whole.sum()))
     if n <= 0 or whole.sum() <= 0:
         return NOTHING
-    simple = len(np.unique(strata)) == 1
+    counts = np.bincount(strata, minlength=len(populations)).astype(float)
+    simple = len(np.unique(strata)) == 1 and bool((counts < populations).any())
     if simple and _whole(part) and _whole(whole):
         return exact(float(part.sum()), float(whole.sum()))
-    counts = np.bincount(strata, minlength=len(populations)).astype(float)
     drawn = np.maximum(counts, 1)
     weights = (populations / drawn)[strata]
     total = float((weights * whole).sum())
@@ -204,7 +204,7 @@ class Agreement:
 
 def agreement(pairs: Sequence[tuple[Any, Any]]) -> Agreement:
     """κ of what two raters said of the same items; the interval is that of Fleiss, Cohen and
-    Everitt (1969). None where both said but one thing."""
+    Everitt (1969). None where both said but one thing; without interval where one of them did."""
     if not pairs:
         return Agreement(None)
     names = sorted({one for pair in pairs for one in pair}, key=str)
@@ -217,6 +217,8 @@ def agreement(pairs: Sequence[tuple[Any, Any]]) -> Agreement:
     if chance >= 1 - SETTLED:
         return Agreement(None, agreed=same, n=n)
     kappa = (same - chance) / (1 - chance)
+    if max(rows.max(), columns.max()) >= 1 - SETTLED:  # it is 0, whatever they say
+        return Agreement(kappa, agreed=same, n=n)
     of_both = np.add.outer(columns, rows)  # of row i and column j: columns[i] + rows[j]
     on = table.diagonal() @ (1 - (rows + columns) * (1 - kappa)) ** 2
     off_table = table - np.diag(table.diagonal())

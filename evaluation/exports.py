@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from zipfile import ZipFile
 
 import pypdfium2
 from django.utils import timezone, translation
@@ -14,7 +15,7 @@ from reportlab.pdfbase.ttfonts import TTFont
 
 from chat.exports import docx, pdf
 from chat.exports.answer import Answer, Picture, ShownFigure
-from evaluation import wording
+from evaluation import certifying, wording
 from evaluation.models import Certificate
 from evaluation.wording import Section
 
@@ -35,9 +36,18 @@ LINE = HexColor("#d5dbde")
 
 
 def export(certificate: Certificate, kind: str, language: str) -> bytes:
-    """The file. Raises ExportError."""
+    """The file, signed where readers of its format do not look. Raises ExportError."""
     with translation.override(language):
-        return KINDS[kind][0](answer(certificate, language))
+        body = KINDS[kind][0](answer(certificate, language))
+    return certifying.signed(body + b"\n%" if kind == "pdf" else _with_comment(body))
+
+
+def _with_comment(body: bytes) -> bytes:
+    """A zip whose comment, its end, is still to be written."""
+    file = io.BytesIO(body)
+    with ZipFile(file, "a") as archive:
+        archive.comment = b"0" * certifying.SIGNATURE
+    return file.getvalue()[: -certifying.SIGNATURE]
 
 
 def answer(certificate: Certificate, language: str) -> Answer:
@@ -58,7 +68,7 @@ def answer(certificate: Certificate, language: str) -> Answer:
 
 def claim(certificate: Certificate) -> str:
     """What it is about, in a line."""
-    goals = "、".join(
+    goals = _(", ").join(
         f"{wording.SHORT[one['figure']]} ≥ {wording.percent(one['goal'])}"
         for one in certificate.record["outcomes"]
     )
@@ -66,10 +76,15 @@ def claim(certificate: Certificate) -> str:
 
 
 def markdown(section: Section) -> str:
-    head = section.head or [section.title, ""]
-    lines = [head, ["---"] * len(head), *section.rows]
-    table = "\n".join(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in lines)
-    return f"## {section.title}\n\n{table}\n\n{section.note}".strip()
+    if section.head:
+        lines = [section.head, ["---"] * len(section.head), *section.rows]
+        rows = [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in lines]
+    else:
+        said = _("%(name)s: %(value)s")
+        rows = [
+            "- " + said % {"name": _cell(name), "value": _cell(it)} for name, it in section.rows
+        ]
+    return "\n".join([f"## {section.title}\n", *rows, "", section.note]).strip()
 
 
 def _cell(text: str) -> str:

@@ -59,6 +59,7 @@ class Row:
     open_pool: bool = False
     supported: int = 0  # sentences
     sentences: int = 0
+    open_sentences: int = 0  # in dispute, beside these
 
 
 @dataclass(frozen=True)
@@ -199,18 +200,22 @@ class _Reckoning:
         return self._less_sure(made, every, every, judged, open_.astype(bool))
 
     def _faithfulness(self) -> Estimate:
-        some = self._of(lambda row: row.sentences).astype(bool)
-        supported, sentences = (
+        whole = self._of(lambda row: len(row.said) >= self.sheet.raters)
+        said = self._of(lambda row: row.sentences + row.open_sentences > 0 or not row.answered)
+        some = (whole * said).astype(bool)  # refusals too: they are drawn and have no sentences
+        supported, sentences, open_ = (
             self._of(lambda row, name=name: getattr(row, name)) * self.chosen  # type: ignore[misc]
-            for name in ("supported", "sentences")
+            for name in ("supported", "sentences", "open_sentences")
         )
-        return estimating.pooled(
-            supported[some],
-            sentences[some],
-            self.strata[some],
-            self.populations,
-            self.sheet.seed,
+        made = estimating.pooled(
+            supported[some], sentences[some], self.strata[some], self.populations, self.sheet.seed
         )
+        counts = np.bincount(self.strata[some], minlength=len(self.populations))
+        weights = (self.populations / np.maximum(counts, 1))[self.strata]
+        unknown, held = (float((weights * one)[some].sum()) for one in (open_, sentences))
+        if unknown and held:
+            made = made.without(unknown / (unknown + held))
+        return self._less_sure(made, self.answered, self.answered, some, self.open)
 
     def _handoffs(self) -> Estimate:
         """No label is needed: what became of a turn is known."""
@@ -285,6 +290,7 @@ def _row(one: Settled, stratum: int, has_pool: bool, sample: Sample) -> Row:
         open_pool=whole and not judged,
         supported=sum(supported),
         sentences=len(supported),
+        open_sentences=one.open_sentences if whole else 0,
     )
 
 

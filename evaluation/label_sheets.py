@@ -1,10 +1,12 @@
 """Labels of a sample as a sheet, out and in: a row an item and rater.
 
 A sheet that comes back unchanged changes nothing. A rater's own sheet has a row for each item
-they may label, empty where nothing was said.
+they may label, empty where nothing was said. It lists sentences and passages with their numbers;
+of passages that came into the pool since it says nothing.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,8 @@ FIELDS: dict[str, tuple[Promise, str]] = {
     "position": (gettext_lazy("item"), "item 条目 编号"),
     "question": (gettext_lazy("question"), "question 问题"),
     "answer": (gettext_lazy("answer"), "answer 回答 答案"),
-    "rater": (gettext_lazy("rater"), "rater 标注员"),
+    "passages": (gettext_lazy("numbered passages"), "numberedpassages passages 候选段落"),
+    "rater": (gettext_lazy("rater"), "rater 标注员 标注人"),
     "decides": (gettext_lazy("decides"), "decides 裁定"),
     "kind": (gettext_lazy("verdict"), "verdict 评价 结论 判断"),
     "unsupported": (gettext_lazy("unsupported sentences"), "unsupportedsentences 无依据的句子"),
@@ -40,8 +43,11 @@ FIELDS: dict[str, tuple[Promise, str]] = {
     "seconds": (gettext_lazy("seconds"), "seconds 秒"),
 }
 NEEDED = ("position", "kind")
-WIDTHS = (8, 50, 80, 14, 8, 20, 20, 20, 20, 40, 8)
+WIDTHS = (8, 50, 80, 80, 14, 8, 20, 20, 20, 20, 40, 8)
 YES = ("yes", "是", "1", "true")
+NONE = "0"  # of sentences or passages; an empty cell says that passages are as usual
+EXCERPT = 300  # characters of a passage
+LISTED = re.compile(r"^(\d{1,4})\. ", re.MULTILINE)
 
 
 @dataclass
@@ -79,9 +85,7 @@ def _items(sample: Sample, user: Any, mine: bool) -> QuerySet[Item]:
         labels = labels.filter(rater=user, adjudicates=False)
         items = items.filter(turn__isnull=False, pooled_at__isnull=False)
     judged = Relevance.objects.only("passage", "rater", "relevant", "adjudicates")
-    pool = PooledPassage.objects.only("item", "key", "rank").prefetch_related(
-        Prefetch("judged", judged)
-    )
+    pool = PooledPassage.objects.prefetch_related(Prefetch("judged", judged))
     return items.prefetch_related(Prefetch("labels", labels), Prefetch("pool", pool))
 
 
@@ -92,20 +96,40 @@ def _row(item: Item, label: Label, numbers: dict[str, str]) -> list[str]:
         for one in passage.judged.all()
         if one.relevant and (one.rater_id, one.adjudicates) == (label.rater_id, label.adjudicates)
     ]
-    reply = item.turn.reply if item.turn else None
+    none = NONE if label.done_at and numbers else ""
     return [
         str(item.position),
         masked(item.turn.message.text) if item.turn else "",
-        masked(reply.text) if reply else "",
+        _answer(item),
+        _numbered(_excerpt(passage) for passage in item.pool.all()),
         label.rater.get_username(),
         _("yes") if label.adjudicates else "",
         label.get_kind_display() if label.kind else "",
         ", ".join(str(one["n"]) for one in label.sentences if not one["supported"]),
         ", ".join(str(one["n"]) for one in label.sentences if one.get("again")),
-        ", ".join(relevant),
+        ", ".join(relevant) or none,
         label.note,
         str(label.seconds or ""),
     ]
+
+
+def _answer(item: Item) -> str:
+    reply = item.turn.reply if item.turn else None
+    if reply is None:
+        return ""
+    if not item.answered:
+        return masked(reply.text)
+    return _numbered(map(masked, labelling.sentences_of(reply.text)))
+
+
+def _numbered(parts: Iterable[str]) -> str:
+    return "\n".join(f"{n}. {part}" for n, part in enumerate(parts, 1))
+
+
+def _excerpt(passage: PooledPassage) -> str:
+    place = " · ".join(filter(None, (passage.title, passage.locator)))
+    text = " ".join(f"{place}: {passage.text}".split())
+    return text if len(text) <= EXCERPT else f"{text[: EXCERPT - 1]}…"
 
 
 # --- in -----------------------------------------------------------------------------------
@@ -162,7 +186,7 @@ def _bring(sample: Sample, values: dict[str, str], user: Any, for_all: bool) -> 
     form = _form(item, values)
     there = Label.objects.filter(item=item, rater=rater, adjudicates=decides).first()
     if there and there.done_at:
-        if _same(there, form, "repeated" in values):
+        if _same(there, form, values):
             return False
         raise ValidationError(_("It is labelled already; take that back first to change it."))
     label = there or Label.objects.create(item=item, rater=rater, adjudicates=decides)
@@ -195,20 +219,33 @@ def _item(sample: Sample, position: str, rater: Any) -> Item:
 
 
 def _form(item: Item, values: dict[str, str]) -> Form:
-    pool = list(item.pool.values_list("key", flat=True))
     count = len(labelling.sentences_of(item.turn.reply.text)) if item.turn.reply else 0  # type: ignore[union-attr]
-    relevant = _numbers(values.get("relevant", ""), len(pool), "relevant")
+    kind = _kind(item, values["kind"])
     seconds = values.get("seconds", "")
     return Form(
-        kind=_kind(item, values["kind"]),
+        kind=kind,
         note=values.get("note", ""),
         unsupported=_numbers(values.get("unsupported", ""), count, "unsupported"),
         repeated=_numbers(values.get("repeated", ""), count, "repeated"),
-        relevant={key: n in relevant for n, key in enumerate(pool, 1)}
-        if "relevant" in values
-        else None,
+        relevant=_relevant(item, kind, values),
         seconds=int(seconds) if seconds.isdecimal() and len(seconds) < 7 else 0,
     )
+
+
+def _relevant(item: Item, kind: str, values: dict[str, str]) -> dict[str, bool]:
+    """Of the passages that the sheet lists, by key. One without that column says nothing of those
+    that raters looked up, but for what it names: they come last."""
+    pool = list(item.pool.all())
+    listed = len([one for one in pool if one.methods != [pooling.SEARCH]])
+    if "passages" in values:
+        listed = min(max(map(int, LISTED.findall(values["passages"])), default=0), len(pool))
+    said = values.get("relevant", "")
+    named = _numbers(said, listed if "passages" in values else len(pool), "relevant")
+    return {
+        one.key: n in named if said else labelling.usual(one, kind)
+        for n, one in enumerate(pool, 1)
+        if n <= listed or n in named
+    }
 
 
 def _kind(item: Item, said: str) -> str:
@@ -223,6 +260,8 @@ def _kind(item: Item, said: str) -> str:
 
 
 def _numbers(cell: str, most: int, name: str) -> frozenset[int]:
+    if cell == NONE:
+        return frozenset()
     parts = [part for part in cell.replace("，", ",").replace("、", ",").split(",") if part.strip()]
     numbers = {int(part) for part in parts if part.strip().isdecimal() and len(part) < 7}
     if len(numbers) < len(set(parts)) or any(not 1 <= n <= most for n in numbers):
@@ -233,17 +272,18 @@ def _numbers(cell: str, most: int, name: str) -> frozenset[int]:
     return frozenset(numbers)
 
 
-def _same(label: Label, form: Form, told: bool) -> bool:
-    """`told`: the sheet has a column for repeated sentences; those of before have none."""
+def _same(label: Label, form: Form, values: dict[str, str]) -> bool:
+    """Whether it says what the label says. A sheet may have no column for repeated sentences, and
+    an empty cell says nothing of passages."""
     unsupported = {one["n"] for one in label.sentences if not one["supported"]}
     repeated = {one["n"] for one in label.sentences if one.get("again")}
     said = Relevance.objects.filter(
         passage__item=label.item_id, rater=label.rater_id, adjudicates=label.adjudicates
     )
     marks = dict(said.values_list("passage__key", "relevant"))
-    relevant = form.relevant if form.relevant is not None else marks
+    told = form.relevant if form.relevant and values.get("relevant") else {}
     return (
         (label.kind, label.note, unsupported) == (form.kind, form.note, form.unsupported)
-        and (not told or repeated == form.repeated)
-        and marks == {key: relevant.get(key, False) for key in marks}
-    )  # fmt: skip
+        and ("repeated" not in values or repeated == form.repeated)
+        and all(marks.get(key, yes) == yes for key, yes in told.items())
+    )

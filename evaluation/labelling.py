@@ -40,6 +40,7 @@ class Settled:
     kind: str | None  # agreed on, adjudicated, or the only rater's; None: not settled
     independent: dict[int, str]  # what raters said before anyone decided
     sentences: dict[int, bool]  # by number from 1: supported; without those in dispute
+    open_sentences: int  # in dispute
     pool: frozenset[str]  # keys of judged passages; empty while one is in dispute
     relevant: frozenset[str]
     shown: tuple[str, ...]  # to the answerer, in order, at most the sample's k
@@ -102,6 +103,7 @@ def settle(
         kind=decided.kind if decided else _one([one.kind for one in blind]) if whole else None,
         independent={one.rater: one.kind for one in blind},
         sentences={n: held for n, held in sentences.items() if held is not None},
+        open_sentences=list(sentences.values()).count(None),
         pool=frozenset() if quarrel else frozenset(relevant),
         relevant=frozenset() if quarrel else frozenset(key for key, yes in relevant.items() if yes),
         shown=tuple(key for key, rank in pool if rank and rank <= sample.k),

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from chat import turns
 from chat.models import Turn
-from evaluation.models import Item, PooledPassage, Sample
+from evaluation.models import Item, PooledPassage
 from knowledge import addressed, retrieval
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.scope import Scope
@@ -190,8 +190,3 @@ def add(item: Item, chunk: Chunk) -> PooledPassage:
         },
     )
     return made
-
-
-def of_sample(sample: Sample) -> int:
-    """How many of its items have no pool yet."""
-    return sample.items.filter(pooled_at=None, turn__isnull=False).count()

@@ -150,6 +150,11 @@ class Outlook:
     def size(self) -> int:
         return sum(one.drawn for one in self.strata)
 
+    @property
+    def whole(self) -> bool:
+        """Whether all there is would be drawn: then nothing is left to chance."""
+        return 0 < self.population == self.size
+
 
 # --- the population -----------------------------------------------------------------------
 

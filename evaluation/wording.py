@@ -130,7 +130,8 @@ def compared(parts: Sequence[figures.Part], title: str, first: str) -> Chart:
 # --- against goals ------------------------------------------------------------------------
 
 
-def against(outcomes: Sequence[Given]) -> Section:
+def against(outcomes: Sequence[Given], disputed: int) -> Section:
+    """`disputed`: how many items are."""
     head = [
         _("goal"),
         _("estimate"),
@@ -146,7 +147,7 @@ def against(outcomes: Sequence[Given]) -> Section:
             interval(one["estimate"]),
             number_format(one["estimate"]["n"], force_grouping=True),
             str(FINDINGS[one["finding"]]),
-            deciding(one),
+            deciding(one, disputed),
         ]
         for one in outcomes
     ]
@@ -154,10 +155,12 @@ def against(outcomes: Sequence[Given]) -> Section:
     return Section(_("Goals"), rows, head, note)
 
 
-def deciding(outcome: Given) -> str:
+def deciding(outcome: Given, disputed: int) -> str:
     """How many more labels would decide; "" where it is decided."""
     if outcome["finding"] != "open":
         return ""
+    if 0 < (outcome["more"] or 0) <= disputed:  # labels there are enough
+        return _("deciding what is in dispute")
     if outcome["estimate"]["value"] is None:
         return _("labels: there is none yet")
     if outcome["more"] is None:
@@ -185,7 +188,8 @@ def agreed(agreement: Given) -> str:
     if agreement["kappa"] is None:
         return alike
     kappa, low, high = (number_format(agreement[one], 2) for one in ("kappa", "low", "high"))
-    return f"κ = {kappa} ({low} – {high}) · {alike}"
+    around = f" ({low} – {high})" if agreement["low"] > -1 else ""
+    return f"κ = {kappa}{around} · {alike}"
 
 
 def judged(given: Given) -> Section | None:
@@ -219,7 +223,7 @@ def sections(certificate: Certificate) -> list[Section]:
     """All a certificate says."""
     record = certificate.record
     parts = [
-        against(record["outcomes"]),
+        against(record["outcomes"], record["figures"]["disputed"]),
         table(record["figures"], record["sample"]["k"]),
         judged(record["judges"]),
         _sample(record),
@@ -237,11 +241,11 @@ def _moment(text: str) -> str:
 
 def _sample(record: Given) -> Section:
     drawn, frame = record["sample"], record["sample"]["frame"]
-    axes = "、".join(str(AXES.get(axis, axis)) for axis in drawn["axes"])
-    left_out = "、".join(
+    axes = _(", ").join(str(AXES.get(axis, axis)) for axis in drawn["axes"])
+    left_out = _(", ").join(
         f"{REASONS.get(reason, reason)} {count}" for reason, count in drawn["excluded"].items()
     )
-    bases = "、".join(record["bases"].get(str(pk), f"#{pk}") for pk in frame.get("bases", ()))
+    bases = _(", ").join(record["bases"].get(str(pk), f"#{pk}") for pk in frame.get("bases", ()))
     rows = [
         [_("sample"), f"{drawn['name']} (#{drawn['id']})"],
         [_("drawn from questions of"), f"{_moment(frame['from'])} – {_moment(frame['to'])}"],
@@ -268,29 +272,35 @@ def _strata(record: Given) -> Section | None:
         ]
         for one in record["strata"]
     ]
-    return Section(_("Strata"), rows, [_("stratum"), _("questions"), _("drawn")])
+    return Section(_("Strata"), rows, [_("stratum"), _("questions"), _("items")])
 
 
 def _raters(record: Given) -> Section:
     made = record["figures"]
     rows = [[one["name"], str(one["labels"]), str(one["decided"])] for one in record["raters"]]
-    note = " ".join(
-        [
-            _("%(settled)s of %(items)s items settled, %(disputed)s in dispute.") % made,
-            _("Agreement of raters: %(said)s.") % {"said": agreed(made["agreement"])},
-            _("Their errors are corrected by those who decide.")
-            if made["corrected"]
-            else _("One rater labelled each item: their errors are not corrected."),
-        ]
-    )
-    return Section(_("Labels"), rows, [_("rater"), _("labels"), _("decided")], note)
+    head = [_("rater"), _("labels"), _("decided")]
+    return Section(_("Labels"), rows, head, labelled(made))
+
+
+def labelled(made: Given) -> str:
+    """How far labels go, in sentences."""
+    said = [
+        _("%(settled)s of %(items)s items settled, %(disputed)s in dispute.") % made,
+        _("Agreement of raters: %(said)s.") % {"said": agreed(made["agreement"])},
+        _("Their errors are corrected by those who decide.")
+        if made["corrected"]
+        else _("One rater labelled each item: their errors are not corrected."),
+    ]
+    if made["disputed"]:
+        said.append(_("What is in dispute may be anything: it widens the intervals."))
+    return " ".join(said)
 
 
 def _versions(record: Given) -> Section:
     made = record["versions"]
 
     def counted(given: Mapping[str, int], nothing: str) -> str:
-        return "、".join(f"{name or nothing} ({count})" for name, count in given.items()) or "–"
+        return _(", ").join(f"{name or nothing} ({count})" for name, count in given.items()) or "–"
 
     thresholds = made["thresholds"]
     rows = [
@@ -304,15 +314,15 @@ def _versions(record: Given) -> Section:
         [_("configuration now"), made["configuration"] or _("settings of the environment")],
         [
             _("knowledge bases"),
-            "、".join(
+            _(", ").join(
                 f"{name.partition(' ')[2]} v{version}" for name, version in made["bases"].items()
             )
             or "–",
         ],
-        [_("vectors"), "、".join(made["index"]) or _("none: words alone")],
+        [_("vectors"), _(", ").join(made["index"]) or _("none: words alone")],
         [
             _("answers from a confidence of"),
-            "、".join(
+            _(", ").join(
                 f"{base} {least:.2f}".strip() for base, least in sorted(thresholds.items())
             ),
         ],
@@ -322,8 +332,9 @@ def _versions(record: Given) -> Section:
 
 def _check(certificate: Certificate) -> Section:
     rows = [
-        ["SHA-256", certificate.digest],
+        [_("signature of the record"), certificate.digest],
         [_("reckon again"), f"manage.py check_certificate {certificate.pk}"],
+        [_("whether a file was changed"), "manage.py check_certificate FILE"],
     ]
     note = _("The record holds every label that counts: the figures come out of it again.")
     return Section(_("Check"), rows, note=note)

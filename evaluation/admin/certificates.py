@@ -72,10 +72,10 @@ class CertificateAdmin(ReadOnlyAdmin):
             "sample": sample,
             "made": made,
             "sections": [
-                wording.against([asdict(one) for one in found]),
+                wording.against([asdict(one) for one in found], made.disputed),
                 wording.table(plain, sample.k),
             ],
-            "agreed": wording.agreed(plain["agreement"]),
+            "labelled": wording.labelled(plain),
             "chart": wording.chart(plain, _("Figures with their intervals")),
             "axes": figures.AXES,
             "axis": axis,

@@ -408,7 +408,10 @@ def export_view(request: HttpRequest, pk: int, kind: str) -> HttpResponse:
 class SheetForm(forms.Form):
     file = forms.FileField(
         label=gettext_lazy("Sheet"),
-        help_text=gettext_lazy("XLSX or CSV, as it is exported here. Rows without a verdict wait."),
+        help_text=gettext_lazy(
+            "XLSX or CSV, as it is exported here. Rows without a verdict wait. Relevant passages"
+            " left empty are those that a right answer cites; 0 says that none is."
+        ),
     )
 
 

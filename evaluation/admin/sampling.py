@@ -199,7 +199,7 @@ def _names() -> dict[int, str]:
 class SampleAdmin(ReadOnlyAdmin):
     """Samples; a sample's own page shows how far it is, and leads to labelling."""
 
-    list_display = ["name", "drawn_at", "size", "labelled", "open_disputes", "raters", "by"]
+    list_display = ["name", "labelled", "open_disputes", "size", "raters", "drawn_at", "by"]
     list_display_links = ["name"]
     list_select_related = ["by"]
     list_filter = ["drawn_at", "design", "plan"]
@@ -296,6 +296,7 @@ class SampleAdmin(ReadOnlyAdmin):
             if claiming.may_label(user) else 0,
             to_decide=claiming.open_items(sample, user, True).count()
             if claiming.may_label(user) else 0,
+            hidden=sample.items.exclude(bases__contained_by=claiming.readable(user)).exists(),
         )  # fmt: skip
 
     def get_urls(self) -> list[URLPattern]:

@@ -94,6 +94,7 @@ async function look() {
   const answer = await fetch(`${dataset.search}?q=${encodeURIComponent(words.value)}`).catch(() => null);
   if (answer?.ok) found.innerHTML = await answer.text(); // made and escaped by the server
   else found.textContent = dataset.sayOffline;
+  words.scrollIntoView(); // what was found stands below, clear of the verdicts
 }
 
 async function add(button) {
@@ -150,6 +151,16 @@ const keys = {
   "?": () => document.getElementById("help").showModal(),
 };
 
+function check(passage) {
+  passage.querySelector("[name=relevant]").click();
+  passage.scrollIntoView({ block: "nearest" });
+}
+
+function choose(kind) {
+  if (document.activeElement.matches("button, a")) document.activeElement.blur(); // Enter saves now
+  kind.click();
+}
+
 function save() {
   if (kinds.some((one) => one.checked)) return form.requestSubmit(document.getElementById("save"));
   kept.textContent = dataset.sayChoose;
@@ -166,14 +177,19 @@ document.addEventListener("keydown", (event) => {
     return save();
   }
   if (typing) return;
-  const chosen = kinds[Number(event.key) - 1];
-  const deed = chosen ? () => chosen.click() : keys[event.key];
+  const digit = Number(event.code.match(/^Digit([1-9])$/)?.[1] ?? event.key) - 1;
+  const passage = event.shiftKey && root.querySelectorAll("#pool .passage")[digit];
+  const chosen = !event.shiftKey && kinds[digit];
+  const deed = passage ? () => check(passage) : chosen ? () => choose(chosen) : keys[event.key];
   if (!deed) return;
   event.preventDefault();
   deed();
 });
 
 root.addEventListener("click", (event) => {
+  // A button that was clicked by hand does not keep Enter from saving; keys go on from its passage.
+  const clicked = event.detail && event.target.closest("[type=button], .step");
+  if (clicked) (clicked.closest(".step") ?? pane.querySelector(".sheet")).focus({ preventScroll: true });
   const button = event.target.closest(".open-original");
   if (button) return show(button);
   const more = event.target.closest("#found [data-chunk]");

@@ -2,15 +2,17 @@
 
 from datetime import timedelta
 
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
+from django.urls import reverse
 from django.utils import timezone
 
 from chat.models import Citation, Conversation, Message, Turn
 from evaluation import claiming, labelling, sampling
 from evaluation.labelling import Form
+from evaluation.models import Label
 from evaluation.sampling import Frame, Wish
 from knowledge import confidence
-from knowledge.models import Chunk
+from knowledge.models import Chunk, Role
 
 FEATURES = dict.fromkeys(confidence.SHIPPED.coefficients, 0.5)
 
@@ -73,3 +75,28 @@ def label(sample, user, kind, decide=False, **more):
     """Label the next item for `user`."""
     claimed = claiming.claim(sample, user, decide)
     return labelling.finish(claimed, Form(kind=kind, **more))
+
+
+def settled(sample):
+    return {one.item: one for one in labelling.settled(sample)}
+
+
+def answered(sample):
+    return sample.items.filter(answered=True).first()
+
+
+def of(item, user, decide=False):
+    return Label.objects.create(item=item, rater=user, adjudicates=decide)
+
+
+def narrow(user, base):
+    """From now on `user` may read `base` alone."""
+    user.user_permissions.remove(*user.user_permissions.filter(codename="view_document"))
+    group = Group.objects.create(name=f"only-{base.slug}-{user.username}")
+    Role.objects.create(knowledge_base=base, group=group, kind=Role.Kind.VIEWER)
+    user.groups.add(group)
+
+
+def begin(client, sample, user, **post):
+    client.force_login(user)
+    return client.post(reverse("admin:evaluation_sample_claim", args=[sample.pk]), post)

@@ -1,5 +1,6 @@
 """Figures of labelled samples, certificates that are issued, checked and handed out, and judges."""
 
+import hashlib
 import io
 
 import docx
@@ -11,7 +12,7 @@ from django.urls import reverse
 
 from chat.models import Turn
 from chat.state import TurnState
-from evaluation import certifying, estimating, figures, judges, labelling, pooling
+from evaluation import certifying, estimating, exports, figures, judges, labelling, pooling
 from evaluation.figures import Row, Sheet
 from evaluation.judges import Answer
 from evaluation.models import Certificate, Goal, JudgedItem, Sample
@@ -98,6 +99,28 @@ def test_what_is_in_dispute_may_be_anything():
     assert figures.reckon(Sheet(tuple(strange), (1000, 1000), 2, 1)).accuracy.low < 0.5
 
 
+def test_sentences_count_for_the_answers_of_their_stratum():
+    """Of two bases of 100 questions one answers all, the other one in five, always unsupported."""
+    said = {"kind": "right", "said": ("right", "right")}
+    refused = {"kind": "refused", "said": ("refused", "refused")}
+    rows = [Row(0, True, supported=1, sentences=1, **said)] * 10
+    rows += [Row(1, True, sentences=1, **said)] * 2 + [Row(1, False, **refused)] * 8
+    sheet = Sheet(tuple(rows), (100, 100), 2, 1)
+    assert figures.reckon(sheet).faithfulness.value == pytest.approx(100 / 120)
+    # A sentence in dispute may be anything.
+    rows[0] = Row(0, True, open_sentences=1, **said)
+    open_ = figures.reckon(Sheet(tuple(rows), (100, 100), 2, 1)).faithfulness
+    assert open_.value == pytest.approx(90 / 110)
+    assert open_.low < figures.reckon(sheet).faithfulness.low < 100 / 120 < open_.high
+
+
+def test_a_month_that_is_labelled_to_the_last_question_is_known():
+    rows = (Row(0, True, "right", ("right", "right")),) * 9 + (Row(0, True, "wrong"),)
+    made = figures.reckon(Sheet(rows, (10,), 2, 1)).accuracy
+    assert (made.method, made.low, made.high) == ("all", 0.9, 0.9)
+    assert figures.reckon(Sheet(rows, (11,), 2, 1)).accuracy.method == "exact"
+
+
 def test_the_latest_figures_are_of_a_sample_of_all_traffic(sample, monkeypatch):
     assert figures.latest()["sample"] is None
     monkeypatch.setattr(figures, "FEWEST", 10)
@@ -169,8 +192,13 @@ def test_a_certificate_comes_out_of_its_record_again(sample, capsys):
     assert not certifying.check(kept).untouched
     with pytest.raises(CommandError):
         call_command("check_certificate", kept.pk)
+    plain = hashlib.sha256(certifying.written(record).encode()).hexdigest()
+    Certificate.objects.filter(pk=kept.pk).update(digest=plain)
+    kept.refresh_from_db()
+    assert not certifying.check(kept).untouched  # only who has the key can sign
     Certificate.objects.filter(pk=kept.pk).update(digest=certifying.digest(record))
     kept.refresh_from_db()
+    assert certifying.check(kept).untouched
     assert not certifying.check(kept).same
     with pytest.raises(CommandError):
         call_command("check_certificate", kept.pk)
@@ -236,6 +264,30 @@ def test_a_certificate_is_handed_out_as_pdf_and_word(client, sample):
         assert word_file.inline_shapes  # the chart
     wrong = reverse("admin:evaluation_certificate_file", args=[made.pk, "exe"])
     assert client.get(wrong).status_code == 404
+
+
+def test_a_file_that_was_changed_is_found_out(sample, settings, tmp_path, capsys):
+    made = certifying.issue(sample, issuer(drawn.staff("boss")))
+    for kind in exports.KINDS:
+        file = tmp_path / f"certificate.{kind}"
+        issued = exports.export(made, kind, "en")
+        file.write_bytes(issued)
+        call_command("check_certificate", str(file))
+        at = len(issued) // 2
+        for other in (
+            issued[:at] + bytes([issued[at] ^ 1]) + issued[at + 1 :],
+            issued + b"\n",
+            b"",
+        ):
+            file.write_bytes(other)
+            with pytest.raises(CommandError):
+                call_command("check_certificate", str(file))
+        file.write_bytes(issued)
+    settings.SECRET_KEY = "another"
+    with pytest.raises(CommandError):
+        call_command("check_certificate", str(file))
+    with pytest.raises(CommandError):
+        call_command("check_certificate", str(tmp_path / "nothing.pdf"))
 
 
 def test_only_who_may_issues_and_sees(client, sample):

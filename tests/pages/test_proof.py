@@ -70,7 +70,7 @@ def bring_the_rest(page, sample):
         page.click(".sheets a[href$='csv?mine']")
     text = download.value.path().read_text("utf-8-sig")
     header, *rows = csv.reader(io.StringIO(text))
-    question, verdict = 1, 5
+    question, verdict = 1, 6
     for row in rows:
         row[verdict] = row[verdict] or next(
             kind for asked, kind in TRULY.items() if asked in row[question]

@@ -95,7 +95,7 @@ def server(home: Path, **variables: str) -> Iterator[str]:
         def answers() -> bool:
             assert process.poll() is None, (home / "web.log").read_text()
             try:
-                return urllib.request.urlopen(f"{url}/healthz", timeout=5).status == 200
+                return urllib.request.urlopen(f"{url}/healthz", timeout=30).status == 200
             except (URLError, ConnectionError, TimeoutError):
                 return False
 

@@ -66,7 +66,7 @@ def tool(service, db):
         schema=SCHEMA,
         answer="订单 {order}：{data.status}，预计 {data.eta} 送达。",
         nothing="没有订单 {order}。",
-        timeout=2,
+        timeout=20,
     )
 
 
@@ -83,7 +83,7 @@ def refund(service, db):
         schema=SCHEMA,
         answer="已提交退款 {data.id}。",
         sensitive=True,
-        timeout=2,
+        timeout=20,
     )
 
 

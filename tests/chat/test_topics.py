@@ -217,7 +217,7 @@ class TestWithAModel:
                 "BACKEND": "chat.llms.OpenAIModel",
                 "OPTIONS": {
                     "base_url": fake.url, "api_key": "x", "model": "fake", "temperature": 0,
-                    "timeout": 5,
+                    "timeout": 20,
                 },
             }
         }  # fmt: skip

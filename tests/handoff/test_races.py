@@ -44,7 +44,7 @@ def at_once(*actions):
     def run(n, action):
         try:
             for each in range(len(action)):
-                barrier.wait(30)
+                barrier.wait(60)
                 try:
                     results[n] = [*(results[n] or []), action[each]()]
                 except Conflict as conflict:

@@ -27,13 +27,13 @@ def server(settings, monkeypatch, tmp_path):
     settings.MEDIA_ROOT = tmp_path / "files"
     monkeypatch.setattr(vision, "wait_random_exponential", lambda **options: lambda state: 0)
     with vision_server() as started:
-        options = {"base_url": started.url, "api_key": "sk-x", "model": "qwen-vl", "timeout": 5}
+        options = {"base_url": started.url, "api_key": "sk-x", "model": "qwen-vl", "timeout": 20}
         configured = {"BACKEND": "knowledge.vision.VisionModel", "OPTIONS": options}
         settings.BACKENDS = {**settings.BACKENDS, "vision": configured}
         yield started
 
 
-def model(server, timeout=5):
+def model(server, timeout=20):
     return vision.VisionModel(base_url=server.url, api_key="sk-x", model="qwen-vl", timeout=timeout)
 
 
@@ -49,7 +49,7 @@ class TestTheModel:
     @pytest.mark.parametrize("trouble", [429, 500, 503, "garbage", "html", "empty", "stall"])
     def test_a_passing_trouble_is_tried_again(self, server, trouble):
         server.script = [trouble]
-        describe = model(server, timeout=0.3 if trouble == "stall" else 5).describe
+        describe = model(server, timeout=1.5 if trouble == "stall" else 20).describe
         assert describe(vision.Picture(BLUE, "image/png")) == words(BLUE)
 
     @pytest.mark.parametrize(("status", "permanent"), [(400, True), (401, True), (503, False)])

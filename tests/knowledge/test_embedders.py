@@ -35,7 +35,7 @@ def server():
 
 @pytest.fixture
 def embedder(server):
-    return OpenAIEmbedder("some-model", 8, base_url=server.url, api_key="key", timeout=5)
+    return OpenAIEmbedder("some-model", 8, base_url=server.url, api_key="key", timeout=20)
 
 
 class Fixed(Embedder):

@@ -112,7 +112,7 @@ def test_the_sweep_leaves_alone_what_a_worker_reads(revision, monkeypatch):
 
     def slowly(*args, **options):
         reading.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return parse(*args, **options)
 
     def work():
@@ -122,7 +122,7 @@ def test_the_sweep_leaves_alone_what_a_worker_reads(revision, monkeypatch):
     monkeypatch.setattr(parsing, "parse", slowly)
     thread = threading.Thread(target=work)
     thread.start()
-    assert reading.wait(20)
+    assert reading.wait(60)
     assert tasks.sweep() == 0
     tasks.process(revision.pk)  # a second delivery does not wait, and does nothing
     go_on.set()
@@ -158,12 +158,12 @@ def test_a_killed_worker_loses_nothing(home, killed):
         assert fresh(revision).status == Status.PROCESSING
         if killed == "worker":
             os.kill(worker, signal.SIGKILL)
-            wait_for(lambda: fresh(revision).status == Status.READY, "the new worker", 30)
+            wait_for(lambda: fresh(revision).status == Status.READY, "the new worker")
         else:
             kill(cluster)
             assert fresh(revision).status == Status.PROCESSING
             with workers(home):
-                wait_for(lambda: fresh(revision).status == Status.READY, "the new cluster", 30)
+                wait_for(lambda: fresh(revision).status == Status.READY, "the new cluster")
     assert fresh(revision).attempts == 2
     assert Chunk.objects.filter(revision=revision).count() == 1
 
@@ -232,11 +232,11 @@ def test_idle_workers_that_are_killed_block_nobody(home):
 
     def upload(name, text):
         added = uploading.add(base, file=ContentFile(text), name=name, approved=True)
-        wait_for(lambda: fresh(added.revision).status == Status.READY, name, 30)
+        wait_for(lambda: fresh(added.revision).status == Status.READY, name)
 
     with workers(home) as cluster:
         upload("a.md", b"# a\n\nb")
-        wait_for(lambda: not OrmQ.objects.exists(), "the cluster to be idle", 30)
+        wait_for(lambda: not OrmQ.objects.exists(), "the cluster to be idle")
         (sentinel,) = children(cluster.pid)
         for waiting in children(sentinel):  # one of them with the queue's lock in its hands
             os.kill(waiting, signal.SIGKILL)

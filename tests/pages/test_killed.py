@@ -154,7 +154,7 @@ def in_background(*writers):
 
     def end():
         ends.set()
-        thread.join(30)
+        thread.join(60)
         assert result == []
 
     return end

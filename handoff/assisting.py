@@ -99,7 +99,7 @@ def _drafts(agent: Any, pk: Any) -> Any:
 def settled(conversation: Conversation, text: str, chunks: list[int]) -> tuple[str, list[int]]:
     """`text` and `chunks` without passages that are gone or not for the customer to read: their
     marks go, and all others keep what they mean."""
-    there = set(_readable(conversation, chunks).values_list("pk", flat=True))
+    there = set(_readable(conversation, chunks).values_list("pk", flat=True)) if chunks else set()
     kept = [pk for pk in chunks if pk in there]
     if kept == chunks:
         return text, chunks

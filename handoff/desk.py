@@ -330,7 +330,8 @@ def heard(conversation: Conversation) -> None:
     if handoff.replied_at and handoff.next_due is None:
         handoff.next_due = teams.promises(handoff.team, now)["next_due"]
     handoff.save(update_fields=clocks.FIELDS)
-    if conversation.last_seq > handoff.last_seq:  # else it was called by what was written now
+    # What called somebody was not written on.
+    if conversation.state in WAITING and conversation.last_seq > handoff.last_seq:
         noted(conversation)
     # Others see in their queues what was said when somebody's hands move next.
     owner = conversation.owner_id

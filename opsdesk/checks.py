@@ -184,8 +184,8 @@ def database_connections(
     if (needed := connections_needed()) > available:
         yield Warning(
             f"OpsDesk may open {needed} database connections, the server allows {available}.",
-            hint="Raise max_connections, or lower OPSDESK_WEB_CONNECTIONS, OPSDESK_WORKERS "
-            "or OPSDESK_TURN_THREADS.",
+            hint="Raise max_connections, or lower OPSDESK_WEB_CONNECTIONS, OPSDESK_WEB_PROCESSES, "
+            "OPSDESK_WORKERS or OPSDESK_TURN_THREADS.",
             id="opsdesk.W011",
         )
 

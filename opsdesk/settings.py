@@ -83,7 +83,8 @@ TEMPLATES = [
 # workers keep one each, commands open and close theirs, offline commands have none.
 ROLE = env.choice("OPSDESK_ROLE", "command", ("command", "web", "worker", "offline"))
 DATABASE_URL = env.text("DATABASE_URL")  # empty: the embedded server
-WEB_CONNECTIONS = env.integer("OPSDESK_WEB_CONNECTIONS", 16, 2, 500)
+WEB_PROCESSES = env.integer("OPSDESK_WEB_PROCESSES", 1, 1, 64)
+WEB_CONNECTIONS = env.integer("OPSDESK_WEB_CONNECTIONS", 16, 2, 500)  # of each
 _server: dict[str, Any] = (
     {"ENGINE": "django.db.backends.postgresql", **env.database("DATABASE_URL")}
     if DATABASE_URL
@@ -441,7 +442,11 @@ SPECTACULAR_SETTINGS = {
 # What `manage.py serve` runs: a command of manage.py, its role, its environment, and how many
 # database connections it may hold (django-q's pusher, monitor and sentinel have one each).
 PROCESSES = {
-    "web": {"COMMAND": ["web"], "ROLE": "web", "CONNECTIONS": WEB_CONNECTIONS + 2},
+    "web": {
+        "COMMAND": ["web"],
+        "ROLE": "web",
+        "CONNECTIONS": WEB_PROCESSES * (WEB_CONNECTIONS + 2),
+    },
     "worker": {"COMMAND": ["qcluster"], "CONNECTIONS": Q_CLUSTER["workers"] + 3},
     "short": {
         "COMMAND": ["qcluster"],

@@ -9,6 +9,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -30,6 +31,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--customers", type=int, default=1000)
         parser.add_argument("--agents", type=int, default=20)
+        parser.add_argument("--processes", type=int, default=1, help="that serve the web")
         parser.add_argument("--every", type=float, default=30.0, help="s between two of a customer")
         parser.add_argument("--warm-up", type=float, default=30.0, help="s")
         parser.add_argument("--seconds", type=float, default=120.0, help="s that are measured")
@@ -39,7 +41,7 @@ class Command(BaseCommand):
         call_command("createcachetable", verbosity=0)
         guests, staff = console_benchmark.people(options["customers"], options["agents"])
         connections.close_all()
-        with _server() as (url, process):
+        with _server(options["processes"]) as (url, process):
             load = console_benchmark.Load(url, options["every"])
             used = partial(_cpu, process.pid)
             try:
@@ -52,7 +54,8 @@ class Command(BaseCommand):
         say = self.stdout.write
         say(
             f"{options['customers']:,} customers, {options['agents']} agents, a message every"
-            f" {options['every']:g} s each, {options['seconds']:g} s; the web process used"
+            f" {options['every']:g} s each, {options['seconds']:g} s;"
+            f" {options['processes']} web processes used"
             f" {measured.shares[0]:.0%} of a core, the browsers {measured.shares[1]:.0%};"
             f" load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores;"
             f" refused {measured.refused}, not arrived {len(measured.sent)}\n"
@@ -73,15 +76,15 @@ class Command(BaseCommand):
 
 
 @contextmanager
-def _server() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """The product's web process with the echo in it, as `manage.py web` runs it."""
+def _server(processes: int) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """The product's web processes with the echo in them, as `manage.py web` runs them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
         sys.executable, "-m", "uvicorn", "evaluation.echo:application", "--port", str(port),
         "--loop", "uvloop", "--lifespan", "off", "--no-access-log", "--ws-max-size", str(1 << 20),
-        "--log-level", "warning",
+        "--log-level", "warning", "--workers", str(processes),
     ]  # fmt: skip
     environment = os.environ | {
         "OPSDESK_ROLE": "web", "OPSDESK_HOME": str(settings.HOME), "OPSDESK_LOG_LEVEL": "WARNING",
@@ -105,7 +108,8 @@ def _server() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
 
 
 def _cpu(pid: int) -> float:
-    """Seconds of processor time that a process has used."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds of processor time that a process and those it started have used."""
+    stat = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    own = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(_cpu(int(child)) for child in children)

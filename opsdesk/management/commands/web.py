@@ -1,4 +1,4 @@
-"""The web process of `manage.py serve`."""
+"""The web processes of `manage.py serve`."""
 
 from typing import Any
 
@@ -15,6 +15,7 @@ class Command(BaseCommand):
             "opsdesk.asgi:application",
             host=settings.HOST,
             port=settings.PORT,
+            workers=settings.WEB_PROCESSES,
             loop="uvloop",
             log_config=None,  # ours is configured: JSON lines
             access_log=False,

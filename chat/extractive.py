@@ -1,7 +1,8 @@
 """Answers without a model: the passage's own words, cut to what the question is about.
 
 Measured (docs/retrieval.md): the top entry of a FAQ is shown whole; of another passage some
-300 to 400 characters, its best sentences in their order. A second passage makes it worse.
+300 to 400 characters, its best sentences in their order. More passages in one text make it worse;
+beneath it, a line each, they are often the right ones where the first is not clearly the best.
 """
 
 import math
@@ -10,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
+
+from django.utils.translation import gettext as _
 
 from knowledge.retrieval import Passage
 from knowledge.sentences import sentences
@@ -20,10 +23,15 @@ Wanted = Callable[[str], bool]  # whether a text holds the kind of thing that is
 
 LENGTH = 400  # characters shown of a passage
 ROWS = 8  # of a table
+OTHERS = 2  # passages beneath the first
+CLOSE = 0.7  # share of the first one's score from which on another may be meant
+LINE = 120  # characters shown of it
 _FENCE = re.compile(r"(^```.*?^```[^\n]*$|^~~~.*?^~~~[^\n]*$)", re.MULTILINE | re.DOTALL)
 _TABLE = re.compile(r"((?:^\|.*\|[ \t]*$\n?){2,})", re.MULTILINE)
 _HEADING = re.compile(r"#{1,6} [^\n]*")
 _CODE = re.compile(r"(?=\S*\d)[A-Za-z0-9][\w.:-]{1,30}", re.ASCII)  # 137, ORA-01555
+_LIST = re.compile(r"^\s*(?:[-*+>]|\d{1,3}[.)])\s+")
+_MARKUP = str.maketrans("", "", "*`[]")  # what is cut off may leave half of it
 _BLANK = re.compile(r"\n[ \t]*\n")
 
 
@@ -72,6 +80,41 @@ def _names(code: str, text: str) -> bool:
     """Whether `text` has it whole: "137" does not stand in "1370"."""
     whole = rf"(?<![\w.-]){re.escape(code.strip())}(?![\w-])"
     return bool(re.search(whole, text, re.IGNORECASE | re.ASCII))
+
+
+def beneath(
+    query: str, made: Extract, passages: list[Passage], wanted: Wanted | None = None
+) -> Extract:
+    """`made` of the first of `passages`, and a line of what each of the next says that are about
+    as good. With `wanted` only of those that say it."""
+    least = CLOSE * passages[0].score
+    lines: list[str] = []
+    sources = list(made.sources)
+    for passage in passages[1 : 1 + OTHERS]:
+        said = _line(query, passage, wanted)
+        if passage.score >= least and passage not in sources and (not wanted or wanted(said)):
+            sources.append(passage)
+            lines.append(f"- {_named(passage)}{said}[{len(sources)}]")
+    if not lines:
+        return made
+    return Extract("\n\n".join([made.text, _("Also about this:"), "\n".join(lines)]), sources)
+
+
+def _named(passage: Passage) -> str:
+    name = passage.question or [passage.title, *passage.heading_path][-1]
+    return _("%(name)s: ") % {"name": name} if name else ""
+
+
+def _line(query: str, passage: Passage, wanted: Wanted | None) -> str:
+    """The sentence of a passage that says most about `query`, in a line."""
+    units = _units(passage.text)
+    weigh = _weigher(query, units)
+    said = [unit.text for unit in units if unit.kind == "sentence"]
+    order = sorted(range(len(said)), key=lambda i: (-weigh(said[i]), i))
+    if wanted:
+        order = _first(order, lambda i: wanted(said[i]))
+    best = " ".join(_LIST.sub("", said[order[0]]).split()) if order else ""
+    return best if len(best) <= LINE else f"{best[:LINE].translate(_MARKUP)}…"
 
 
 def _same_question(passage: Passage, top: Passage) -> bool:

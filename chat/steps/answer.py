@@ -154,9 +154,11 @@ def _extract(
     meant = " ".join([turn.sought, *turn.retrieval.other_words])
     wanted = partial(kind.held, question=turn.query) if kind else None
     extract = extractive.extract(meant, passages, wanted, turn.query)
-    if kind and kind.certain and not choosing.holds(turn.query, kind, passages[0], extract.text):
+    certain = kind and kind.certain
+    if kind and certain and not choosing.holds(turn.query, kind, passages[0], extract.text):
         turn.check("kind", "not_shown", kind=kind.name)
         return turn.call_person("no_answer")
+    extract = extractive.beneath(meant, extract, passages, wanted if certain else None)
     turn.mode, turn.sources = mode, extract.sources
     if mode == FALLBACK:
         turn.emit("afresh")  # what the model said before it failed is not gone on with

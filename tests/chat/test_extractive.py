@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from chat import extractive, presenting
@@ -73,6 +75,44 @@ def test_of_a_long_table_the_header_and_the_best_rows_are_shown():
     assert lines[:2] == ["| 服务 | 端口 | 负责 |", "| --- | --- | --- |"]
     assert rows[42] in lines
     assert len(lines) <= 2 + extractive.ROWS + 2
+
+
+def beneath(*scores, wanted=None):
+    """What stands beneath an answer of passages with these scores."""
+    texts = ["先停止写入。", f"{FILLER}再提升从库。", "- 提升从库要五分钟。", "提升从库之后检查。"]
+    found = [
+        dataclasses.replace(passage(text, chunk=n), score=score)
+        for n, (text, score) in enumerate(zip(texts, scores, strict=False), 1)
+    ]
+    made = extractive.extract("提升从库", found)
+    return extractive.beneath("提升从库", made, found, wanted)
+
+
+def test_beneath_stands_a_line_of_each_that_is_about_as_good():
+    made = beneath(0.5, 0.45, 0.4, 0.39)
+    assert made.text.startswith("先停止写入。[1]\n\n")
+    assert made.text.splitlines()[-2:] == [
+        "- 手册：再提升从库。[2]",
+        "- 手册：提升从库要五分钟。[3]",
+    ]
+    assert [source.chunk_id for source in made.sources] == [1, 2, 3]
+
+
+def test_nothing_stands_beneath_what_is_clearly_the_best():
+    assert beneath(0.5, 0.3, 0.2).text == "先停止写入。[1]"
+
+
+def test_beneath_stands_only_what_holds_what_is_wanted():
+    made = beneath(0.5, 0.45, 0.4, wanted=lambda text: "五分钟" in text)
+    assert [source.chunk_id for source in made.sources] == [1, 3]
+
+
+def test_a_long_line_is_cut_without_half_of_its_marks():
+    long = dataclasses.replace(passage("提升**从库**" + "检查`x`" * 60, chunk=2), score=1.0)
+    made = extractive.extract("从库", [passage("从库"), long])
+    line = extractive.beneath("从库", made, [passage("从库"), long]).text.splitlines()[-1]
+    assert line.endswith("…[2]")
+    assert not {"*", "`"} & set(line)
 
 
 @pytest.mark.parametrize("text", ["一句话", "```\n", "|a|\n|-|", "\n\n", "- 甲\n- 乙\n"])

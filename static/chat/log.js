@@ -86,8 +86,9 @@ export class Log {
     this.#messages.set(seq, element);
   }
 
-  question() {
-    return [...this.element.querySelectorAll(".customer")].at(-1);
+  // From where to read: the last question, or what a person said last.
+  anchor() {
+    return [...this.element.querySelectorAll(".customer, .agent")].at(-1);
   }
 
   #drop(id) {

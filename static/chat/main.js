@@ -25,7 +25,7 @@ const bridge = embedded && new Bridge(embedded);
 const socket = new Socket(embedded ? `/ws/chat/?${address()}` : "/ws/chat/");
 const outbox = new Outbox();
 const log = new Log(at("log"), { onRetry: transmit });
-const scroll = new Scroll(at("main"), at("latest"), () => log.question());
+const scroll = new Scroll(at("main"), at("latest"), () => log.anchor());
 const drawer = new Drawer(at("drawer"));
 const zoom = new Zoom(at("zoom"));
 const composer = new Composer(at("composer"), { onSend: send });

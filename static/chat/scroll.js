@@ -1,14 +1,14 @@
-// Keeps the newest in view without taking the question out of it.
+// Keeps the newest in view without taking out of it where to read from.
 const NEAR = 60; // px
 
 export class Scroll {
   #sticking = true;
   #target = 0;
 
-  constructor(view, button, question) {
+  constructor(view, button, anchor) {
     this.view = view;
     this.button = button;
-    this.question = question;
+    this.anchor = anchor;
     view.addEventListener("scroll", () => this.#moved(), { passive: true });
     button.addEventListener("click", () => this.stick());
     new ResizeObserver(() => this.#sticking && this.follow()).observe(view);
@@ -27,8 +27,8 @@ export class Scroll {
     }
     const { view } = this;
     const bottom = view.scrollHeight - view.clientHeight;
-    const question = this.question();
-    this.#target = question ? Math.min(bottom, question.offsetTop - 8) : bottom;
+    const anchor = this.anchor();
+    this.#target = anchor ? Math.min(bottom, anchor.offsetTop - 8) : bottom;
     view.scrollTop = this.#target;
     this.button.hidden = true;
   }

@@ -3,7 +3,8 @@ import { place } from "../chat/log.js";
 import { clone, say } from "../chat/strings.js";
 
 const EXCERPT = 300; // characters of a passage that is quoted
-const FRAME = /^(#{1,6} |\||!\[)/; // headings, tables, pictures
+const HEADING = /^#{1,6} /;
+const FRAME = /^(\||!\[)/; // tables, pictures
 
 export class Assist {
   #box;
@@ -79,7 +80,7 @@ export class Assist {
     const insert = item.querySelector(".insert");
     insert.addEventListener("mousedown", (event) => event.preventDefault()); // keeps what is chosen
     insert.addEventListener("click", () =>
-      this.#insert(`${selected(item) || excerpt(passage.quote)} [1]`, [passage.chunk], null));
+      this.#insert(marked(selected(item) || excerpt(passage.quote), 1), [passage.chunk], null));
     return item;
   }
 
@@ -115,17 +116,22 @@ function selected(item) {
   return item.contains(chosen.anchorNode) && item.contains(chosen.focusNode) ? String(chosen).trim() : "";
 }
 
-// Its first paragraphs, whole ones as far as they go.
+// The first paragraphs of its first section, whole ones as far as they go.
 function excerpt(quote) {
-  const all = quote.split(/\n\s*\n/).map((paragraph) => paragraph.trim()).filter(Boolean);
-  const plain = all.filter((paragraph) => !FRAME.test(paragraph));
-  const [first, ...rest] = plain.length ? plain : all;
-  let text = first.slice(0, EXCERPT).trim();
-  for (const paragraph of rest) {
-    if (text.length + paragraph.length > EXCERPT) break;
-    text += `\n\n${paragraph}`;
+  const paragraphs = quote.split(/\n\s*\n/).map((paragraph) => paragraph.trim()).filter(Boolean);
+  let text = "";
+  for (const paragraph of paragraphs) {
+    if (HEADING.test(paragraph) && text) break;
+    if (HEADING.test(paragraph) || FRAME.test(paragraph)) continue;
+    if (text && text.length + paragraph.length > EXCERPT) break;
+    text += text ? `\n\n${paragraph}` : paragraph;
   }
-  return text;
+  return text || paragraphs[0];
+}
+
+// Behind it, or beneath what ends in code, of which it would become a part.
+function marked(text, n) {
+  return `${text}${text.endsWith("```") ? "\n\n" : " "}[${n}]`;
 }
 
 function source(citation) {

@@ -235,7 +235,7 @@ const receive = {
   },
   here({ conversation, window, name, agent, typing }) {
     const one = opened.get(conversation);
-    if (!one) return;
+    if (!one || agent === me.id) return; // in another window of one's own
     one.here(window, { name, agent, typing });
     later(one, () => one.quiet(window));
     if (one === current) doing();

@@ -641,7 +641,7 @@ def test_a_macro_does_everything_once(ana, owned):
     assert first == again
     assert [m.text for m in owned.messages.filter(role="agent")] == [
         "等日志",
-        "您好，请发日志。",
+        "尊敬的客户，请发日志。",
     ]
     handoff = Handoff.objects.get()
     assert (handoff.priority, handoff.tags) == (3, ["待日志"])

@@ -149,6 +149,28 @@ def test_a_macro_can_be_taken_back_for_a_moment(console, agents, taken):
     assert page.input_value("#text") == "您好，我是林岚。"
 
 
+def test_passages_are_quoted_as_they_are_chosen(console, agents, taken):
+    page = console(agents[0])
+    page.click(".row")
+    page.get_by_text("由您负责。").wait_for()
+    page.fill("#assist input", "主备延迟超过 120 秒，先检查什么？")
+    page.keyboard.press("Enter")
+    quotes = page.locator("#assist article")
+    quotes.nth(1).wait_for()
+    page.evaluate("getSelection().selectAllChildren(document.querySelectorAll('.quote')[1])")
+    chosen = page.evaluate("String(getSelection()).trim()")
+    for n in (1, 0):
+        quotes.nth(n).locator(".insert").click()
+    written = page.input_value("#text")
+    assert written.startswith(f"{chosen} [1]")
+    assert written.endswith(" [2]")
+    assert "|" not in written.removeprefix(chosen)  # of a table no part
+    page.click("#send")
+    assert page.locator(".message.agent[data-seq] .cite").first.inner_text() == "1"
+    said = taken.messages.latest("seq")
+    assert list(said.citations.order_by("n").values_list("n", flat=True)) == [1, 2]
+
+
 def test_enter_waits_for_what_a_slash_calls_up(console, agents, taken):
     CannedReply.objects.create(name="您好", text="您好，我是{agent}。")
     page = console(agents[0])
@@ -173,7 +195,7 @@ WebSocket.prototype.send = function (text) {
   if (JSON.parse(text).type === "canned") late.push(() => send.call(this, text));
   else send.call(this, text);
 };
-window.answer = () => late.splice(0).forEach((one) => one());
+window.answer = () => late.splice(0).pop()?.();
 """
 NOTICES = """
 window.told = [];

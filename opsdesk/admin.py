@@ -64,28 +64,27 @@ def permitted(permission: Permission) -> str:
     return f"{app} | {gettext(permission.name)}"
 
 
-class Permitting(admin.ModelAdmin):
-    """Lists permissions as who looks can read them."""
-
-    def formfield_for_manytomany(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
-        field = super().formfield_for_manytomany(db_field, request, **kwargs)
-        if field is not None and db_field.related_model is Permission:
-            field.queryset = Permission.objects.select_related("content_type")
-            field.label_from_instance = permitted
-        return field
+def in_words(field: Any) -> Any:
+    """A form field with its permissions as who looks can read them."""
+    if field is not None and field.queryset.model is Permission:
+        field.queryset = Permission.objects.select_related("content_type")
+        field.label_from_instance = permitted
+    return field
 
 
 admin.site.unregister([User, Group])
 
 
 @admin.register(User)
-class PersonAdmin(Permitting, UserAdmin):
-    """Django's own, in words."""
+class PersonAdmin(UserAdmin):
+    def formfield_for_manytomany(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        return in_words(super().formfield_for_manytomany(db_field, request, **kwargs))
 
 
 @admin.register(Group)
-class PermittedGroupAdmin(Permitting, GroupAdmin):
-    """Django's own, in words."""
+class WordedGroupAdmin(GroupAdmin):
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        return in_words(super().formfield_for_manytomany(db_field, request, **kwargs))
 
 
 @admin.register(ApiToken)

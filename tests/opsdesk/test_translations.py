@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -85,4 +86,4 @@ def test_pages_of_django_speak_chinese_too(domain):
 
 def test_scripts_of_the_admin_read_our_words(admin_client):
     said = admin_client.get(reverse("admin:jsi18n"), headers={"accept-language": "zh-hans"})
-    assert "选用全部" in said.content.decode()
+    assert json.dumps("选用全部%s") in said.content.decode()

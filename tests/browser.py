@@ -103,7 +103,7 @@ def server(home: Path, **variables: str) -> Iterator[str]:
         yield url
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 180) -> Any:
     """What `condition` gives once it is true."""
     until = time.monotonic() + seconds
     while not (result := condition()):

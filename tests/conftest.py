@@ -10,7 +10,6 @@ os.environ.setdefault("OPSDESK_HOME", str(Path(__file__).resolve().parent.parent
 LONGEST = [
     "tests/pages",
     "tests/opsdesk/test_serve.py",
-    "tests/opsdesk/test_recovery.py",
     "tests/knowledge/test_embedders.py",
     "tests/knowledge/test_tasks.py",
     "tests/opsdesk/test_postgres.py",

@@ -9,15 +9,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
+from knowledge import demo
 from opsdesk.postgres import Server
+from tests.browser import CHROMIUM, chromium
+from tests.pages.test_chat import DRAIN, ask, delivered
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SECONDS = 90  # at most, on a busy machine
+SECONDS = 240  # at most, on a busy machine
 
 
 def until(condition, seconds=SECONDS):
@@ -31,6 +36,7 @@ def until(condition, seconds=SECONDS):
 class Installation:
     def __init__(self, home, port):
         self.home, self.port = home, port
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
         self.server = Server(home)
         self.environment = os.environ | {
             "OPSDESK_HOME": str(home), "OPSDESK_PORT": str(port), "OPSDESK_WORKERS": "1",
@@ -56,13 +62,19 @@ class Installation:
     def answers(self):
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/healthz").status_code == 200
+            return self.http.get("/healthz").status_code == 200
         except httpx.TransportError:
             return False
 
     def readiness(self):
-        answer = httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=30)
-        return answer.json()["checks"]
+        return self.http.get("/readyz").json()["checks"]
+
+    def documents(self):
+        """How many answer."""
+        where = {"host": str(self.server.sockets), "user": "postgres", "dbname": "opsdesk"}
+        ready = "SELECT count(*) FROM knowledge_revision WHERE status = 'ready'"
+        with psycopg.connect(**where) as connection:
+            return connection.execute(ready).fetchone()[0]
 
     def processes(self):
         """Ids of the living processes of this home that are not the database's."""
@@ -95,13 +107,32 @@ def installation():
     if made.process and made.process.poll() is None:
         made.process.kill()
         made.process.wait()
+    made.http.close()
     until(lambda: made.server.postmaster() is None)
     for folder in (home, made.server.sockets):
         shutil.rmtree(folder, ignore_errors=True)
     made.log.unlink(missing_ok=True)
 
 
-def test_the_life_of_an_installation(installation, tmp_path):
+@contextmanager
+def visitor(installation):
+    """Where there is Chromium: somebody who is answered before and after what the block does."""
+    if not CHROMIUM.exists() and os.environ.get("OPSDESK_REQUIRE_BROWSER") != "1":
+        yield
+        return
+    until(lambda: installation.documents() == len(demo.FILES))
+    with chromium(base_url=f"http://127.0.0.1:{installation.port}") as page:
+        page.set_default_timeout(60_000)
+        page.goto("/")
+        assert "kubectl cordon node-17" in ask(page, DRAIN).inner_text()
+        yield
+        answer = ask(page, "Redis 报 MOVED 错误是什么意思？")
+        delivered(page)
+        assert "加 -c 参数" in answer.inner_text()
+        assert page.locator("#log > .message.customer").count() == 2
+
+
+def test_the_life_of_an_installation(installation):
     # The first start makes everything and says how to get in.
     installation.start()
     until(lambda: "/admin/" in installation.log.read_text())
@@ -116,9 +147,10 @@ def test_the_life_of_an_installation(installation, tmp_path):
     assert again.returncode == 1 and str(installation.process.pid) in again.stderr
     assert "Traceback" not in again.stderr
 
-    # PostgreSQL is killed: it comes back by itself.
+    # PostgreSQL is killed: it comes back by itself, and so does the page.
     postmaster = installation.server.postmaster()
-    os.kill(postmaster, signal.SIGKILL)
+    with visitor(installation):
+        os.kill(postmaster, signal.SIGKILL)
     until(lambda: installation.server.ready() and installation.server.postmaster() != postmaster)
     until(lambda: installation.readiness()["database"] == "ok")
 

@@ -9,6 +9,9 @@ test of a page takes a fixture and is done; whatever rows it leaves are gone bef
   sweeps by itself; `pytestmark = pytest.mark.usefixtures("unanswered")` for a whole module.
 - `site.workers()`: a context in which documents are read and tasks are run.
 
+Wait for what a script makes of a page by locators or `wait_for`: polls of `page.wait_for_function`
+are refused by our Content-Security-Policy, which shows only where the first one is too early.
+
 Rows of the demo documents that a test changes or deletes it puts back itself; "all documents" are
 not its own ones. Only what needs other variables of the environment starts a site of its own,
 outside of this folder (tests/browser.py).
@@ -177,13 +180,14 @@ def unanswered(_without_runner, site):
 
 @pytest.fixture(scope="package")
 def chromium():
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     if not CHROMIUM.exists() and os.environ.get("OPSDESK_REQUIRE_BROWSER") != "1":
         pytest.skip("there is no chromium")
     # Playwright runs an event loop in this thread, in which Django would refuse its database.
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        expect.set_options(timeout=30_000)  # for what can take longer a test says so
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield browser
         connections.close_all()  # Django keeps others beside Playwright's loop than without it

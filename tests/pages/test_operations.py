@@ -8,6 +8,7 @@ from django.core.cache import cache
 from evaluation import gaps, tallying
 from evaluation.models import Gap
 from knowledge.models import KnowledgeBase
+from tests.browser import wait_for
 from tests.evaluation.asked import PROMPT, ask, unanswered
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("unanswered")]
@@ -50,8 +51,8 @@ def test_figures_are_drawn_and_topics_are_decided(page):
     assert figure.locator("tbody tr").count() == 30  # what is drawn stands in the table
     assert serious(page) == []
     page.set_viewport_size({"width": 390, "height": 800})
-    wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert page.evaluate(wider) == 0
+    fits = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    wait_for(lambda: page.evaluate(fits), "charts to be drawn anew")
 
     page.goto("/admin/evaluation/gap/")
     assert serious(page) == []

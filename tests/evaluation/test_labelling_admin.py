@@ -175,6 +175,7 @@ MANY = """
     SELECT id, seq, CASE seq % 2 WHEN 1 THEN 'customer' ELSE 'assistant' END, '怎么重启', '', 0,
         '{}', true, now()
     FROM chat_conversation, generate_series(1, 10) seq;
+    ANALYZE chat_conversation, chat_message;  -- or what follows is planned as for empty tables
     INSERT INTO chat_turn
         (conversation_id, message_id, reply_id, epoch, status, outcome, attempt, confidence,
          pending, trace, created_at)
@@ -189,6 +190,7 @@ MANY = """
     SELECT 'alt ' || n, n, 'simple', '{"from": "2026-11-01T00:00:00+00:00",
         "to": "2026-11-22T00:00:00+00:00"}', '{}', 5, 2, 50000, '{}', 200, now()
     FROM generate_series(1, 50) n;
+    ANALYZE chat_turn, evaluation_sample;
     INSERT INTO evaluation_stratum (sample_id, key, population, drawn)
     SELECT id, '{}', 50000, 200 FROM evaluation_sample;
     INSERT INTO evaluation_item
@@ -198,6 +200,7 @@ MANY = """
     FROM evaluation_stratum stratum CROSS JOIN generate_series(1, 200) n
     JOIN (SELECT id, row_number() OVER (ORDER BY id) AS at FROM chat_turn) turn
         ON turn.at = n * 7;
+    ANALYZE evaluation_item;
     INSERT INTO evaluation_label
         (item_id, rater_id, adjudicates, kind, sentences, note, seconds, draft, done_at)
     SELECT id, rater, false, 'right', '[]', '', 20, '{}', now()

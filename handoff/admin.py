@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
 from django.db.models import Case, QuerySet, Value, When
 from django.http import HttpRequest
 from django.urls import reverse
@@ -56,7 +57,7 @@ class AgentAdmin(admin.ModelAdmin):
         if db_field.name == "user" and field:
             field.help_text = _("May sign in and work at the console from then on.")
             if not request.user.has_perm("auth.change_user"):
-                field.queryset = field.queryset.filter(is_staff=True)
+                field.queryset = get_user_model().objects.filter(is_staff=True)
                 field.help_text = _("Who may sign in already; others are let in by who may change "
                                     "users.")  # fmt: skip
         return field

@@ -7,6 +7,7 @@ the answer is written.
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 from operator import attrgetter
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -70,9 +71,13 @@ class _Kept(Generic[P]):
         self.passage = passage
         said = f"{passage.question}\n{passage.text}"
         self.length = len(said)
+        self.said = said
         self.normal = normal(said)
         self.exact = set(_EXACT.findall(said.lower()))
-        self.runs = shingles(said)
+
+    @cached_property
+    def runs(self) -> set[bytes]:
+        return shingles(self.said)
 
     def repeats(self, other: "_Kept[P]") -> bool:
         """Whether it says what `other` says, of the same product and version."""

@@ -44,7 +44,7 @@ def summed(
     """
     common = [stage for stage in stages if stage not in APART]
     scales = {stage: _scale(stages[stage].values(), highest.get(stage)) for stage in common}
-    rest = {chunk: _total(weights[chunk], scales, stages, chunk) for chunk in weights}
+    rest = _totals(weights, scales, stages, weights)
     whole: dict[int, float] = {}
     ends: list[tuple[float, float]] = []
     for group in groups:
@@ -53,8 +53,8 @@ def summed(
             for stage in APART
             if stage in stages and all(chunk in stages[stage] for chunk in group)
         }
-        for chunk in group:
-            whole[chunk] = rest[chunk] + _total(weights[chunk], apart, stages, chunk)
+        for chunk, total in _totals(weights, apart, stages, group).items():
+            whole[chunk] = rest[chunk] + total
         ends += [_ends(one, scales | apart) for one in _kinds(weights[chunk] for chunk in group)]
     varies = float(np.std([rest[chunk] for chunk in whole])) if whole else 0.0
     widened = float(np.std(list(whole.values()))) / varies if varies else 0.0
@@ -86,13 +86,18 @@ def _scale(scores: Collection[float], highest: float | None) -> Scale:
     )
 
 
-def _total(
-    weights: Mapping[str, float],
+def _totals(
+    weights: Mapping[int, Mapping[str, float]],
     scales: Mapping[str, Scale],
     stages: Mapping[str, Scores],
-    chunk: int,
-) -> float:
-    return sum(weights[stage] * scale.z(stages[stage][chunk]) for stage, scale in scales.items())
+    chunks: Iterable[int],
+) -> dict[int, float]:
+    totals = dict.fromkeys(chunks, 0.0)
+    for stage, scale in scales.items():
+        scores = stages[stage]
+        for chunk in totals:
+            totals[chunk] += weights[chunk][stage] * scale.z(scores[chunk])
+    return totals
 
 
 def _ends(weights: Mapping[str, float], scales: Mapping[str, Scale]) -> tuple[float, float]:

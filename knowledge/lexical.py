@@ -7,7 +7,7 @@ its terms. docs/retrieval.md has the measurements behind this choice of storage.
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import accumulate, chain, combinations
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,7 +21,10 @@ from knowledge.weighing import DIMENSIONS, K1, B, Query, array, key
 from opsdesk.replicas import connection
 
 EXACT_CHUNKS = 20_000  # up to so many chunks every one is scored
-CANDIDATES = 10_000  # above: about so many, those with the question's rarest words
+CANDIDATES = 2_000  # above: at most about so many, those with its most telling terms
+CHOOSING = terms.WORDS, terms.UNIGRAMS  # views that candidates are chosen by
+CHOOSING_TERMS = 40  # of a question, the most telling ones
+_CHOOSING = [terms.VIEWS.index(view) for view in CHOOSING]
 INT4 = 23  # PostgreSQL's number for the type
 STALE = 0.1  # relative change of the mean length after which weights are reckoned anew
 
@@ -215,7 +218,7 @@ def _copy(base_id: int, rows: Sequence[Row], means: Sequence[float]) -> None:
         copy.set_types(["int8", "int8", "bytea", "bytea", "bytea"])
         for chunk_id, chunk in rows:
             vector = _sparsevec(chunk.keys, weights(chunk, means))
-            words = _integers(chunk.keys[chunk.views == 0])
+            words = _integers(chunk.keys[np.isin(chunk.views, _CHOOSING)])
             copy.write_row((chunk_id, base_id, vector, words, _integers(chunk.lengths)))
     store().changed(base_id, [chunk_id for chunk_id, _ in rows])
 
@@ -297,8 +300,7 @@ SCORED = f"""
     WITH hidden AS MATERIALIZED ({HIDDEN})
     SELECT chunk_id, {{score}} AS score FROM knowledge_chunkterms
     WHERE knowledge_base_id = ANY(%(bases)s)
-        AND (%(words)s::int4[] IS NULL OR words && %(words)s::int4[])
-        AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id) {{inside}}
+        AND {{chosen}} AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id) {{inside}}
 """  # noqa: S608
 
 
@@ -327,16 +329,16 @@ def best(
 
 def rank(asked: Query, base_ids: Sequence[int], chunk_id: int, scope: Scope) -> int | None:
     """Which place, from 1, a chunk has or would have if it answered; None if it is not scored:
-    no term of the question stands in it, or only words too frequent to choose candidates by."""
+    no term of the question stands in it, or only ones too frequent to choose candidates by."""
     scored, parameters = _scored(asked, base_ids, scope, None)
+    chosen = _chosen(asked, _candidates(asked, base_ids, scope))
     score = scores(asked, [chunk_id]).get(chunk_id, 0.0)
     if not parameters or score <= 0:
         return None
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT %(words)s::int4[] IS NULL OR words && %(words)s::int4[]"
-            " FROM knowledge_chunkterms WHERE chunk_id = %(chunk)s",
-            {"words": parameters["words"], "chunk": chunk_id},
+            f"SELECT {chosen} FROM knowledge_chunkterms WHERE chunk_id = %(chunk)s",  # noqa: S608
+            {"chunk": chunk_id},
         )
         if not cursor.fetchone()[0]:
             return None
@@ -352,7 +354,8 @@ def by_view(asked: Query, chunk_ids: Sequence[int]) -> dict[int, dict[str, float
     """The scores of chunks in their parts: by view, and what words for terms bring."""
     known, groups = asked.vectors()
     numbers = {
-        view: {key(view, term) for of, term in asked.idf if of == view} for view in terms.VIEWS
+        view: {key(view, term) for of, term in asked.near | asked.idf if of == view}
+        for view in terms.VIEWS
     }
     vectors = {
         view: {term: worth for term, worth in known.items() if term in numbers[view]}
@@ -384,11 +387,15 @@ def _scored(
     if not vectors:
         return "", {}
     if candidates is None:
-        few = asked.chunks <= EXACT_CHUNKS or scope.small(base_ids, EXACT_CHUNKS)
-        candidates = math.inf if few else CANDIDATES
-    words = None if candidates == math.inf else _rarest(asked, candidates)
-    parameters = {**scope.parameters(base_ids), **vectors, "words": words}
-    return SCORED.format(score=score, inside=scope.condition), parameters
+        candidates = _candidates(asked, base_ids, scope)
+    chosen = _chosen(asked, candidates)
+    parameters = {**scope.parameters(base_ids), **vectors}
+    return SCORED.format(score=score, chosen=chosen, inside=scope.condition), parameters
+
+
+def _candidates(asked: Query, base_ids: Sequence[int], scope: Scope) -> float:
+    few = asked.chunks <= EXACT_CHUNKS or scope.small(base_ids, EXACT_CHUNKS)
+    return math.inf if few else CANDIDATES
 
 
 def _score(asked: Query) -> tuple[str, dict[str, str]]:
@@ -422,38 +429,56 @@ def scores(asked: Query, chunk_ids: Sequence[int]) -> dict[int, float]:
 
 
 def beside(
-    asked: Query, chunk_ids: Iterable[int], missed: Sequence[int]
+    asked: Query, found: Iterable[int], missed: Sequence[int]
 ) -> tuple[dict[int, str], dict[int, float]]:
-    """Of given chunks the kind, and of those among them that were `missed` the score; of what is
-    there."""
+    """The kind of chunks that were `found` and of others that were `missed`, and of these the
+    score; of what is there."""
     score, vectors = _score(asked)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT id, kind, {score if vectors else 0} FROM knowledge_chunk"  # noqa: S608
-            " LEFT JOIN knowledge_chunkterms ON chunk_id = id AND id = ANY(%(missed)s)"
-            " WHERE id = ANY(%(chunks)s)",
-            {**vectors, "missed": list(missed), "chunks": list(chunk_ids)},
+            "SELECT id, kind, NULL FROM knowledge_chunk WHERE id = ANY(%(found)s::bigint[])"  # noqa: S608
+            f" UNION ALL SELECT id, kind, {score if vectors else 'NULL'} FROM knowledge_chunk"
+            " LEFT JOIN knowledge_chunkterms ON chunk_id = id"
+            " WHERE id = ANY(%(missed)s::bigint[])",
+            {**vectors, "missed": array(missed), "found": array(found)},
         )
         rows = cursor.fetchall()
-    wanted = set(missed) if vectors else set()
-    scores = {chunk: score for chunk, _kind, score in rows if chunk in wanted and score is not None}
+    scores = {chunk: score for chunk, _kind, score in rows if score is not None}
     return {chunk: kind for chunk, kind, _score in rows}, scores
 
 
-def _rarest(asked: Query, candidates: float) -> list[int] | None:
-    """Keys of the question's words, rarest first, that stand in about so many chunks together.
+def _chosen(asked: Query, candidates: float) -> str:
+    """A condition that about so many chunks meet, those that are sure of most of the score.
 
-    None when it has no known word: then every chunk is scored.
+    They hold a term, or two together, that are worth as much as there is room for; how many hold
+    two is reckoned as if these had nothing to do with each other. True of every chunk when no
+    word and no character of the question is known.
     """
-    words = {key(terms.WORDS, word) for word in asked.all_words()}
-    rarest: list[int] = []
-    found = 0
-    for term in sorted(words & asked.counts.keys(), key=asked.counts.__getitem__):
-        found += asked.counts[term]
-        if rarest and found > candidates:
-            break
-        rarest.append(term)
-    return rarest or None
+    worth: dict[int, float] = {}
+    for (view, term), value in asked.all_terms().items():
+        if view in CHOOSING:  # of other scripts than Han both views hold the same
+            number = key(terms.WORDS if term.isascii() else view, term)
+            worth[number] = worth.get(number, 0.0) + value
+    known = sorted(worth.keys() & asked.counts.keys(), key=lambda term: (-worth[term], term))
+    known = known[:CHOOSING_TERMS]
+    if not known or candidates == math.inf:
+        return "true"
+    counts = asked.counts
+    ways = [(worth[one], float(counts[one]), (one,)) for one in known] + [
+        (worth[one] + worth[other], counts[one] * counts[other] / asked.chunks, (one, other))
+        for one, other in combinations(known, 2)
+    ]
+    ways.sort(key=lambda way: -way[0])
+    room = sum(reached <= candidates for reached in accumulate(count for _, count, _ in ways))
+    chosen = [way for _, _, way in ways[: max(room, 1)]]
+    alone = {first for first, *second in chosen if not second}
+    pairs: dict[int, list[int]] = {}
+    for first, *second in chosen:
+        if second and first not in alone:
+            pairs.setdefault(first, []).extend(second)
+    parts = [f"words && '{array(alone)}'"] if alone else []
+    parts += [f"words @> '{array([one])}' AND words && '{array(pairs[one])}'" for one in pairs]
+    return f"({' OR '.join(parts)})"
 
 
 def _text(values: dict[int, float]) -> str:

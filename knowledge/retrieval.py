@@ -219,7 +219,7 @@ def words_of(chunk: Chunk) -> frozenset[str]:
 
 
 def _words(title: str, chunk: lexical.Indexed) -> frozenset[str]:
-    return frozenset(terms.views(lexical.passage_text(title, chunk))[terms.WORDS])
+    return terms.words(lexical.passage_text(title, chunk))
 
 
 # --- understanding and finding ----------------------------------------------------------
@@ -314,7 +314,7 @@ def _fused(asked: weighing.Query, candidates: Candidates) -> list[Fused]:
         ]
     chunks = dict.fromkeys(chunk for scores in stages.values() for chunk in scores)
     missed = [chunk for chunk in chunks if chunk not in stages["words"]]
-    kinds, scores = lexical.beside(asked, chunks, missed)
+    kinds, scores = lexical.beside(asked, stages["words"], missed)
     # One without a row was replaced this moment.
     words = {**dict.fromkeys(missed, 0.0), **stages["words"], **scores}
     stages = {**stages, "words": words}
@@ -429,13 +429,13 @@ _PASSAGES = """
         chunk.questions, chunk.text, chunk.page, chunk.page_end, chunk.locator, chunk.position,
         chunk.regions, document.product, document.version, document.environment
     FROM knowledge_chunk chunk JOIN knowledge_document document ON document.id = chunk.document_id
-    WHERE chunk.id = ANY(%s)
+    WHERE chunk.id = ANY(%s::bigint[])
 """
 
 
 def _passages(fused: Sequence[Fused], asked: weighing.Query, found: Retrieval) -> list[Passage]:
     with found.timed("passages"), connection.cursor() as cursor:
-        cursor.execute(_PASSAGES, [[one.chunk_id for one in fused]])
+        cursor.execute(_PASSAGES, [weighing.array(one.chunk_id for one in fused)])
         rows = {row[0]: row for row in cursor.fetchall()}
     return [
         _passage(rows[one.chunk_id], one.score, one.scores, asked)

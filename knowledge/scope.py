@@ -121,7 +121,8 @@ EVERYTHING = Scope()
 
 
 def fold(value: str) -> str:
-    return unicodedata.normalize("NFKC", value.strip()).lower()
+    value = value.strip()
+    return (value if value.isascii() else unicodedata.normalize("NFKC", value)).lower()
 
 
 def today() -> datetime.date:

@@ -35,24 +35,35 @@ INNER = re.compile(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 def views(text: str) -> dict[str, Counter[str]]:
     """How often each term stands in `text`, by view."""
+    han, whole, cut = _cut(text)
+    counted = {
+        WORDS: Counter(cut),
+        BIGRAMS: Counter(chain.from_iterable(map(add, run, run[1:]) for run in han)),
+        UNIGRAMS: Counter(chain(*han, whole)),
+    }
+    del counted[WORDS]["\n"]
+    return counted
+
+
+def words(text: str) -> frozenset[str]:
+    """The terms of the first view alone, in half the time."""
+    return frozenset(_cut(text)[2]) - {"\n"}
+
+
+def _cut(text: str) -> tuple[list[str], list[str], list[str]]:
+    """Runs of Han, all other runs, and the words of both, with line breaks between."""
     han: list[str] = []
     words: list[str] = []
-    unigrams: list[str] = []
+    others: list[str] = []
     for run in RUN.finditer(unicodedata.normalize("NFKC", text)):
         if run["han"]:
             han.append(run["han"])
         else:
             whole = run[0][:LONGEST_TERM]
             words += {whole.lower(), *parts(whole)}
-            unigrams.append(whole.lower())
+            others.append(whole.lower())
     words += rjieba.cut_for_search("\n".join(han), True)  # one call is faster than many
-    counted = {
-        WORDS: Counter(words),
-        BIGRAMS: Counter(chain.from_iterable(map(add, run, run[1:]) for run in han)),
-        UNIGRAMS: Counter(chain(*han, unigrams)),
-    }
-    del counted[WORDS]["\n"]
-    return counted
+    return han, others, words
 
 
 def parts(run: str) -> set[str]:

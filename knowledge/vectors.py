@@ -14,6 +14,7 @@ from knowledge.embedders import Meaning, Vector, Weights
 from knowledge.models import Chunk, Embedding, EmbeddingIndex
 from knowledge.scope import HIDDEN, Scope
 from knowledge.stores import store
+from knowledge.weighing import array
 from opsdesk.replicas import connection
 
 DIMENSIONS = 1_000_000_000  # the most there is: no vocabulary has as many tokens
@@ -84,11 +85,11 @@ def nearest(
             ORDER BY {order} LIMIT %(limit)s)
         SELECT chunk_id, distance FROM nearest
         UNION ALL SELECT chunk_id, {distance} FROM knowledge_embedding
-        WHERE index_id = {index.pk:d} AND chunk_id = ANY(%(also)s)
+        WHERE index_id = {index.pk:d} AND chunk_id = ANY(%(also)s::bigint[])
             AND knowledge_base_id = ANY(%(bases)s)
     """  # noqa: S608 - numbers
     parameters: dict[str, Any] = scope.parameters(base_ids)
-    parameters |= {"vector": str(vector), "limit": limit, "also": list(also)}
+    parameters |= {"vector": str(vector), "limit": limit, "also": array(also)}
     with connection.cursor() as cursor:
         cursor.execute(nearest_first, parameters)
         while cursor.description is None:

@@ -1,3 +1,5 @@
+from multiprocessing import parent_process
+
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 from django.utils.translation import gettext_lazy as _
@@ -18,6 +20,10 @@ class OpsDeskConfig(AppConfig):
 
             end_forks_with_parents()
             outlive_killed_readers()
+        elif settings.ROLE == "web" and (head := parent_process()):
+            from opsdesk.processes import die_with_parent
+
+            die_with_parent(head.pid)  # one of several web processes: spawned, not forked
 
 
 class OpsDeskAdminConfig(AdminConfig):

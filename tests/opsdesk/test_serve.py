@@ -40,7 +40,7 @@ class Installation:
         self.server = Server(home)
         self.environment = os.environ | {
             "OPSDESK_HOME": str(home), "OPSDESK_PORT": str(port), "OPSDESK_WORKERS": "1",
-            "DJANGO_SETTINGS_MODULE": "opsdesk.settings",
+            "OPSDESK_WEB_PROCESSES": "2", "DJANGO_SETTINGS_MODULE": "opsdesk.settings",
         }  # fmt: skip
         self.log = home.with_suffix(".log")
         self.process = None

@@ -22,5 +22,6 @@ class Command(BaseCommand):
             lifespan="off",
             ws_max_size=1 << 20,
             timeout_graceful_shutdown=5,
+            timeout_worker_healthcheck=60,  # what starts on a busy machine is not hung
             server_header=False,
         )

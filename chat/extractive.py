@@ -33,6 +33,10 @@ _CODE = re.compile(r"(?=\S*\d)[A-Za-z0-9][\w.:-]{1,30}", re.ASCII)  # 137, ORA-0
 _LIST = re.compile(r"^\s*(?:[-*+>]|\d{1,3}[.)])\s+")
 _MARKUP = str.maketrans("", "", "*`[]")  # what is cut off may leave half of it
 _BLANK = re.compile(r"\n[ \t]*\n")
+# Code, formulas, and what a passage has that looks like a citation of ours.
+_OWN = re.compile(
+    r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|\$(?=\S)[^$\n]+(?<=\S)\$|\[(\d{1,3})\](?!\()", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,10 @@ def beneath(
     sources = list(made.sources)
     for passage in passages[1 : 1 + OTHERS]:
         said = _line(query, passage, wanted)
-        if passage.score >= least and passage not in sources and (not wanted or wanted(said)):
+        good = said and passage.score >= least and passage not in sources
+        if good and (not wanted or wanted(said)):
             sources.append(passage)
-            lines.append(f"- {_named(passage)}{said}[{len(sources)}]")
+            lines.append(f"- {_plain(_named(passage) + said)}[{len(sources)}]")
     if not lines:
         return made
     return Extract("\n\n".join([made.text, _("Also about this:"), "\n".join(lines)]), sources)
@@ -106,7 +111,7 @@ def _named(passage: Passage) -> str:
 
 
 def _line(query: str, passage: Passage, wanted: Wanted | None) -> str:
-    """The sentence of a passage that says most about `query`, in a line."""
+    """The sentence of a passage that says most about `query`, in a line; "" if it has none."""
     units = _units(passage.text)
     weigh = _weigher(query, units)
     said = [unit.text for unit in units if unit.kind == "sentence"]
@@ -247,18 +252,22 @@ def _marked(units: list[_Unit], n: int) -> str:
     last: _Unit | None = None
     for unit in units:
         introduced = last is not None and last.kind == "sentence"
+        text = unit.text if _FENCE.fullmatch(unit.text) else _plain(unit.text)
         if unit.kind == "sentence":
-            text = _with_mark(unit.text, mark)
-        elif unit.kind == "heading" or introduced:
-            text = unit.text
-        else:
-            text = f"{unit.text}\n\n{mark}"
+            text = _with_mark(text, mark)
+        elif unit.kind != "heading" and not introduced:
+            text = f"{text}\n\n{mark}"
         if last is not None and unit.paragraph == last.paragraph:
             paragraphs[-1] += text
         else:
             paragraphs.append(text)
         last = unit
     return "\n\n".join(part.rstrip() for part in paragraphs)
+
+
+def _plain(text: str) -> str:
+    """Markdown that shows what `text` does, in which nothing reads as a mark: [2] as [2\\]."""
+    return _OWN.sub(lambda found: rf"[{found[2]}\]" if found[2] else found[0], text)
 
 
 def _with_mark(sentence: str, mark: str) -> str:

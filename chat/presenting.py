@@ -33,7 +33,8 @@ def _markdown() -> MarkdownIt:
     renderer = MarkdownIt("commonmark", {"html": False, "breaks": True})
     renderer.enable(["table", "strikethrough"]).disable("image")
     renderer.use(formulas)
-    renderer.core.ruler.push("citations", _cite)
+    # Before escaped signs are text like any other: `[1\]` is no mark.
+    renderer.core.ruler.before("text_join", "citations", _cite)
     return renderer
 
 

@@ -12,6 +12,7 @@ from markdown_it.tree import SyntaxTreeNode
 from chat.formulas import formulas
 
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+MARKDOWN.disable("text_join")  # an escaped sign stays apart: `[1\]` is no mark
 formulas(MARKDOWN)
 MARK = re.compile(r"\[(\d{1,3})\](?![(\[:])")
 LINKS = ("http://", "https://", "mailto:")
@@ -137,7 +138,7 @@ def _list(node: SyntaxTreeNode, at: Block) -> Iterator[Block]:
 def _spans(node: SyntaxTreeNode, style: Span = Span("")) -> Iterator[Span]:
     for child in node.children:
         match child.type:
-            case "text" | "image":
+            case "text" | "text_special" | "image":
                 yield replace(style, text=child.content)
             case "formula":
                 shown: Literal["inline", "display"] = "display" if child.info else "inline"

@@ -1,8 +1,10 @@
 import dataclasses
+import re
 
 import pytest
 
 from chat import extractive, presenting
+from chat.exports.blocks import blocks
 from knowledge.retrieval import Passage
 
 
@@ -113,6 +115,37 @@ def test_a_long_line_is_cut_without_half_of_its_marks():
     line = extractive.beneath("从库", made, [passage("从库"), long]).text.splitlines()[-1]
     assert line.endswith("…[2]")
     assert not {"*", "`"} & set(line)
+
+
+def test_a_passage_without_a_sentence_does_not_stand_beneath():
+    found = [
+        passage("先停止写入。"),
+        passage("| 甲 | 乙 |\n|---|---|\n| 1 | 2 |", "table", chunk=2),
+    ]
+    made = extractive.extract("停止写入", found)
+    assert extractive.beneath("停止写入", made, found) == made
+
+
+def test_what_a_passage_has_like_marks_cites_nothing():
+    """Neither on the page nor in what is exported, whose text is the passage's own."""
+    said = "停止写入见 [2] 和 [3][1]，即 `a[2]`，`[2]` 与 [2](https://e.org/)。"
+    table = "| 停止 | 写入 [2] |\n|---|---|\n| 1 | [1] |"
+    found = [passage(f"## 写入 [2]\n\n{said}\n\n{table}"), passage(said, chunk=2)]
+    made = extractive.extract("停止写入", found)
+    made = extractive.beneath("停止写入", made, found)
+    shown = presenting.html(made.text, len(made.sources))
+    assert re.findall(r'data-n="(\d)"', shown) == ["1", "2"]
+    seen = re.sub(r"<[^>]*>", "", re.sub(r'<a class="cite.*?</a>', "", shown))
+    assert seen.count("停止写入见 [2] 和 [3][1]，即 a[2]，[2] 与 2。") == 2
+    assert "\\" not in seen
+    spans = [
+        span
+        for block in blocks(made.text, {1, 2})
+        for part in [block, *(block.table.cells if block.table else [])]
+        for span in part.spans
+    ]
+    assert [span.cite for span in spans if span.cite] == [1, 2]
+    assert "".join(span.text for span in spans).count("见 [2] 和 [3][1]，即 a[2]") == 2
 
 
 @pytest.mark.parametrize("text", ["一句话", "```\n", "|a|\n|-|", "\n\n", "- 甲\n- 乙\n"])

@@ -97,12 +97,12 @@ def test_a_silent_model_is_waited_for_once_and_not_long(fake, model, trouble):
     begun = time.monotonic()
     with pytest.raises(SilentError):
         words(model)
-    assert time.monotonic() - begun < 1.5 and len(fake.requests) == 1
+    assert time.monotonic() - begun < 15 and len(fake.requests) == 1
 
 
 def test_who_thinks_is_not_silent(fake, model):
-    model.timeout, model.first_timeout = 30, 0.3
-    fake.script = [{"think": 0.5, "say": "好。"}]
+    model.timeout, model.first_timeout = 30, 2
+    fake.script = [{"think": 3, "say": "好。"}]
     assert words(model) == "好。"
 
 

@@ -100,6 +100,16 @@ def test_who_is_made_an_agent_may_work_at_the_console(client, admin_client, djan
         assert f'<a href="{door}">' in client.get(reverse("admin:index")).content.decode()
 
 
+def test_who_may_not_sign_in_any_more_is_not_let_in_by_the_next_change(admin_client, agent):
+    agent.is_staff = False
+    agent.save()
+    saved, path = Agent.objects.get(), "admin:handoff_agent_change"
+    changed = {**NEW, "user": agent.pk, "capacity": "7", "memberships-TOTAL_FORMS": "0"}
+    admin_client.post(reverse(path, args=[saved.pk]), changed)
+    saved.refresh_from_db()
+    assert (saved.capacity, saved.user.is_staff) == (7, False)
+
+
 def test_who_may_not_change_users_makes_agents_of_staff_alone(client, django_user_model):
     clerk = django_user_model.objects.create_user("clerk", is_staff=True)
     clerk.user_permissions.set(Permission.objects.filter(codename__endswith="_agent"))

@@ -103,11 +103,14 @@ def call_human(conversation: Conversation, reason: str, turn: Turn | None = None
 
 @transaction.atomic
 def withdraw(conversation: Conversation) -> None:
-    """Wait for a person no longer; what was written last meanwhile is answered. Raises Conflict
-    when nobody is waited for (any more)."""
+    """Wait for a person no longer; what was written last meanwhile is answered, unless a person
+    did. Raises Conflict when nobody is waited for (any more)."""
     locked = desk("withdraw")(Conversation.objects.select_for_update().get(pk=conversation.pk))
     last = locked.messages.filter(role=Message.Role.CUSTOMER).order_by("-seq").first()
     if last is None:
+        return
+    since = locked.messages.filter(seq__gt=last.seq)
+    if since.filter(role=Message.Role.AGENT, public=True).exists():
         return
     turn = Turn.objects.filter(message=last).first()
     if turn is None:
@@ -116,4 +119,8 @@ def withdraw(conversation: Conversation) -> None:
         turn.status, turn.outcome, turn.attempt = Turn.Status.QUEUED, "", 0
         turn.epoch, turn.trace = locked.epoch, {}
         turn.save()
+    elif turn.status != Turn.Status.DONE:
+        # An attempt under way began under the old epoch: it has lost, another is made.
+        again = {"status": Turn.Status.QUEUED, "epoch": locked.epoch, "lease_until": None}
+        Turn.objects.filter(pk=turn.pk).update(**again)
     wake_runner()

@@ -5,9 +5,10 @@ from channels.db import database_sync_to_async
 from django.core.checks import run_checks
 from django.utils import timezone
 
-from chat import asking, runner, transcript
+from chat import asking, runner, transcript, turns
 from chat.models import Conversation, Message, Turn
 from chat.signals import handoff_requested
+from chat.state import TurnState
 from handoff import desk
 from handoff.models import Agent, Handoff
 from opsdesk.errors import Conflict
@@ -117,6 +118,32 @@ def test_who_waits_no_longer_gets_an_answer_to_what_they_wrote_last(conversation
     assert turn.outcome != Turn.Outcome.DISCARDED
     conversation.refresh_from_db()
     assert (conversation.state == "queued") == (turn.outcome == Turn.Outcome.HANDOFF)
+
+
+@pytest.mark.parametrize("under_way", ["never", "since before", "since a person was called"])
+def test_who_waits_no_longer_is_answered_what_was_still_to_be(conversation, ana, under_way):
+    asking.ask(conversation, "你好")
+    begun = turns.claim() if under_way == "since before" else None
+    asking.call_human(conversation, "asked")
+    begun = turns.claim() if under_way == "since a person was called" else begun
+    asking.withdraw(conversation)
+    if begun:
+        assert turns.finish(begun, TurnState("你好", [], text="迟到的答案")) == ""
+    assert runner.run_waiting() == 1
+    assert Turn.objects.get().outcome == Turn.Outcome.CHAT
+    assert "迟到的答案" not in [text for _role, text in said(conversation)]
+    check_invariants(conversation)
+
+
+def test_what_a_person_has_answered_opsdesk_does_not_answer_again(conversation, ana):
+    asking.call_human(conversation, "asked")
+    desk.claim(conversation, ana)
+    asking.ask(conversation, "你好")
+    desk.reply(conversation, ana, "您好，请讲")
+    desk.transfer(conversation, ana)
+    asking.withdraw(conversation)
+    assert not Turn.objects.exists()
+    check_invariants(conversation)
 
 
 def test_what_promises_an_answer_is_not_withdrawn(conversation, ana):

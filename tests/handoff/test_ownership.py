@@ -116,9 +116,12 @@ class Desk(RuleBasedStateMachine):
             else:
                 state.end(Turn.Outcome.ANSWERED, text)
             called = Handoff.objects.count()
+            # Who waits no longer has what was still to be answered made anew.
+            held = Turn.objects.filter(pk=turn.pk, status="running", attempt=turn.attempt).first()
             outcome = turns.finish(turn, state)
-            assert (outcome == Turn.Outcome.DISCARDED) == (epoch != turn.epoch)
-            kept = epoch == turn.epoch
+            assert (outcome == "") == (held is None)
+            assert (outcome == Turn.Outcome.DISCARDED) == bool(held and epoch != held.epoch)
+            kept = bool(held and epoch == held.epoch)
             assert Handoff.objects.count() - called == (person and kept)
 
     @rule(n=which, m=who, action=strategies.sampled_from(sorted(ACTIONS)))

@@ -331,7 +331,8 @@ def heard(conversation: Conversation) -> None:
         handoff.next_due = teams.promises(handoff.team, now)["next_due"]
     handoff.save(update_fields=clocks.FIELDS)
     # What called somebody was not written on.
-    if conversation.state in WAITING and conversation.last_seq > handoff.last_seq:
+    since = conversation.messages.filter(seq__gt=handoff.last_seq)
+    if conversation.state in WAITING and since.filter(role=Message.Role.CUSTOMER).exists():
         noted(conversation)
     # Others see in their queues what was said when somebody's hands move next.
     owner = conversation.owner_id

@@ -208,6 +208,9 @@ def test_who_writes_within_a_day_of_a_persons_answer_gets_a_person(conversation,
     conversation.refresh_from_db()
     assert (turn, conversation.state) == (None, "queued")
     assert Handoff.objects.waiting().get().reason == "follow_up"
+    assert events(conversation)[3:] == ["handoff_requested"]
+    asking.ask(conversation, "重启过两次了")
+    assert events(conversation)[3:] == ["handoff_requested", "noted"]
     check_invariants(conversation)
 
 

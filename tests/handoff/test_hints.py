@@ -1,13 +1,14 @@
 """A hint that carries its message: as if it had been read, and to nobody else."""
 
 import asyncio
+import uuid
 
 import pytest
 from channels.db import database_sync_to_async
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from chat import asking, following, uploads
-from chat.models import Conversation
+from chat.models import Conversation, WidgetSite
 from handoff import consumers, desk
 from handoff.models import Membership, Team
 from tests.chat.sockets import Socket, visitor_cookie
@@ -70,6 +71,33 @@ async def test_what_is_short_is_read_by_nobody(talking, monkeypatch):
     sent = await console.act("reply", conversation, id="r1", epoch=1, text="二")
     assert sent["type"] == "done"
     assert (await said(visitor, "二"))["author"] == "ana"
+
+
+@pytest.mark.parametrize("who", ["another", "signed out", "frame"])
+async def test_who_waits_at_the_id_of_anothers_is_told_nothing(who, hire, monkeypatch):
+    """Another visitor; a window from before its visitor signed in; a site's frame in the same
+    browser. The message comes to them with its hint."""
+    cookie, pk = visitor_cookie(), str(uuid.uuid4())
+    site = await db(WidgetSite.objects.create)(name="门户", origins="https://portal.example.com")
+    waits = {
+        "another": Socket(visitor_cookie()),
+        "signed out": Socket(cookie),
+        "frame": Socket(cookie, query=f"site={site.key}"),
+    }[who]
+    await waits.open(conversation=pk)
+    if who == "signed out":
+        await waits.say("磁盘满了", "m1")
+        await said(waits, "磁盘满了")
+        cookie += f"; {await db(lambda: cookie_of(hire('ann')))()}"
+    speaks = Socket(cookie)
+    await speaks.open(conversation=pk)
+    monkeypatch.setattr(following, "messages", never)
+    await speaks.say("机密", "m2")
+    await said(speaks, "机密")
+    while (got := await waits.receive())["type"] != "error":
+        assert "机密" not in str(got)
+    assert got["code"] == "not_found"
+    await asyncio.gather(waits.close(), speaks.close())
 
 
 async def test_how_it_stands_follows(talking):

@@ -171,7 +171,8 @@ class ChatConsumer(Socket):
     # --- From the realtime layer: what a hint does not carry is read from the database -----
 
     async def conversation_message(self, event: dict[str, Any]) -> None:
-        if event["seq"] <= self.last_seq:
+        here = event["conversation"] == str(self.conversation_id)  # else it came too late
+        if not here or event["seq"] <= self.last_seq:
             return
         if event["seq"] > self.last_seq + 1 or not self._told_whole(event):
             await self._catch_up()

@@ -31,9 +31,12 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and halves of characters
 
 def opened(user: Any, pk: Any, lock: bool = False) -> Conversation:
     """The conversation `pk`. Raises Refused when there is none that `user` may open."""
-    rows = Conversation.objects.select_related("owner", "user", "site", "knowledge_base")
-    if lock:
-        rows = rows.select_for_update(of=("self",))
+    # What is joined would be as it was before the lock was waited for.
+    rows = (
+        Conversation.objects.select_for_update()
+        if lock
+        else Conversation.objects.select_related("owner", "user", "site", "knowledge_base")
+    )
     try:
         found = rows.get(pk=UUID(str(pk)))
     except (ValueError, Conversation.DoesNotExist):

@@ -60,6 +60,7 @@ class ConsoleConsumer(Picture):
         "ping": "ping",
     }
     pool = ThreadPoolExecutor(8, thread_name_prefix="console")
+    beside = frozenset({"act"})
     stale = 60.0  # promises come nearer
     typed = 0.0  # when a hint that they type went on
 
@@ -68,6 +69,8 @@ class ConsoleConsumer(Picture):
         self.known: dict[UUID, int] = {}  # the epoch that was sent of each
         self.moved: set[UUID] = set()  # how these stand was not told since their last message
         self.telling: asyncio.Task[None] | None = None
+        # What happened in conversations while something is done in them.
+        self.held: dict[str, list[dict[str, Any]]] = {}
         self.drafting: asyncio.Task[None] | None = None
         await super().connect()
         await self.channel_layer.group_add(agent_group(self.user.pk), self.channel_name)
@@ -78,6 +81,15 @@ class ConsoleConsumer(Picture):
         await super().disconnect(code)
         for pk in self.open:
             await self._hint(watchers(pk), {"type": "desk.gone", **self._self(pk)})
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """What an action does is told after that it is done."""
+        if message["type"].startswith("conversation.") and self.held:
+            about = message.get("conversation") or next(iter(self.held))
+            if about in self.held:
+                self.held[about].append(message)
+                return
+        await super().dispatch(message)
 
     # --- From the client ---------------------------------------------------------
 
@@ -115,9 +127,17 @@ class ConsoleConsumer(Picture):
         action = content.get("action")
         if not isinstance(action, str) or action not in acting.ACTIONS:
             raise Refused("bad_message", self._say(not_understood))
-        said = await self._db(partial(acting.act, self.user, action, content))
-        done = {"id": content.get("id"), "conversation": content["conversation"], "action": action}
-        await self.send_json({"type": "done", **done, "seq": said.seq if said else None})
+        about = str(content.get("conversation"))
+        self.held[about] = []
+        try:
+            acted = partial(acting.act, self.user, action, content)
+            said = await self._db(partial(self.admitted, acted))
+            done = {"id": content.get("id"), "conversation": about, "action": action}
+            await self.send_json({"type": "done", **done, "seq": said.seq if said else None})
+        finally:
+            with suppress(*AWAY):  # `realtime_reconnected` comes
+                for event in self.held.pop(about):
+                    await self.channel_layer.send(self.channel_name, event)
 
     async def typing(self, content: dict[str, Any]) -> None:
         """To the agents who look at the conversation; to its customer when its owner replies."""
@@ -208,6 +228,9 @@ class ConsoleConsumer(Picture):
         here = [(watchers(pk), {"type": "desk.here", **self._self(pk)}) for pk in self.open]
         with suppress(*AWAY):
             await self._db(partial(realtime.notify_each, here))
+        if lost := await self._db(self._lost):
+            self.moved |= lost
+            await self._catch_up(*lost)
         await super().ping(content)
 
     # --- From the realtime layer ---------------------------------------------------
@@ -234,8 +257,28 @@ class ConsoleConsumer(Picture):
     async def _stands_after(self, wait: float) -> None:
         await asyncio.sleep(wait)
         self.telling = None
+        moved, self.moved = self.moved, set()
+        standings: dict[UUID, dict[str, Any]] = {}
         with suppress(*AWAY):  # `realtime_reconnected` comes
-            await self.channel_layer.send(self.channel_name, {"type": "desk.moved"})
+            standings = await self._db(partial(self._standings, moved))
+        for pk in moved & self.open.keys():
+            standing = standings.get(pk)
+            if standing and standing["epoch"] == self.known.get(pk):
+                await self.send_json({"type": "standing", **standing})
+            else:  # it changed hands, or is another team's by now
+                self.moved.add(pk)
+        if self.moved:
+            with suppress(*AWAY):
+                await self.channel_layer.send(self.channel_name, {"type": "desk.moved"})
+
+    def _lost(self) -> set[UUID]:
+        """What is open and has become another team's without a change of hands."""
+        rows = list(Conversation.objects.filter(pk__in=self.open))
+        return {row.pk for row in rows} - {row.pk for row in access.openable(self.user, rows)}
+
+    def _standings(self, pks: set[UUID]) -> dict[UUID, dict[str, Any]]:
+        rows = Conversation.objects.filter(pk__in=pks).select_related("owner__agent")
+        return queues.standings(access.openable(self.user, rows))
 
     async def desk_moved(self, event: dict[str, Any]) -> None:
         await self._catch_up(*self.moved)
@@ -252,7 +295,7 @@ class ConsoleConsumer(Picture):
     async def conversation_rating(self, event: dict[str, Any]) -> None:
         """The customer judged an answer."""
         if (pk := UUID(event["conversation"])) in self.open:
-            for message in await self._db(partial(_one, pk, event["seq"])):
+            for message in await self._db(partial(_one, self.user, pk, event["seq"])):
                 told = {"conversation": str(pk), "message": message}
                 await self.send_json({"type": "rated", **told})
 
@@ -424,9 +467,9 @@ def _before(pk: UUID, before: int) -> list[dict[str, Any]]:
     return [_as_json(one) for one in newest][::-1]
 
 
-def _one(pk: UUID, seq: int) -> list[dict[str, Any]]:
-    found = Message.objects.filter(conversation=pk, seq=seq)
-    return [_as_json(one) for one in presenting.shown(found)]
+def _one(user: Any, pk: UUID, seq: int) -> list[dict[str, Any]]:
+    found = presenting.shown(Message.objects.filter(conversation=pk, seq=seq))
+    return [_as_json(one) for one in found if access.opens(user, one.conversation)]
 
 
 def _as_json(message: Message) -> dict[str, Any]:

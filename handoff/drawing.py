@@ -22,13 +22,14 @@ class Picture(Socket):
         self.language = language_of(self.scope)
         self.drawn = 0.0
         self.redraw: asyncio.Task[None] | None = None
+        self.lines: dict[str, asyncio.Task[None]] = {}
         await self.accept()  # else the browser is not told the code
         await self.admit()
         await self.channel_layer.group_add(QUEUE_GROUP, self.channel_name)
 
     async def disconnect(self, code: int) -> None:
-        if self.redraw:
-            self.redraw.cancel()
+        for task in filter(None, (self.redraw, *self.lines.values())):
+            task.cancel()
         await self.channel_layer.forget(self.channel_name)
 
     async def ping(self, content: dict[str, Any]) -> None:

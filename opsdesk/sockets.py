@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any, ClassVar
@@ -63,6 +63,10 @@ class Socket(AsyncJsonWebsocketConsumer):
     """
 
     doors: ClassVar[dict[str, str]]
+    # Those of them that what is told need not wait for; in one conversation one after the other.
+    # They admit by themselves.
+    beside: ClassVar[frozenset[str]] = frozenset()
+    lines: dict[str, asyncio.Task[None]]  # the last in each conversation
     # Not Channels' one shared thread: every socket's queries would wait in one line.
     pool: ClassVar[ThreadPoolExecutor]
     language: str
@@ -102,8 +106,31 @@ class Socket(AsyncJsonWebsocketConsumer):
         if not isinstance(kind, str) or kind not in self.doors:
             await self._error("bad_message", self._say(not_understood))
             return
+        if kind in self.beside:
+            self._beside(kind, content)
+            return
+        await self._led(kind, content, self.admit())
+
+    def _beside(self, kind: str, content: Any) -> None:
+        about = str(content.get("conversation"))
+        self.lines = {of: line for of, line in self.lines.items() if not line.done()}
+        before = self.lines.get(about)
+
+        async def follow() -> None:
+            if before:
+                await asyncio.wait([before])
+            try:
+                await self._led(kind, content)
+            except ShutOut as shut:
+                await self.close(shut.code)
+
+        self.lines[about] = asyncio.create_task(follow())
+
+    async def _led(self, kind: str, content: Any, first: Awaitable[None] | None = None) -> None:
+        """To its door."""
         try:
-            await self.admit()
+            if first:
+                await first
             await getattr(self, self.doors[kind])(content)
         except Refused as refused:
             await self._error(refused.code, str(refused), content)
@@ -125,6 +152,12 @@ class Socket(AsyncJsonWebsocketConsumer):
     def shut_out(self) -> int | None:
         """The code that closes the socket of who may not be here (any more). In a thread."""
         return None
+
+    def admitted(self, function: Callable[[], Any]) -> Any:
+        """What `function` returns, in a thread. Raises ShutOut, as `admit` does."""
+        if code := self.shut_out():
+            raise ShutOut(code)
+        return function()
 
     def unfit(self) -> str:
         """What is said to a frame that is too large or no text."""

@@ -404,3 +404,18 @@ async def test_the_socket_speaks_the_pages_language():
 
 def test_a_runner_shows_that_it_lives(running):
     wait_for(runner.alive, "a sign of life")
+
+
+async def test_what_was_said_in_the_conversation_just_left_is_not_shown_in_this_one(socket):
+    """A hint may lie in the queue while its reader goes on to another conversation."""
+    left = (await socket.open())["conversation"]
+    await socket.say("在旧的里", "m1")
+    late = (await socket.until("message"))["message"]
+    await socket.send({"type": "new"})
+    here = (await socket.until("welcome"))["conversation"]
+    row = await db(Conversation.objects.get)(pk=left)
+    told = {"type": "conversation.message", "conversation": left, "seq": 1, "epoch": 0}
+    told |= {"whose": visitors.whose(row), "message": late}
+    await db(notify)(transcript.group(uuid.UUID(here)), told)
+    await socket.say("在新的里", "m2")
+    assert (await socket.until("message"))["message"]["text"] == "在新的里"

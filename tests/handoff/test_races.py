@@ -1,18 +1,20 @@
 """Many who do the same at the same moment, on the real database."""
 
 import threading
+import time
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from chat import asking, turns
 from chat.models import Conversation, Message, Turn
 from chat.state import TurnState
-from handoff import desk, routing
+from handoff import acting, desk, routing
 from handoff.models import Agent, Handoff, OwnershipChange
 from opsdesk.errors import Conflict
+from opsdesk.sockets import Refused
 from tests.handoff.conftest import check_invariants, check_loads
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -121,3 +123,40 @@ def test_an_answer_in_flight_when_a_person_steps_in_is_never_sent():
     Agent.objects.update(capacity=21)
     desk.take_over(late, user)
     assert answer(turn)() == "discarded"
+
+
+def waits_for_a_lock():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return cursor.fetchone()[0] > 0
+
+
+def test_who_waited_for_the_lock_reads_who_was_first():
+    first, second = agents(2, 5)
+    [conversation] = waiting(1)
+    conversation.refresh_from_db()
+    wanted = {"conversation": str(conversation.pk), "epoch": conversation.epoch, "id": "a1"}
+    said = []
+
+    def late():
+        try:
+            acting.act(second, "claim", wanted)
+        except Refused as refused:
+            said.append(str(refused))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=late)
+    with transaction.atomic():
+        desk.claim(conversation, first)
+        thread.start()
+        until = time.monotonic() + 60
+        while not waits_for_a_lock():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    thread.join(60)
+    assert len(said) == 1
+    assert str(first) in said[0]

@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from chat import asking, following, uploads
 from chat.models import Conversation, WidgetSite
 from handoff import consumers, desk
-from handoff.models import Membership, Team
+from handoff.models import Agent, Handoff, Membership, Team
 from tests.chat.sockets import Socket, visitor_cookie
 from tests.handoff.consoles import Console, cookie_of
 
@@ -117,6 +117,26 @@ async def test_a_picture_comes_with_its_message(talking, settings, tmp_path):
     await visitor.send({"type": "message", "id": "m2", "text": "看", "uploads": [str(kept.pk)]})
     assert [one["name"] for one in (await said(console, "看"))["uploads"]] == ["错误.txt"]
     assert [one["name"] for one in (await said(visitor, "看"))["uploads"]] == ["错误.txt"]
+
+
+async def test_who_leaves_the_team_is_shut_out_with_the_next_ping(talking, hire):
+    _visitor, _console, conversation = talking
+
+    def put_in():
+        bea, team = hire("bea"), Team.objects.create(name="网络")
+        membership = Membership.objects.create(team=team, agent=bea.agent)
+        Handoff.objects.filter(conversation=conversation).update(team=team)
+        return cookie_of(bea), membership
+
+    cookie, membership = await db(put_in)()
+    watching = Console(cookie)
+    await watching.open()
+    assert (await watching.follow(conversation))["type"] == "opened"
+    await db(lambda: (membership.delete(), Membership.objects.create(
+        team=membership.team, agent=Agent.objects.get(user__username="ana"))))()  # fmt: skip
+    await watching.send({"type": "ping"})
+    assert (await watching.until("error"))["code"] == "forbidden"
+    await watching.close()
 
 
 async def test_who_is_in_the_team_no_more_soon_hears_nothing_more(talking, hire):

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from zipfile import ZipFile
 
 import pypdfium2
@@ -36,7 +37,11 @@ LINE = HexColor("#d5dbde")
 
 
 def export(certificate: Certificate, kind: str, language: str) -> bytes:
-    """The file, signed where readers of its format do not look. Raises ExportError."""
+    """The file, signed where readers of its format do not look. Raises ExportError, also when the
+    record was changed: what was not issued is not signed."""
+    if not certifying.untouched(certificate):
+        said = _("The record was changed: it does not bear its signature.")
+        raise pdf.ExportError(said, permanent=True)
     with translation.override(language):
         body = KINDS[kind][0](answer(certificate, language))
     return certifying.signed(body + b"\n%" if kind == "pdf" else _with_comment(body))
@@ -51,14 +56,15 @@ def _with_comment(body: bytes) -> bytes:
 
 
 def answer(certificate: Certificate, language: str) -> Answer:
-    """The certificate as a document in the language that is active."""
+    """The certificate as a document in the language that is active; of its row nothing counts."""
     record = certificate.record
+    name = _("Certificate %(number)s") % {"number": certifying.number(certificate)}
     caption = _("Estimates with their intervals; dashed marks are goals")
     return Answer(
-        title=f"{certificate}: {wording.FINDINGS[record['finding']]}",
+        title=f"{name}: {wording.FINDINGS[record['finding']]}",
         question=claim(certificate),
         text="\n\n".join(markdown(part) for part in wording.sections(certificate)),
-        at=timezone.localtime(certificate.issued_at),
+        at=timezone.localtime(datetime.fromisoformat(record["issued"])),
         note=_("Issued by %(name)s") % {"name": record["by"]},
         figures=[ShownFigure(caption, picture=chart(certificate))],
         language=language,

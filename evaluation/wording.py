@@ -10,7 +10,7 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from evaluation import figures
+from evaluation import certifying, figures
 from evaluation.charts import Chart, Series, shown
 from evaluation.models import Certificate, Design
 from evaluation.sampling import AXES, REASONS
@@ -235,7 +235,7 @@ def sections(certificate: Certificate) -> list[Section]:
     return [part for part in parts if part]
 
 
-def _moment(text: str) -> str:
+def moment(text: str) -> str:
     return date_format(timezone.localtime(datetime.fromisoformat(text)), "SHORT_DATETIME_FORMAT")
 
 
@@ -248,14 +248,14 @@ def _sample(record: Given) -> Section:
     bases = _(", ").join(record["bases"].get(str(pk), f"#{pk}") for pk in frame.get("bases", ()))
     rows = [
         [_("sample"), f"{drawn['name']} (#{drawn['id']})"],
-        [_("drawn from questions of"), f"{_moment(frame['from'])} – {_moment(frame['to'])}"],
+        [_("drawn from questions of"), f"{moment(frame['from'])} – {moment(frame['to'])}"],
         [_("knowledge bases"), bases or _("all")],
         [_("design"), " · ".join(filter(None, [str(Design(drawn["design"]).label), axes]))],
         [_("questions that count"), number_format(drawn["population"], force_grouping=True)],
         [_("left out"), left_out or "–"],
         [_("items drawn"), number_format(drawn["size"], force_grouping=True)],
         [_("seed"), str(drawn["seed"])],
-        [_("drawn on"), _moment(drawn["drawn"])],
+        [_("drawn on"), moment(drawn["drawn"])],
     ]
     return Section(_("Sampling"), rows)
 
@@ -333,7 +333,7 @@ def _versions(record: Given) -> Section:
 def _check(certificate: Certificate) -> Section:
     rows = [
         [_("signature of the record"), certificate.digest],
-        [_("reckon again"), f"manage.py check_certificate {certificate.pk}"],
+        [_("reckon again"), f"manage.py check_certificate {certifying.number(certificate)}"],
         [_("whether a file was changed"), "manage.py check_certificate FILE"],
     ]
     note = _("The record holds every label that counts: the figures come out of it again.")

@@ -36,10 +36,12 @@ class CertificateAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("about"))
     def about(self, certificate: Certificate) -> str:
-        return exports.claim(certificate)
+        return exports.claim(certificate) if certifying.untouched(certificate) else "–"
 
     @admin.display(description=gettext_lazy("verdict"))
     def verdict(self, certificate: Certificate) -> str:
+        if not certifying.untouched(certificate):
+            return _("The record was changed: it does not bear its signature.")
         return str(wording.FINDINGS[certificate.record["finding"]])
 
     def get_urls(self) -> list[URLPattern]:
@@ -117,17 +119,19 @@ class CertificateAdmin(ReadOnlyAdmin):
             raise Http404
         if not self.has_view_permission(request, certificate):
             raise PermissionDenied
-        made = certificate.record["figures"]
-        context = {
-            "certificate": certificate,
-            "finding": certificate.record["finding"],
-            "said": wording.FINDINGS[certificate.record["finding"]],
-            "claim": exports.claim(certificate),
-            "sections": wording.sections(certificate),
-            "chart": wording.chart(made, _("Figures with their intervals")),
-            "check": certifying.check(certificate),
-            "languages": exports.LANGUAGES,
-        }
+        context: dict[str, Any] = {"check": certifying.check(certificate)}
+        if context["check"].untouched:  # else it may hold anything
+            record = certificate.record
+            context |= {
+                "certificate": certificate,
+                "finding": record["finding"],
+                "said": wording.FINDINGS[record["finding"]],
+                "claim": exports.claim(certificate),
+                "issued": wording.moment(record["issued"]),
+                "sections": wording.sections(certificate),
+                "chart": wording.chart(record["figures"], _("Figures with their intervals")),
+                "languages": exports.LANGUAGES,
+            }
         return self._page(request, "certificate", str(certificate), context)
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from datetime import timedelta
 
 import docx
 import pypdfium2
@@ -9,7 +10,9 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.urls import reverse
+from django.utils import timezone
 
+from chat.exports.pdf import ExportError
 from chat.models import Turn
 from chat.state import TurnState
 from evaluation import certifying, estimating, exports, figures, judges, labelling, pooling
@@ -288,6 +291,35 @@ def test_a_file_that_was_changed_is_found_out(sample, settings, tmp_path, capsys
         call_command("check_certificate", str(file))
     with pytest.raises(CommandError):
         call_command("check_certificate", str(tmp_path / "nothing.pdf"))
+
+
+def test_a_record_that_was_changed_is_neither_signed_nor_read(client, sample):
+    made = certifying.issue(sample, issuer(drawn.staff("boss")))
+    client.force_login(issuer(drawn.staff("reader")))
+    page = reverse("admin:evaluation_certificate_change", args=[made.pk])
+    for record in ({**made.record, "finding": "pass"}, {"sheet": []}, [1]):
+        Certificate.objects.filter(pk=made.pk).update(record=record)
+        forged = Certificate.objects.get(pk=made.pk)
+        assert not certifying.check(forged).untouched
+        for kind in exports.KINDS:
+            with pytest.raises(ExportError):
+                exports.export(forged, kind, "en")
+            url = reverse("admin:evaluation_certificate_file", args=[made.pk, kind])
+            shown = client.get(url, follow=True)
+            assert shown.redirect_chain == [(page, 302)]
+            assert 'id="check" class="errornote"' in shown.content.decode()
+        assert client.get(reverse("admin:evaluation_certificate_changelist")).status_code == 200
+
+
+def test_a_file_says_when_and_as_what_its_record_was_issued(sample):
+    made = certifying.issue(sample, issuer(drawn.staff("boss")))
+    moved = Certificate(
+        pk=made.pk + 7, record=made.record, digest=made.digest, issued_at=timezone.now()
+    )
+    moved.issued_at -= timedelta(days=400)
+    answer = exports.answer(moved, "en")
+    assert str(made.pk) in answer.title
+    assert abs(answer.at - made.issued_at) < timedelta(minutes=1)
 
 
 def test_only_who_may_issues_and_sees(client, sample):

@@ -451,7 +451,8 @@ def _chosen(asked: Query, candidates: float) -> str:
     """A condition that about so many chunks meet, those that are sure of most of the score.
 
     They hold a term, or two together, that are worth as much as there is room for; how many hold
-    two is reckoned as if these had nothing to do with each other. True of every chunk when no
+    two is reckoned as if these had nothing to do with each other. It may be that none does: so
+    the rarest term is enough, whatever the room. True of every chunk when no
     word and no character of the question is known.
     """
     worth: dict[int, float] = {}
@@ -472,11 +473,12 @@ def _chosen(asked: Query, candidates: float) -> str:
     room = sum(reached <= candidates for reached in accumulate(count for _, count, _ in ways))
     chosen = [way for _, _, way in ways[: max(room, 1)]]
     alone = {first for first, *second in chosen if not second}
+    alone.add(min(known, key=lambda term: counts[term]))
     pairs: dict[int, list[int]] = {}
     for first, *second in chosen:
         if second and first not in alone:
             pairs.setdefault(first, []).extend(second)
-    parts = [f"words && '{array(alone)}'"] if alone else []
+    parts = [f"words && '{array(alone)}'"]
     parts += [f"words @> '{array([one])}' AND words && '{array(pairs[one])}'" for one in pairs]
     return f"({' OR '.join(parts)})"
 

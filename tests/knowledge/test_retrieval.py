@@ -161,7 +161,16 @@ def test_two_frequent_terms_together_tell_as_much_as_a_rare_one(base, monkeypatc
     monkeypatch.setattr(lexical, "EXACT_CHUNKS", 0)
     assert len(scores_by_text(retrieval.search("alpha beta", [base], 50))) == 17
     monkeypatch.setattr(lexical, "CANDIDATES", 5)
-    assert list(scores_by_text(retrieval.search("alpha beta", [base], 50))) == ["alpha beta"]
+    found = list(scores_by_text(retrieval.search("alpha beta", [base], 50)))
+    assert found[0] == "alpha beta"
+    assert len(found) == 9  # and those with the rarer of both
+
+
+def test_two_frequent_terms_that_never_stand_together_are_found(base, monkeypatch):
+    documents.put_many(base, *(f"{word} {n}" for word in ("alpha", "beta") for n in range(8)))
+    monkeypatch.setattr(lexical, "EXACT_CHUNKS", 0)
+    monkeypatch.setattr(lexical, "CANDIDATES", 5)
+    assert len(scores_by_text(retrieval.search("alpha beta", [base], 50))) == 8
 
 
 def test_a_base_of_empty_documents_is_no_trouble():

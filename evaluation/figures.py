@@ -47,7 +47,8 @@ AXES = {
 @dataclass(frozen=True)
 class Row:
     """What an item comes to. `kind` is "" while it is not settled; `open`: raters differ and nobody
-    decided, or it cannot be labelled any more. None of `found` and `relevant`: not judged."""
+    decided, or it cannot be labelled any more, being `gone`. None of `found` and `relevant`: not
+    judged."""
 
     stratum: int  # place among the populations
     answered: bool
@@ -60,6 +61,7 @@ class Row:
     supported: int = 0  # sentences
     sentences: int = 0
     open_sentences: int = 0  # in dispute, beside these
+    gone: bool = False  # its conversation was deleted: nobody can decide
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class _Reckoning:
             agreement=agreement(rows),
             items=len(rows),
             settled=sum(bool(row.kind) for row in rows),
-            disputed=sum(row.open or row.open_pool for row in rows),
+            disputed=sum((row.open or row.open_pool) and not row.gone for row in rows),
             corrected=corrected,
         )  # fmt: skip
 
@@ -234,6 +236,15 @@ class _Reckoning:
         return self._less_sure(made, every, every, ~none, none)
 
 
+def disputes(sheet: Sheet) -> dict[str, int]:
+    """By figure that has a goal how many of its items somebody can still decide."""
+    rows = [row for row in sheet.rows if not row.gone]
+    return {
+        "accuracy": sum(row.open and row.answered for row in rows),
+        "recall": sum(row.open_pool for row in rows),
+    }
+
+
 def agreement(rows: Iterable[Row]) -> Agreement:
     """κ of the blind verdicts; raters come in any order, so each pair counts in both halfway."""
     pairs = [row.said for row in rows if len(row.said) == 2]
@@ -291,6 +302,7 @@ def _row(one: Settled, stratum: int, has_pool: bool, sample: Sample) -> Row:
         supported=sum(supported),
         sentences=len(supported),
         open_sentences=one.open_sentences if whole else 0,
+        gone=not one.turn,
     )
 
 

@@ -130,8 +130,8 @@ def compared(parts: Sequence[figures.Part], title: str, first: str) -> Chart:
 # --- against goals ------------------------------------------------------------------------
 
 
-def against(outcomes: Sequence[Given], disputed: int) -> Section:
-    """`disputed`: how many items are."""
+def against(outcomes: Sequence[Given], disputed: Mapping[str, int]) -> Section:
+    """`disputed`: how many items are, by figure."""
     head = [
         _("goal"),
         _("estimate"),
@@ -147,7 +147,7 @@ def against(outcomes: Sequence[Given], disputed: int) -> Section:
             interval(one["estimate"]),
             number_format(one["estimate"]["n"], force_grouping=True),
             str(FINDINGS[one["finding"]]),
-            deciding(one, disputed),
+            deciding(one, disputed[one["figure"]]),
         ]
         for one in outcomes
     ]
@@ -156,11 +156,15 @@ def against(outcomes: Sequence[Given], disputed: int) -> Section:
 
 
 def deciding(outcome: Given, disputed: int) -> str:
-    """How many more labels would decide; "" where it is decided."""
+    """How many more labels would decide, and how many items are in dispute; "" where it is
+    decided."""
     if outcome["finding"] != "open":
         return ""
-    if 0 < (outcome["more"] or 0) <= disputed:  # labels there are enough
-        return _("deciding what is in dispute")
+    told = {"said": _lacking(outcome), "count": number_format(disputed, force_grouping=True)}
+    return _("%(said)s; in dispute: %(count)s") % told if disputed else told["said"]
+
+
+def _lacking(outcome: Given) -> str:
     if outcome["estimate"]["value"] is None:
         return _("labels: there is none yet")
     if outcome["more"] is None:
@@ -223,7 +227,7 @@ def sections(certificate: Certificate) -> list[Section]:
     """All a certificate says."""
     record = certificate.record
     parts = [
-        against(record["outcomes"], record["figures"]["disputed"]),
+        against(record["outcomes"], figures.disputes(figures.Sheet.of(record["sheet"]))),
         table(record["figures"], record["sample"]["k"]),
         judged(record["judges"]),
         _sample(record),

@@ -74,7 +74,9 @@ class CertificateAdmin(ReadOnlyAdmin):
             "sample": sample,
             "made": made,
             "sections": [
-                wording.against([asdict(one) for one in found], made.disputed),
+                wording.against(
+                    [asdict(one) for one in found], figures.disputes(figures.sheet(sample, settled))
+                ),
                 wording.table(plain, sample.k),
             ],
             "labelled": wording.labelled(plain),

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from dataclasses import asdict
 from datetime import timedelta
 
 import docx
@@ -10,12 +11,21 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from chat.exports.pdf import ExportError
 from chat.models import Turn
 from chat.state import TurnState
-from evaluation import certifying, estimating, exports, figures, judges, labelling, pooling
+from evaluation import (
+    certifying,
+    estimating,
+    exports,
+    figures,
+    judges,
+    labelling,
+    pooling,
+    wording,
+)
 from evaluation.figures import Row, Sheet
 from evaluation.judges import Answer
 from evaluation.models import Certificate, Goal, JudgedItem, Sample
@@ -100,6 +110,36 @@ def test_what_is_in_dispute_may_be_anything():
     # A stratum without a label too, as large as it is.
     strange = [*settled, Row(1, True)]
     assert figures.reckon(Sheet(tuple(strange), (1000, 1000), 2, 1)).accuracy.low < 0.5
+
+
+def test_what_is_in_dispute_is_told_beside_the_labels_that_are_missing():
+    """Passages in dispute decide nothing of accuracy, and what was deleted nobody decides."""
+    right = [Row(0, True, "right", ("right", "right"), found=1, relevant=1)] * 10
+    pools = [Row(0, True, "right", ("right", "right"), open_pool=True)] * 90
+    gone = [Row(0, True, open=True, gone=True)] * 2
+    rows = Sheet((*right, *pools, *gone), (1000,), 2, 1)
+    made = figures.reckon(rows)
+    assert made.disputed == 90
+    assert figures.disputes(rows) == {"accuracy": 0, "recall": 90}
+    estimate = asdict(estimating.exact(9, 10))
+    outcome = {"figure": "accuracy", "estimate": estimate, "finding": "open", "goal": 0.8}
+    with translation.override("en"):
+        said = [wording.deciding({**outcome, "more": 52, "needed": 62}, n) for n in (0, 90)]
+        parts = wording.against([{**outcome, "more": 52, "needed": 62}], figures.disputes(rows))
+    assert said[0].startswith("about 52 more labels, 62 in all")
+    assert said[1] == f"{said[0]}; in dispute: 90"
+    assert parts.rows[0][-1] == said[0]
+
+
+def test_a_deleted_conversation_is_not_in_dispute(base, ann):
+    turn = drawn.turn(base)
+    drawn.turn(base)
+    made = drawn.draw(ann, 2)
+    turn.conversation.delete()
+    rows = figures.sheet(made)
+    assert sorted(row.gone for row in rows.rows) == [False, True]
+    assert figures.reckon(rows).disputed == 0
+    assert Sheet.of(rows.to_json()) == rows
 
 
 def test_sentences_count_for_the_answers_of_their_stratum():

@@ -46,7 +46,7 @@ NEEDED = ("position", "kind")
 WIDTHS = (8, 50, 80, 80, 14, 8, 20, 20, 20, 20, 40, 8)
 YES = ("yes", "是", "1", "true")
 NONE = "0"  # of sentences or passages; an empty cell says that passages are as usual
-EXCERPT = 300  # characters of a passage
+EXCERPT = 80  # characters of a passage: each row repeats the pool, and a sheet is to come back
 LISTED = re.compile(r"^(\d{1,4})\. ", re.MULTILINE)
 
 
@@ -274,7 +274,7 @@ def _numbers(cell: str, most: int, name: str) -> frozenset[int]:
 
 def _same(label: Label, form: Form, values: dict[str, str]) -> bool:
     """Whether it says what the label says. A sheet may have no column for repeated sentences, and
-    an empty cell says nothing of passages."""
+    an empty cell says nothing of passages; one without a mark, not named either, is as it was."""
     unsupported = {one["n"] for one in label.sentences if not one["supported"]}
     repeated = {one["n"] for one in label.sentences if one.get("again")}
     said = Relevance.objects.filter(
@@ -285,5 +285,5 @@ def _same(label: Label, form: Form, values: dict[str, str]) -> bool:
     return (
         (label.kind, label.note, unsupported) == (form.kind, form.note, form.unsupported)
         and ("repeated" not in values or repeated == form.repeated)
-        and all(marks.get(key, yes) == yes for key, yes in told.items())
+        and all(marks.get(key, False) == yes for key, yes in told.items())
     )

@@ -100,6 +100,34 @@ def test_a_sheet_decides_on_the_passages_that_it_lists(client, base, sampler, an
     assert not later.judged.exists()
 
 
+def test_a_mark_that_is_added_to_a_finished_row_is_refused(client, base, sampler, ann):
+    drawn.turn(base)
+    sample = drawn.draw(sampler, 1)
+    item = sample.items.get()
+    pooling.pool(item)
+    client.force_login(ann)
+    header = ["item", "verdict", "relevant passages"]
+    assert bring(client, sample, [header, ["1", "right", "1"]]).labelled == 1
+    documents.put(base, "值班经理的电话在墙上。")
+    pooling.add(item, Chunk.objects.get(text__contains="墙上"))
+    assert bring(client, sample, [header, ["1", "right", "1"]]).unchanged == 1
+    brought = bring(client, sample, [header, ["1", "right", '"1, 4"']])
+    assert (brought.unchanged, [row for row, _why in brought.refused]) == (0, [2])
+
+
+def test_a_sheet_repeats_little_of_long_passages(client, base, sampler, ann):
+    documents.put(base, "怎么重启：先看日志，再执行命令。" * 20)
+    drawn.turn(base)
+    sample = drawn.draw(sampler, 1)
+    pooling.pool(sample.items.get())
+    client.force_login(ann)
+    url = reverse("admin:evaluation_sample_export", args=[sample.pk, "csv"]) + "?mine"
+    header, row = csv.reader(io.StringIO(client.get(url).content.decode("utf-8-sig")))
+    listed = row[header.index("候选段落")].split("\n")
+    assert any(line.endswith("…") for line in listed)
+    assert max(map(len, listed)) < 100
+
+
 def test_a_sheet_labels_and_says_which_rows_cannot(client, sample, ann):
     client.force_login(ann)
     item = answered(sample)

@@ -295,11 +295,13 @@ def _last_good(base: KnowledgeBase) -> Run | None:
 
 
 def accept(run: Run) -> bool:
-    """Hold later changes against what this replay brought, though it was worse; whether it is what
-    was said last of its base."""
+    """Hold later changes against what this replay brought, though it was worse, those too that are
+    replayed just now; whether it is what was said last of its base."""
     if run.pk != worse_now(run.knowledge_base_id):
         return False
     Run.objects.filter(pk=run.pk).update(verdict=Run.Verdict.ACCEPTED)
+    following = Run.objects.unfinished().filter(kind=Run.Kind.WATCH)
+    following.filter(knowledge_base=run.knowledge_base_id).update(baseline=run)
     alerts.end(f"{alerts.BASE}{run.knowledge_base_id}")
     return True
 

@@ -175,7 +175,7 @@ def _wanted(question: GoldenQuestion | None) -> Any:
     if question is None:
         return None
     sources = sorted((row.document_id or 0, row.digest) for row in question.sources.all())
-    return question.expected, question.facts, sources
+    return question.expected, question.facts, question.must, sources
 
 
 # --- running ----------------------------------------------------------------------------

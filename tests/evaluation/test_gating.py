@@ -376,6 +376,19 @@ def test_what_is_meant_to_be_so_is_no_alert_any_more(worse, base, admin_client):
     assert Run.objects.first().baseline == run
 
 
+def test_what_is_accepted_counts_for_a_replay_that_has_begun(worse, base):
+    run = Run.objects.first()
+    put(base, "新", Block("paragraph", "一条。"))
+    gating.watch()
+    gating.watch()
+    begun = Run.objects.first()
+    assert begun.unfinished
+    assert begun.baseline != run
+    assert gating.accept(run)
+    begun.refresh_from_db()
+    assert begun.baseline == run
+
+
 def test_a_golden_question_that_is_corrected_ends_the_alert(worse, base):
     GoldenQuestion.objects.filter(question=BACKUP).update(approved_at=None)
     gating.watch()
@@ -453,4 +466,6 @@ def test_the_fingerprint_is_another_on_every_change(base):
     golden.add("另一个问题是什么？", "gap", base=base, approved=True)
     marks.add(running.fingerprint(running.plan({})))
     marks.add(running.fingerprint(running.plan({"PASSAGES": 2})))
-    assert len(marks) == 3
+    GoldenQuestion.objects.update(must=True)
+    marks.add(running.fingerprint(running.plan({})))
+    assert len(marks) == 4

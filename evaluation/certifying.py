@@ -5,14 +5,11 @@ from it alone, to the last digit that it keeps. Records and files are signed wit
 who changes one cannot sign it again.
 """
 
-import hashlib
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -23,7 +20,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 
 from chat import configurations
-from evaluation import estimating, figures, judges, labelling, progress
+from evaluation import estimating, figures, judges, labelling, progress, source
 from evaluation.estimating import Estimate, Finding
 from evaluation.figures import Figures, Sheet
 from evaluation.models import Certificate, Goal, Sample
@@ -33,7 +30,6 @@ FORMAT = 1
 DIGITS = 9  # that a record keeps of its figures
 SALT = "evaluation.certificate"
 SIGNATURE = 64  # letters: HMAC-SHA-256
-APPS = ("opsdesk", "knowledge", "chat", "handoff", "evaluation")
 # What a certificate holds against a goal, by their names among the figures.
 CERTIFIED = ("accuracy", "recall")
 
@@ -186,7 +182,7 @@ def versions(sample: Sample) -> dict[str, Any]:
     bases = {pk for found in rows.values_list("bases", flat=True) for pk in found}
     now = configurations.active()
     return {
-        "code": code(),
+        "code": source.code(),
         **{name: dict(counts) for name, counts in asked.items()},
         "configurations": dict(used),
         "configuration": f"{now} {now.digest}" if now else "",
@@ -208,17 +204,6 @@ def versions(sample: Sample) -> dict[str, Any]:
             ).values_list("knowledge_base__name", "threshold")
         },
     }
-
-
-@cache
-def code() -> str:
-    """SHA-256 of the product's own Python, as this process runs it."""
-    held = hashlib.sha256()
-    for app in APPS:
-        for file in sorted((Path(settings.BASE_DIR) / app).rglob("*.py")):
-            held.update(f"{file.relative_to(settings.BASE_DIR)}\0".encode())
-            held.update(file.read_bytes())
-    return held.hexdigest()[:16]
 
 
 # --- checking -----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from numpy.typing import NDArray
 
 from chat.models import Citation, Conversation, Turn
-from evaluation import estimating, labelling
+from evaluation import estimating, labelling, source
 from evaluation.estimating import Agreement, Estimate, Numbers
 from evaluation.labelling import Settled
 from evaluation.models import Label, PooledPassage, Sample, Verdict
@@ -255,11 +255,11 @@ def agreement(rows: Iterable[Row]) -> Agreement:
 
 
 def of(sample: Sample) -> Figures:
-    """Kept until another label is added."""
+    """Kept until another label is added, a conversation goes, or the code is another."""
     stamp = Label.objects.filter(item__sample=sample).aggregate(n=Count("pk"), at=Max("done_at"))
-    pooled = sample.items.aggregate(at=Max("pooled_at"), settled=Count("kind"))
-    key = f"figures:{sample.pk}:{stamp['n']}:{stamp['at']}:{pooled['at']}:{pooled['settled']}"
-    key = key.replace(" ", "_")
+    items = sample.items.aggregate(Max("pooled_at"), Count("kind"), Count("turn"))
+    told = [sample.pk, *stamp.values(), *items.values(), source.code()]
+    key = f"figures:{':'.join(map(str, told))}".replace(" ", "_")
     made: Figures | None = cache.get(key)
     if made is None:
         made = reckon(sheet(sample))

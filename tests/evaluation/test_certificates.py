@@ -24,6 +24,7 @@ from evaluation import (
     judges,
     labelling,
     pooling,
+    source,
     wording,
 )
 from evaluation.figures import Row, Sheet
@@ -86,6 +87,22 @@ def test_figures_are_kept_until_another_label_comes(sample, django_assert_max_nu
     label = sample.items.get(kind="wrong").labels.order_by("pk").last()
     labelling.undo(label)
     assert figures.of(sample).settled == 11
+
+
+def test_figures_are_reckoned_anew_when_a_conversation_goes_or_the_code(base, ann, monkeypatch):
+    turns = [drawn.turn(base) for _n in range(20)]
+    made = drawn.draw(ann, 10, raters=1)
+    drawn.label(made, ann, "right")
+    before = figures.of(made)
+    for turn in turns:
+        if not turn.sampled.filter(kind="right").exists():
+            turn.conversation.delete()
+    after = figures.of(made)
+    assert after.accuracy.low < before.accuracy.low
+    monkeypatch.setattr(figures, "reckon", lambda sheet: "anew")
+    assert figures.of(made) == after
+    monkeypatch.setattr(source, "code", lambda: "another")
+    assert figures.of(made) == "anew"
 
 
 def test_figures_are_told_apart(sample):
@@ -221,7 +238,7 @@ def test_a_certificate_comes_out_of_its_record_again(sample, capsys):
     assert (said["recall"]["goal"], said["recall"]["finding"]) == (0.7, "pass")
     assert [one["name"] for one in kept.record["raters"]] == ["ann", "bob"]
     versions = kept.record["versions"]
-    assert versions["code"] == certifying.code()
+    assert versions["code"] == source.code()
     assert len(versions["bases"]) == 1
     call_command("check_certificate", kept.pk)
     # Labels that come later, and a sample that goes, change nothing of it.

@@ -20,8 +20,9 @@ def replica(django_db_setup, django_db_blocker):
 
 
 @pytest.fixture
-def asked(transactional_db, base, replica):
+def asked(transactional_db, base, replica, settings):
     """The base, on the standby too."""
+    settings.REPLICA_LAG = 60.0  # other workers write to the same server all the time
     replica.catch_up()
     replicas._states.clear()
     return base

@@ -9,14 +9,16 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+from django.db import connections
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from chat import presenting, transcript
+from chat import presenting, runner, transcript
 from chat.models import Conversation, Message
 from handoff import access, acting, assisting, background, macros, mentions, queues, routing
 from handoff.drawing import QUIET, Picture
@@ -32,6 +34,19 @@ OPEN = 50  # conversations that one console follows
 TYPING_EVERY = 1.0  # s between two hints of one console
 
 _drafting = ThreadPoolExecutor(2, thread_name_prefix="draft")
+
+
+@cache  # once a process
+def _warm() -> None:
+    """Pay before the first draft or search what it would wait for."""
+
+    def run() -> None:
+        try:
+            runner.warm()
+        finally:
+            connections.close_all()
+
+    _drafting.submit(run)
 
 
 def watchers(conversation: UUID) -> str:
@@ -74,6 +89,8 @@ class ConsoleConsumer(Picture):
         self.drafting: asyncio.Task[None] | None = None
         await super().connect()
         await self.channel_layer.group_add(agent_group(self.user.pk), self.channel_name)
+        if settings.ROLE == "web":
+            _warm()
 
     async def disconnect(self, code: int) -> None:
         for task in filter(None, (self.telling, self.drafting)):

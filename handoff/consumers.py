@@ -18,9 +18,19 @@ from django.db import connections
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from chat import presenting, runner, transcript
-from chat.models import Conversation, Message
-from handoff import access, acting, assisting, background, macros, mentions, queues, routing
+from chat import runner, transcript
+from chat.models import Conversation
+from handoff import (
+    access,
+    acting,
+    assisting,
+    background,
+    following,
+    macros,
+    mentions,
+    queues,
+    routing,
+)
 from handoff.drawing import QUIET, Picture
 from handoff.models import Agent, Draft
 from handoff.ownership import agent_group
@@ -29,7 +39,6 @@ from opsdesk import realtime
 from opsdesk.errors import BoundaryError
 from opsdesk.sockets import AWAY, Refused, not_understood, unavailable
 
-HISTORY = 200  # messages sent at once
 OPEN = 50  # conversations that one console follows
 TYPING_EVERY = 1.0  # s between two hints of one console
 
@@ -136,7 +145,7 @@ class ConsoleConsumer(Picture):
         if not isinstance(before, int):
             raise Refused("bad_message", self._say(not_understood))
         found = await self._db(partial(acting.opened, self.user, content.get("conversation")))
-        messages = await self._db(partial(_before, found.pk, before))
+        messages = await self._db(partial(following.before, found.pk, before))
         told = {"conversation": str(found.pk), "messages": messages}
         await self.send_json({"type": "earlier", **told})
 
@@ -312,7 +321,7 @@ class ConsoleConsumer(Picture):
     async def conversation_rating(self, event: dict[str, Any]) -> None:
         """The customer judged an answer."""
         if (pk := UUID(event["conversation"])) in self.open:
-            for message in await self._db(partial(_one, self.user, pk, event["seq"])):
+            for message in await self._db(partial(following.one, self.user, pk, event["seq"])):
                 told = {"conversation": str(pk), "message": message}
                 await self.send_json({"type": "rated", **told})
 
@@ -366,7 +375,7 @@ class ConsoleConsumer(Picture):
             raise Refused("too_many", self._say(_too_many))
         await self.channel_layer.group_add(transcript.group(pk), self.channel_name)
         await self.channel_layer.group_add(watchers(pk), self.channel_name)
-        first = await self._db(partial(_messages, pk, after))
+        first = await self._db(partial(following.messages, pk, after))
         self.open[pk] = first[-1]["seq"] if first else after
         told = await self._db(lambda: (queues.now_of(found), background.of(found, self.user)))
         self.known[pk] = told[0]["epoch"]
@@ -409,7 +418,7 @@ class ConsoleConsumer(Picture):
                 await self.send_json({"type": "message", **told})
             self.known[pk] = standing["epoch"]
             await self.send_json({"type": "standing", **standing})
-            if len(messages) == HISTORY:
+            if len(messages) == following.HISTORY:
                 await self._catch_up(pk)
 
     def _news(self, pks: tuple[UUID, ...]) -> dict[UUID, tuple[list[Any], dict[str, Any] | None]]:
@@ -427,7 +436,7 @@ class ConsoleConsumer(Picture):
         for row in moved:
             standing, had = standings.get(row.pk), self.open[row.pk]
             unread = standing and row.last_seq > had
-            told[row.pk] = (_after(row.pk, had) if unread else [], standing)
+            told[row.pk] = (following.after(row.pk, had) if unread else [], standing)
         return told
 
     def _self(self, pk: UUID) -> dict[str, Any]:
@@ -467,31 +476,6 @@ def _at_hand(found: Conversation, user: Any) -> dict[str, Any]:
 
 def _seen(user: Any) -> None:
     Agent.objects.filter(user=user).update(seen_at=timezone.now())
-
-
-def _messages(pk: UUID, after: int) -> list[dict[str, Any]]:
-    return _after(pk, after) if after else _before(pk, 2**31 - 1)
-
-
-def _after(pk: UUID, after: int) -> list[dict[str, Any]]:
-    found = Message.objects.filter(conversation=pk, seq__gt=after)
-    return [_as_json(one) for one in presenting.shown(found.order_by("seq")[:HISTORY])]
-
-
-def _before(pk: UUID, before: int) -> list[dict[str, Any]]:
-    found = Message.objects.filter(conversation=pk, seq__lt=before)
-    newest = presenting.shown(found.order_by("-seq")[:HISTORY])
-    return [_as_json(one) for one in newest][::-1]
-
-
-def _one(user: Any, pk: UUID, seq: int) -> list[dict[str, Any]]:
-    found = presenting.shown(Message.objects.filter(conversation=pk, seq=seq))
-    return [_as_json(one) for one in found if access.opens(user, one.conversation)]
-
-
-def _as_json(message: Message) -> dict[str, Any]:
-    """As customers get it, and whether they do."""
-    return {**presenting.message_json(message), "public": message.public}
 
 
 def _no_draft() -> str:

@@ -9,7 +9,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from chat import asking, following, uploads
 from chat.models import Conversation, WidgetSite
-from handoff import consumers, desk
+from handoff import desk
+from handoff import following as staff
 from handoff.models import Agent, Handoff, Membership, Team
 from tests.chat.sockets import Socket, visitor_cookie
 from tests.handoff.consoles import Console, cookie_of
@@ -67,7 +68,7 @@ async def test_what_is_short_is_read_by_nobody(talking, monkeypatch):
     await said(visitor, "一")
     await said(console, "一")
     monkeypatch.setattr(following, "messages", never)
-    monkeypatch.setattr(consumers, "_after", never)
+    monkeypatch.setattr(staff, "after", never)
     sent = await console.act("reply", conversation, id="r1", epoch=1, text="二")
     assert sent["type"] == "done"
     assert (await said(visitor, "二"))["author"] == "ana"

@@ -1,7 +1,8 @@
 """Who may work at the console, and on which conversations."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
@@ -50,6 +51,12 @@ def openable(user: Any, conversations: Iterable[Conversation]) -> list[Conversat
         return (team.pk if team else None) in theirs
 
     return [one for one in asked if opens(one)]
+
+
+def shut(user: Any, conversations: Collection[UUID]) -> set[UUID]:
+    """Those of them that `user` does not open (any more)."""
+    rows = list(Conversation.objects.filter(pk__in=conversations))
+    return {row.pk for row in rows} - {row.pk for row in openable(user, rows)}
 
 
 def handoffs(user: Any) -> HandoffQuerySet:

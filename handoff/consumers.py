@@ -254,7 +254,8 @@ class ConsoleConsumer(Picture):
         here = [(watchers(pk), {"type": "desk.here", **self._self(pk)}) for pk in self.open]
         with suppress(*AWAY):
             await self._db(partial(realtime.notify_each, here))
-        if lost := await self._db(self._lost):
+        # Another team's by now, without a change of hands.
+        if lost := await self._db(partial(access.shut, self.user, set(self.open))):
             self.moved |= lost
             await self._catch_up(*lost)
         await super().ping(content)
@@ -296,11 +297,6 @@ class ConsoleConsumer(Picture):
         if self.moved:
             with suppress(*AWAY):
                 await self.channel_layer.send(self.channel_name, {"type": "desk.moved"})
-
-    def _lost(self) -> set[UUID]:
-        """What is open and has become another team's without a change of hands."""
-        rows = list(Conversation.objects.filter(pk__in=self.open))
-        return {row.pk for row in rows} - {row.pk for row in access.openable(self.user, rows)}
 
     def _standings(self, pks: set[UUID]) -> dict[UUID, dict[str, Any]]:
         rows = Conversation.objects.filter(pk__in=pks).select_related("owner__agent")

@@ -1,8 +1,10 @@
 """An agent's end of the console's socket, and their page."""
 
+from channels.db import database_sync_to_async
 from django.conf import settings
 from django.test import Client
 
+from chat.models import Conversation
 from handoff.actions import Action, Done
 from tests.chat.sockets import Socket
 
@@ -11,6 +13,15 @@ def cookie_of(user):
     client = Client()
     client.force_login(user)
     return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+
+
+async def asked(visitor):
+    """The conversation of a visitor who comes and asks."""
+    welcome = await visitor.open()
+    await visitor.say("磁盘满了", "m1")
+    await visitor.until("ack")
+    read = database_sync_to_async(Conversation.objects.get, thread_sensitive=False)
+    return await read(pk=welcome["conversation"])
 
 
 class Echo(Action):

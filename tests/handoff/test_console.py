@@ -34,7 +34,7 @@ from opsdesk import sockets
 from tests.chat.conftest import configured, fake, fill  # noqa: F401
 from tests.chat.sockets import Socket, visitor_cookie
 from tests.handoff.conftest import check_invariants
-from tests.handoff.consoles import Console, cookie_of
+from tests.handoff.consoles import Console, asked, cookie_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -317,10 +317,7 @@ def rows(conversation, **wanted):
 async def test_both_sides_catch_up_after_150_messages(ana):
     cookie = visitor_cookie()
     visitor, console = Socket(cookie), Console(await db(cookie_of)(ana))
-    welcome = await visitor.open()
-    await visitor.say("磁盘满了", "m1")
-    await visitor.until("ack")
-    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+    conversation = await asked(visitor)
     other = await db(Conversation.objects.create)(visitor="w" * 32)
     await db(transcript.append)(other.pk, "customer", "另一个")
     await db(desk.take_over)(conversation, ana)
@@ -369,10 +366,7 @@ async def test_what_happens_while_it_is_open_arrives_whole_and_in_order(console,
 async def test_a_note_reaches_no_customer(ana, console):
     cookie = visitor_cookie()
     visitor = Socket(cookie)
-    welcome = await visitor.open()
-    await visitor.say("磁盘满了", "m1")
-    await visitor.until("ack")
-    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+    conversation = await asked(visitor)
     await db(desk.take_over)(conversation, ana)
     await console.open()
     sent = await console.act("note", conversation, id="n1", text="机密备注")
@@ -433,10 +427,7 @@ def test_an_agent_attaches_no_file_of_the_customers(ana, waiting):
 
 async def test_typing_and_presence_go_both_ways(ana, ben, console):
     visitor, second = Socket(visitor_cookie()), Console(await db(cookie_of)(ben))
-    welcome = await visitor.open()
-    await visitor.say("磁盘满了", "m1")
-    await visitor.until("ack")
-    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+    conversation = await asked(visitor)
     await db(desk.take_over)(conversation, ana)
     await console.open()
     await console.follow(conversation)
@@ -874,10 +865,7 @@ async def test_the_models_paragraph_is_shown_when_it_arrives(console, waiting, m
 
 async def test_a_reply_is_said_to_have_arrived_when_it_has(console, ana):
     visitor = Socket(visitor_cookie())
-    welcome = await visitor.open()
-    await visitor.say("磁盘满了", "m1")
-    await visitor.until("ack")
-    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+    conversation = await asked(visitor)
     await db(desk.take_over)(conversation, ana)
     await console.open()
     await console.follow(conversation)

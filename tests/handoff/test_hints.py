@@ -13,7 +13,7 @@ from handoff import desk
 from handoff import following as staff
 from handoff.models import Agent, Handoff, Membership, Team
 from tests.chat.sockets import Socket, visitor_cookie
-from tests.handoff.consoles import Console, cookie_of
+from tests.handoff.consoles import Console, asked, cookie_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,10 +27,7 @@ async def talking(hire):
     """A visitor, the agent who has their conversation open, and the conversation."""
     ana = await db(hire)("ana")
     visitor, console = Socket(visitor_cookie()), Console(await db(cookie_of)(ana))
-    welcome = await visitor.open()
-    await visitor.say("磁盘满了", "m1")
-    await visitor.until("ack")
-    conversation = await db(Conversation.objects.get)(pk=welcome["conversation"])
+    conversation = await asked(visitor)
     await db(desk.take_over)(conversation, ana)
     await console.open()
     await console.follow(conversation)

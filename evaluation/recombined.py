@@ -22,7 +22,7 @@ from pgvector import HalfVector
 from evaluation import import_benchmark
 from evaluation.question_sets import Question, Row
 from evaluation.synthetic import Space, Vectors
-from knowledge import demo, embedding, indexing, lexical, sentences, vectors, weighing
+from knowledge import demo, embedding, indexing, lexical, postings, sentences, vectors, weighing
 from knowledge.chunking import ChunkDraft
 from knowledge.embedders import Embedder
 from knowledge.models import Chunk, Document, EmbeddingIndex, KnowledgeBase, Revision
@@ -152,14 +152,19 @@ def grow(base: KnowledgeBase, corpus: Corpus, chunks: int) -> dict[str, float]:
             made = [_revision(base, str(name)) for name in names]
             indexing.put_all(list(zip(made, prepared, strict=True)))
     indexing.renew(base)
+    postings.merge(base.pk)
     Document.objects.filter(knowledge_base=base).update(product="other")
     rare = [str(n) for n in range(0, chunks // DOCUMENT, RARE)]
     Document.objects.filter(knowledge_base=base, external_id__in=rare).update(product=PRODUCT)
-    _vacuum("knowledge_chunk", "knowledge_chunkterms", "knowledge_termcount", "knowledge_document")
+    _vacuum(
+        "knowledge_chunk", "knowledge_chunkterms", "knowledge_termcount", "knowledge_document",
+        "knowledge_posting", "knowledge_postingsegment",
+    )  # fmt: skip
     written = time.perf_counter() - start
     return {
         "words written, chunks/s": (chunks - there) / written,
         "words MB": size("pg_total_relation_size", "knowledge_chunkterms"),
+        "posting lists MB": size("pg_total_relation_size", "knowledge_posting"),
     }
 
 

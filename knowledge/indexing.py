@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
-from knowledge import carrying, chunking, embedding, lexical, pacing
+from knowledge import carrying, chunking, embedding, lexical, pacing, postings
 from knowledge.embedders import Meaning
 from knowledge.models import (
     Attachment,
@@ -110,6 +110,7 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
         _changed(base_id)
     if lexicon.chunks <= REINDEX_AT_ONCE:
         renew(lexicon.knowledge_base)
+    postings.tend(base_id)
 
 
 def put_parts(revision: Revision, parts: Iterable[ParsedDocument]) -> None:
@@ -146,6 +147,7 @@ def put_parts(revision: Revision, parts: Iterable[ParsedDocument]) -> None:
         _changed(base_id)
     if lexicon.chunks <= REINDEX_AT_ONCE:
         renew(lexicon.knowledge_base)
+    postings.tend(base_id)
 
 
 def _as_one_table(parsed: ParsedDocument, drafts: Sequence[chunking.ChunkDraft]) -> None:
@@ -231,11 +233,13 @@ def reindex(base: KnowledgeBase) -> None:
         lexicon = lexical.lock(base.pk)
         lexicon.means = lexical.true_means(lexicon)
         lexicon.save()
+        postings.forget(base.pk)
         chunks = Chunk.objects.filter(knowledge_base=base).select_related("document")
         for ids in _batches(list(chunks.values_list("pk", flat=True))):
             gone = lexical.erase(ids)
             lexical.change(base.pk, gone, [_row(chunk) for chunk in chunks.filter(pk__in=ids)])
         _changed(base.pk)
+    postings.tend(base.pk)
 
 
 def renew(base: KnowledgeBase) -> None:
@@ -246,10 +250,12 @@ def renew(base: KnowledgeBase) -> None:
 
 
 def recount(base: KnowledgeBase) -> int:
-    """True up a base's counts, and its weights if they are stale; how many counts were wrong."""
+    """True up a base's counts and posting lists, and its weights if they are stale; how many
+    counts were wrong."""
     with transaction.atomic():
         wrong = lexical.recount(base.pk)
     renew(base)
+    postings.tidy(base.pk)
     return wrong
 
 

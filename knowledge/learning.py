@@ -17,7 +17,7 @@ from django.db.models import Count, Max
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from knowledge import adapting, confirmed, lexical, pacing, suggestions, terms, weighing
+from knowledge import adapting, confirmed, lexical, pacing, suggestions, terms, weighing, wire
 from knowledge.adapting import Floats, Lesson, Numbers, Points, Projection, Text
 from knowledge.models import (
     Adapter,
@@ -244,7 +244,7 @@ def _texts(chunks: Sequence[int]) -> Iterator[tuple[int, Text]]:
                 [list(chunks[start : start + BATCH])],
             )
             for pk, vector in cursor.fetchall():
-                yield pk, lexical.unpacked(vector)
+                yield pk, wire.unpacked(vector)
 
 
 def _stripped(

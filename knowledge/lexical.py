@@ -5,15 +5,14 @@ depends on the chunk alone, so a question's score is the inner product with the 
 its terms. docs/retrieval.md has the measurements behind this choice of storage.
 """
 
-import math
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, chain, combinations
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from knowledge import terms
+from knowledge import postings, terms, wire
 from knowledge.models import Lexicon
 from knowledge.scope import EVERYTHING, HIDDEN, Scope
 from knowledge.stores import store
@@ -21,11 +20,8 @@ from knowledge.weighing import DIMENSIONS, K1, B, Query, array, key
 from opsdesk.replicas import connection
 
 EXACT_CHUNKS = 20_000  # up to so many chunks every one is scored
-CANDIDATES = 2_000  # above: at most about so many, those with its most telling terms
-CHOOSING = terms.WORDS, terms.UNIGRAMS  # views that candidates are chosen by
-CHOOSING_TERMS = 40  # of a question, the most telling ones
-_CHOOSING = [terms.VIEWS.index(view) for view in CHOOSING]
-INT4 = 23  # PostgreSQL's number for the type
+SPARE = 3  # above: times as many as are wanted, those that posting lists propose
+MOST = 10_000  # and no more
 STALE = 0.1  # relative change of the mean length after which weights are reckoned anew
 
 
@@ -81,22 +77,7 @@ def weights(chunk: Bag, means: Sequence[float]) -> NDArray[np.float32]:
     return (chunk.counts * (K1 + 1) / (chunk.counts + damping)).astype(np.float32)
 
 
-def _sparsevec(keys: NDArray[np.int32], values: NDArray[np.float32]) -> bytes:
-    """pgvector's wire format."""
-    head = np.array([DIMENSIONS, len(keys), 0], dtype=">i4")
-    return head.tobytes() + keys.astype(">i4").tobytes() + values.astype(">f4").tobytes()
-
-
 # --- writing ----------------------------------------------------------------------
-
-
-def _integers(values: ArrayLike) -> bytes:
-    """PostgreSQL's wire format of an int4[]."""
-    numbers = np.asarray(values)
-    head = np.array([1, 0, INT4, len(numbers), 1], dtype=">i4")
-    body = np.full((len(numbers), 2), 4, dtype=">i4")  # each after its size in bytes
-    body[:, 1] = numbers
-    return head.tobytes() + body.tobytes()
 
 
 class Row(NamedTuple):
@@ -135,7 +116,7 @@ def erase(chunk_ids: Sequence[int]) -> Gone:
         rows = cursor.fetchall()
     for base_id in {base_id for _, _, base_id in rows}:
         store().changed(base_id, chunk_ids)
-    return Gone([_keys(vector) for vector, _, _ in rows], [lengths for _, lengths, _ in rows])
+    return Gone([wire.keys(vector) for vector, _, _ in rows], [lengths for _, lengths, _ in rows])
 
 
 def change(base_id: int, gone: Gone, new: Sequence[Row]) -> Lexicon:
@@ -195,32 +176,22 @@ def stale(lexicon: Lexicon) -> bool:
     )
 
 
-def _keys(vector: bytes | memoryview) -> NDArray[np.int32]:
-    count = int(np.frombuffer(vector, ">i4", 1, offset=4)[0])
-    return np.frombuffer(vector, ">i4", count, offset=12).astype(np.int32)
-
-
-def unpacked(vector: bytes | memoryview) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The terms of a chunk, by key, with their weights, out of pgvector's wire format."""
-    keys = _keys(vector)
-    return keys, np.frombuffer(vector, ">f4", len(keys), offset=12 + 4 * len(keys)).astype("f4")
-
-
 def _copy(base_id: int, rows: Sequence[Row], means: Sequence[float]) -> None:
     with (
         connection.cursor() as cursor,
         cursor.copy(
-            "COPY knowledge_chunkterms (chunk_id, knowledge_base_id, weights, words, lengths)"
+            "COPY knowledge_chunkterms (chunk_id, knowledge_base_id, weights, lengths)"
             " FROM STDIN (FORMAT BINARY)"
         ) as copy,
     ):
         # The server reads the bytes as its own wire format of vectors and arrays.
-        copy.set_types(["int8", "int8", "bytea", "bytea", "bytea"])
+        copy.set_types(["int8", "int8", "bytea", "bytea"])
         for chunk_id, chunk in rows:
-            vector = _sparsevec(chunk.keys, weights(chunk, means))
-            words = _integers(chunk.keys[np.isin(chunk.views, _CHOOSING)])
-            copy.write_row((chunk_id, base_id, vector, words, _integers(chunk.lengths)))
-    store().changed(base_id, [chunk_id for chunk_id, _ in rows])
+            vector = wire.sparse(DIMENSIONS, chunk.keys, weights(chunk, means))
+            copy.write_row((chunk_id, base_id, vector, wire.integers(chunk.lengths)))
+    written = [chunk_id for chunk_id, _ in rows]
+    postings.pend(base_id, written)
+    store().changed(base_id, written)
 
 
 def _count(base_id: int, added: list[NDArray[np.int32]], gone: list[NDArray[np.int32]]) -> None:
@@ -266,7 +237,7 @@ def recount(base_id: int) -> int:
         )
         for vector, lengths in cursor:
             chunks, totals = chunks + 1, totals + np.array(lengths)
-            for term in _keys(vector).tolist():
+            for term in wire.keys(vector).tolist():
                 counts[term] = counts.get(term, 0) + 1
     wrong = _correct(base_id, counts)
     lexicon.chunks, lexicon.lengths = chunks, totals.tolist()
@@ -305,20 +276,30 @@ SCORED = f"""
 
 
 def best(
-    asked: Query,
-    base_ids: Sequence[int],
-    limit: int,
-    candidates: float | None = None,
-    scope: Scope = EVERYTHING,
+    asked: Query, base_ids: Sequence[int], limit: int, scope: Scope = EVERYTHING
 ) -> dict[int, float]:
     """The chunks with the highest scores (> 0), best first.
 
-    About `candidates` chunks are scored, with `math.inf` every one; unless it is given, their
-    number in the asked bases, or inside the scope, decides.
+    Every chunk is scored where few are asked or few are inside the scope, else those that posting
+    lists propose.
     """
-    scored, parameters = _scored(asked, base_ids, scope, candidates)
-    if not parameters:
+    if not asked.by_key():
         return {}
+    if _few(asked, base_ids, scope):
+        return _best(asked, base_ids, limit, scope, None)
+    number = min(SPARE * limit, MOST)
+    while True:
+        proposed = postings.propose(asked, base_ids, number)
+        found = _best(asked, base_ids, limit, scope, proposed)
+        if len(found) >= limit or len(proposed) < number or number == MOST:
+            return found
+        number = min(number * 4, MOST)  # a filter leaves out most of them
+
+
+def _best(
+    asked: Query, base_ids: Sequence[int], limit: int, scope: Scope, among: Sequence[int] | None
+) -> dict[int, float]:
+    scored, parameters = _scored(asked, base_ids, scope, among)
     with connection.cursor() as cursor:
         cursor.execute(
             f"{scored} ORDER BY score DESC, chunk_id LIMIT %(limit)s",
@@ -329,19 +310,15 @@ def best(
 
 def rank(asked: Query, base_ids: Sequence[int], chunk_id: int, scope: Scope) -> int | None:
     """Which place, from 1, a chunk has or would have if it answered; None if it is not scored:
-    no term of the question stands in it, or only ones too frequent to choose candidates by."""
-    scored, parameters = _scored(asked, base_ids, scope, None)
-    chosen = _chosen(asked, _candidates(asked, base_ids, scope))
+    no term of the question stands in it, or posting lists propose others."""
     score = scores(asked, [chunk_id]).get(chunk_id, 0.0)
-    if not parameters or score <= 0:
+    if score <= 0:
         return None
+    among = None if _few(asked, base_ids, scope) else postings.propose(asked, base_ids, MOST)
+    if among is not None and chunk_id not in among:
+        return None
+    scored, parameters = _scored(asked, base_ids, scope, among)
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {chosen} FROM knowledge_chunkterms WHERE chunk_id = %(chunk)s",  # noqa: S608
-            {"chunk": chunk_id},
-        )
-        if not cursor.fetchone()[0]:
-            return None
         cursor.execute(
             f"SELECT count(*) FROM ({scored}) found WHERE chunk_id <> %(chunk)s"  # noqa: S608
             " AND (score > %(least)s OR score = %(least)s AND chunk_id < %(chunk)s)",
@@ -380,22 +357,18 @@ def by_view(asked: Query, chunk_ids: Sequence[int]) -> dict[int, dict[str, float
 
 
 def _scored(
-    asked: Query, base_ids: Sequence[int], scope: Scope, candidates: float | None
+    asked: Query, base_ids: Sequence[int], scope: Scope, among: Sequence[int] | None
 ) -> tuple[str, dict[str, Any]]:
-    """SQL of the chunks with their scores, and its parameters, none when nothing is known."""
+    """SQL of the chunks with their scores, of all or of those `among` these, and its parameters.
+    Some term of the question has to be known."""
     score, vectors = _score(asked)
-    if not vectors:
-        return "", {}
-    if candidates is None:
-        candidates = _candidates(asked, base_ids, scope)
-    chosen = _chosen(asked, candidates)
-    parameters = {**scope.parameters(base_ids), **vectors}
+    chosen = "true" if among is None else "chunk_id = ANY(%(among)s::bigint[])"
+    parameters = {**scope.parameters(base_ids), **vectors, "among": array(among or ())}
     return SCORED.format(score=score, chosen=chosen, inside=scope.condition), parameters
 
 
-def _candidates(asked: Query, base_ids: Sequence[int], scope: Scope) -> float:
-    few = asked.chunks <= EXACT_CHUNKS or scope.small(base_ids, EXACT_CHUNKS)
-    return math.inf if few else CANDIDATES
+def _few(asked: Query, base_ids: Sequence[int], scope: Scope) -> bool:
+    return asked.chunks <= EXACT_CHUNKS or scope.small(base_ids, EXACT_CHUNKS)
 
 
 def _score(asked: Query) -> tuple[str, dict[str, str]]:
@@ -445,42 +418,6 @@ def beside(
         rows = cursor.fetchall()
     scores = {chunk: score for chunk, _kind, score in rows if score is not None}
     return {chunk: kind for chunk, kind, _score in rows}, scores
-
-
-def _chosen(asked: Query, candidates: float) -> str:
-    """A condition that about so many chunks meet, those that are sure of most of the score.
-
-    They hold a term, or two together, that are worth as much as there is room for; how many hold
-    two is reckoned as if these had nothing to do with each other. It may be that none does: so
-    the rarest term is enough, whatever the room. True of every chunk when no
-    word and no character of the question is known.
-    """
-    worth: dict[int, float] = {}
-    for (view, term), value in asked.all_terms().items():
-        if view in CHOOSING:  # of other scripts than Han both views hold the same
-            number = key(terms.WORDS if term.isascii() else view, term)
-            worth[number] = worth.get(number, 0.0) + value
-    known = sorted(worth.keys() & asked.counts.keys(), key=lambda term: (-worth[term], term))
-    known = known[:CHOOSING_TERMS]
-    if not known or candidates == math.inf:
-        return "true"
-    counts = asked.counts
-    ways = [(worth[one], float(counts[one]), (one,)) for one in known] + [
-        (worth[one] + worth[other], counts[one] * counts[other] / asked.chunks, (one, other))
-        for one, other in combinations(known, 2)
-    ]
-    ways.sort(key=lambda way: -way[0])
-    room = sum(reached <= candidates for reached in accumulate(count for _, count, _ in ways))
-    chosen = [way for _, _, way in ways[: max(room, 1)]]
-    alone = {first for first, *second in chosen if not second}
-    alone.add(min(known, key=lambda term: counts[term]))
-    pairs: dict[int, list[int]] = {}
-    for first, *second in chosen:
-        if second and first not in alone:
-            pairs.setdefault(first, []).extend(second)
-    parts = [f"words && '{array(alone)}'"]
-    parts += [f"words @> '{array([one])}' AND words && '{array(pairs[one])}'" for one in pairs]
-    return f"({' OR '.join(parts)})"
 
 
 def _text(values: dict[int, float]) -> str:

@@ -125,6 +125,14 @@ class Query:
             ways.append([own, *map(self._known, group.others.values())])
         return known, ways
 
+    def by_key(self) -> dict[int, float]:
+        """What each term that stands somewhere may bring at most, of all that count."""
+        worth, groups = self.vectors()
+        for way in chain.from_iterable(groups):
+            for term, value in way.items():
+                worth[term] = max(value, worth.get(term, 0.0))
+        return worth
+
     def _known(self, idf: dict[Seen, float]) -> dict[int, float]:
         worth = {
             key(view, term): value

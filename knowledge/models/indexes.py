@@ -1,7 +1,6 @@
 """What search reads: words and vectors of every chunk. Written by `indexing` only."""
 
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -126,14 +125,43 @@ class ChunkTerms(models.Model):
     chunk = models.OneToOneField(Chunk, models.CASCADE, primary_key=True, related_name="terms")
     knowledge_base = models.ForeignKey(KnowledgeBase, models.CASCADE, related_name="+")
     weights = SparseVectorField(dimensions=1_000_000_000)
-    words = ArrayField(models.IntegerField())  # keys of the word view, to find candidates by
     lengths = ArrayField(models.IntegerField(), size=3)  # terms by view
-
-    class Meta:
-        indexes = [GinIndex(fields=["words"], name="chunkterms_words")]
 
     def __str__(self) -> str:
         return f"terms of chunk {self.chunk_id}"
+
+
+class PendingTerms(models.Model):
+    """A chunk whose terms came after the last segment was made; it may be gone."""
+
+    knowledge_base = models.ForeignKey(KnowledgeBase, models.CASCADE, related_name="+")
+    chunk_id = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"terms of chunk {self.chunk_id}"
+
+
+class PostingSegment(models.Model):
+    """Chunks whose terms stand in posting lists; written by `postings` only, never changed."""
+
+    knowledge_base = models.ForeignKey(KnowledgeBase, models.CASCADE, related_name="+")
+    chunks = models.BinaryField()  # their ids by place, 8 bytes each; some may be gone
+    size = models.PositiveIntegerField()  # how many that is
+
+    def __str__(self) -> str:
+        return f"{self.size} chunks of {self.knowledge_base_id}"
+
+
+class Posting(models.Model):
+    """In which chunks of a segment a term stands, and what it weighs there."""
+
+    pk = models.CompositePrimaryKey("segment_id", "term")
+    segment = models.ForeignKey(PostingSegment, models.CASCADE, related_name="+", db_index=False)
+    term = models.IntegerField()  # weighing.key
+    packed = models.BinaryField()  # places, 2 bytes each, then weights, 1 byte each
+
+    def __str__(self) -> str:
+        return f"{self.term} in {self.segment_id}"
 
 
 class Vocabulary(models.Model):

@@ -73,11 +73,7 @@ class Outside(Store):
     ) -> dict[int, float]:
         if asked.chunks <= lexical.EXACT_CHUNKS or scope.small(base_ids, lexical.EXACT_CHUNKS):
             return super().best(asked, base_ids, limit, scope)
-        known, groups = asked.vectors()
-        words = dict(known)
-        for way in (way for ways in groups for way in ways):  # the best of them will count
-            for term, worth in way.items():
-                words[term] = max(worth, words.get(term, 0.0))
+        words = asked.by_key()
         if not words:
             return {}
         found = self._found(

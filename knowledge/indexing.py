@@ -31,7 +31,8 @@ from knowledge.parsing.document import Asset, ParsedDocument
 from knowledge.snapshots import digest
 
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
-REINDEX_AT_ONCE = 5_000  # chunks; larger bases are renewed by the nightly recount
+REINDEX_AT_ONCE = 5_000  # chunks; larger bases are renewed by the nightly recount …
+FAR = 0.3  # … and others while their mean lengths are off by less: who asks hardly notices
 BATCH = 500
 
 
@@ -57,8 +58,10 @@ class Incoming(Prepared):
 
 def put(revision: Revision, parsed: ParsedDocument) -> None:
     """Make `revision` the one that answers for its document, in one step; see `put_all`."""
-    entry = Entry.objects.filter(document=revision.document_id).first()
-    put_all([(revision, prepare(revision.document.title, parsed, entry))])
+    document = revision.document
+    faq = document.origin == Document.Origin.FAQ
+    entry = Entry.objects.filter(document=document).first() if faq else None
+    put_all([(revision, prepare(document.title, parsed, entry))])
 
 
 def prepare(title: str, parsed: ParsedDocument, entry: Entry | None = None) -> Prepared:
@@ -88,27 +91,30 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
     Doing it twice changes nothing.
     """
     base_id = items[0][0].document.knowledge_base_id
-    incoming = [_incoming(revision, prepared) for revision, prepared in items]
+    incoming = _incoming(items)
     made = embedding.meanings_for([text for one in incoming for text in one.texts], base_id)
     _deal(made, incoming)
     with transaction.atomic():
-        wanted = _still_wanted(incoming)
+        held = _lock([one.revision.document_id for one in incoming], citable=True)
+        wanted = _still_wanted(incoming, held)
         lexical.lock(base_id)
-        ids = [one.revision.document_id for one in wanted]
-        old = _chunks_of(ids)
-        curated = carrying.works(ids)
+        ids = [pk for one in wanted if held[pk := one.revision.document_id].current_id]
+        old = _chunks_of(ids) if ids else []
+        curated = carrying.works(ids) if ids else {}
         pacing.give_way()
         rows = _insert(wanted)
         pacing.give_way()
         _finish((one.revision, one.parsed) for one in incoming)
         pacing.give_way()  # the last time: from here on answers may wait for us
-        _lock(ids)
-        gone = _erase(old)
+        gone = lexical.Gone([], [])
+        if ids:
+            _lock(ids)
+            gone = _erase(old)
         lexicon = lexical.change(base_id, gone, _carry_over(curated, wanted, rows))
         _answer([one.revision for one in wanted])
         embedding.catch_up()
         _changed(base_id)
-    if lexicon.chunks <= REINDEX_AT_ONCE:
+    if lexicon.chunks <= REINDEX_AT_ONCE and lexical.off(lexicon) > FAR:
         renew(lexicon.knowledge_base)
     postings.tend(base_id)
 
@@ -145,7 +151,7 @@ def put_parts(revision: Revision, parts: Iterable[ParsedDocument]) -> None:
         _answer([revision])
         embedding.catch_up()
         _changed(base_id)
-    if lexicon.chunks <= REINDEX_AT_ONCE:
+    if lexicon.chunks <= REINDEX_AT_ONCE and lexical.off(lexicon) > FAR:
         renew(lexicon.knowledge_base)
     postings.tend(base_id)
 
@@ -280,13 +286,12 @@ def _lock(documents: Sequence[int], *, citable: bool = False) -> dict[int, Docum
     return {document.pk: document for document in rows.filter(pk__in=documents).order_by("pk")}
 
 
-def _incoming(revision: Revision, prepared: Prepared) -> Incoming:
-    return Incoming(
-        **vars(prepared),
-        revision=revision,
-        attachments=_save_attachments(revision, prepared.assets),
-        meanings={},
-    )
+def _incoming(items: Sequence[tuple[Revision, Prepared]]) -> list[Incoming]:
+    attachments = _save_attachments([(revision, one.assets) for revision, one in items])
+    return [
+        Incoming(**vars(prepared), revision=revision, attachments=rows, meanings={})
+        for (revision, prepared), rows in zip(items, attachments, strict=True)
+    ]
 
 
 def _deal(made: dict[int, list[Meaning]], incoming: Sequence[Incoming]) -> None:
@@ -297,9 +302,8 @@ def _deal(made: dict[int, list[Meaning]], incoming: Sequence[Incoming]) -> None:
             one.meanings[index] = [next(rest) for _ in one.texts]
 
 
-def _still_wanted(incoming: Sequence[Incoming]) -> list[Incoming]:
+def _still_wanted(incoming: Sequence[Incoming], documents: dict[int, Document]) -> list[Incoming]:
     """Without those whose document is gone or already answers from a newer revision."""
-    documents = _lock([one.revision.document_id for one in incoming], citable=True)
     wanted = []
     for one in incoming:
         document = documents.get(one.revision.document_id)
@@ -428,34 +432,46 @@ def _changed(base_id: int) -> None:
 # --- pictures and tables ----------------------------------------------------------
 
 
-def _save_attachments(revision: Revision, assets: Sequence[Asset]) -> list[Attachment]:
-    """One row an asset, in their order; rows of an earlier attempt are written over."""
-    if not assets:
-        return []
-    earlier = {row.position: row for row in revision.attachments.all()}
-    rows = []
-    for position, asset in enumerate(assets):
-        row = earlier.get(position) or Attachment(revision=revision, position=position)
-        row.kind, row.number, row.caption = (
-            asset.kind,
-            _clean(asset.number[:50]),
-            _clean(asset.caption),
-        )
-        row.page, row.box, row.media_type = asset.page, asset.box, asset.media_type
-        row.width, row.height = asset.width, asset.height
-        row.html, row.text = _clean(asset.html), _clean(asset.text)
-        digest = hashlib.sha256(asset.data).hexdigest() if asset.data else ""
-        if digest != row.digest:
-            row.digest, row.description, row.description_state = digest, "", ""
-        if asset.data:
-            row.file.delete(save=False)
-            name = f"{position}{SUFFIXES.get(asset.media_type, '')}"
-            row.file.save(name, ContentFile(asset.data), save=False)
-        if row.pk:
-            row.save()
-        rows.append(row)
-    Attachment.objects.bulk_create([row for row in rows if not row.pk], batch_size=BATCH)
-    return rows
+def _save_attachments(
+    items: Sequence[tuple[Revision, Sequence[Asset]]],
+) -> list[list[Attachment]]:
+    """Of each revision a row an asset, in their order; rows of an earlier attempt are written
+    over."""
+    showing = [revision.pk for revision, assets in items if assets]
+    if not showing:
+        return [[] for _ in items]
+    there = Attachment.objects.filter(revision__in=showing)
+    earlier = {(row.revision_id, row.position): row for row in there}
+    saved = []
+    for revision, assets in items:
+        rows = []
+        for position, asset in enumerate(assets):
+            row = earlier.get((revision.pk, position)) or Attachment(position=position)
+            row.revision = revision
+            _fill(row, asset)
+            rows.append(row)
+        saved.append(rows)
+    new = [row for row in chain.from_iterable(saved) if not row.pk]
+    Attachment.objects.bulk_create(new, batch_size=BATCH)
+    return saved
+
+
+def _fill(row: Attachment, asset: Asset) -> None:
+    """Write an asset into its row, with its file; a row that is new is left to the caller."""
+    row.kind, row.number = asset.kind, _clean(asset.number[:50])
+    row.caption = _clean(asset.caption)
+    row.page, row.box, row.media_type = asset.page, asset.box, asset.media_type
+    row.width, row.height = asset.width, asset.height
+    row.html, row.text = _clean(asset.html), _clean(asset.text)
+    digest = hashlib.sha256(asset.data).hexdigest() if asset.data else ""
+    if digest != row.digest:
+        row.digest, row.description, row.description_state = digest, "", ""
+    if asset.data:
+        row.file.delete(save=False)
+        name = f"{row.position}{SUFFIXES.get(asset.media_type, '')}"
+        row.file.save(name, ContentFile(asset.data), save=False)
+    if row.pk:
+        row.save()
 
 
 # --- text that PostgreSQL takes -----------------------------------------------------

@@ -170,10 +170,13 @@ def true_means(lexicon: Lexicon) -> list[float]:
 
 def stale(lexicon: Lexicon) -> bool:
     """Whether chunks have become so much longer or shorter that all weights should be renewed."""
-    return any(
-        abs(true - used) > STALE * used
-        for true, used in zip(true_means(lexicon), lexicon.means, strict=True)
-    )
+    return off(lexicon) > STALE
+
+
+def off(lexicon: Lexicon) -> float:
+    """The largest relative change of a mean length since weights were reckoned."""
+    changed = zip(true_means(lexicon), lexicon.means, strict=True)
+    return max(abs(true - used) / used if used else float(bool(true)) for true, used in changed)
 
 
 def _copy(base_id: int, rows: Sequence[Row], means: Sequence[float]) -> None:

@@ -6,7 +6,6 @@ that is being worked on from one whose worker was killed, without waiting for a 
 """
 
 import logging
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -51,17 +50,20 @@ def process(revision_id: int) -> None:
 
     A long file takes several tasks, each goes on where the one before stopped.
     """
-    pacing.give_way()  # nineteen of twenty tasks of an import find their page read, at some cost
-    with locking.held(GROUP % revision_id) as claimed:
+    pacing.give_way()
+    unread = Revision.objects.unfinished().filter(pk=revision_id)
+    if not unread.exists():  # so nineteen of twenty tasks of an import of short texts find theirs
+        return
+    with pacing.unflushed(), locking.held(GROUP % revision_id) as claimed:
         if not claimed:
             return
-        revision = Revision.objects.unfinished().filter(pk=revision_id).first()
+        revision = unread.select_related("document__knowledge_base").first()
         if revision is None:  # deleted, or an earlier delivery did it
             return
         if revision.attempts >= ATTEMPTS:
             revision.fail(_("Processing this file stopped the worker several times."))
             return
-        if _light().filter(pk=revision_id).exists():
+        if revision.media_type in LIGHT and _light().filter(pk=revision_id).exists():
             _attempt_together(revision)
             return
         finished = _attempt(revision)
@@ -97,15 +99,14 @@ def _attempt_some(first: Revision, light: QuerySet[Revision]) -> None:
 
     What goes wrong with one is found out when it is tried alone.
     """
-    with ExitStack() as claims:
-        documents = {first.document_id: first}
-        for row in light.filter(pk__gt=first.pk).order_by("pk")[: TOGETHER - 1]:
-            if row.document_id in documents:
-                continue
-            if claims.enter_context(locking.held(GROUP % row.pk)):
-                documents[row.document_id] = row
+    documents = {first.document_id: first.pk}
+    queued = light.filter(pk__gt=first.pk).order_by("pk").values_list("document", "pk")
+    for document_id, pk in queued[: TOGETHER - 1]:
+        documents.setdefault(document_id, pk)
+    others = {GROUP % pk: pk for pk in documents.values() if pk != first.pk}
+    with locking.held_of(list(others)) as claimed:
         # An earlier delivery may have finished some before they were claimed.
-        ids = [row.pk for row in documents.values()]
+        ids = [first.pk, *(others[key] for key in claimed)]
         revisions = list(light.filter(pk__in=ids).select_related("document").order_by("pk"))
         if len(revisions) > 1:
             Revision.objects.filter(pk__in=[row.pk for row in revisions]).update(
@@ -172,7 +173,7 @@ def _index(revision: Revision) -> None:
         revision.report(Revision.Stage.INDEXING, 20)
         portions = partial(parsing.portions, path)
         publishing.publish(revision, lambda: indexing.put_parts(revision, portions()))
-        revision.refresh_from_db()
+        revision.refresh_from_db(fields=["status"])
         return
     if not revision.parts_done:
         revision.report(Revision.Stage.READING, 5)
@@ -189,7 +190,7 @@ def _index(revision: Revision) -> None:
     revision.report(Revision.Stage.INDEXING, 90)
     publishing.publish(revision, partial(indexing.put, revision, parsed))
     describing.begin(revision)
-    revision.refresh_from_db()
+    revision.refresh_from_db(fields=["status"])
 
 
 class _Parts:

@@ -169,8 +169,31 @@ def test_weights_follow_the_mean_length():
     for n in range(3):
         documents.put(base, f"第{n}段" + "这是一段长得多的说明文字，讲如何安装与配置。" * 5)
     lexicon = Lexicon.objects.get(pk=base.pk)
-    assert not lexical.stale(lexicon)
+    assert lexicon.means[0] > 10 and lexical.off(lexicon) <= indexing.FAR
+    assert lexical.stale(lexicon)  # by less than what is worth the work at once
+    indexing.recount(base)
+    lexicon.refresh_from_db()
     assert lexicon.means == pytest.approx(lexical.true_means(lexicon), rel=lexical.STALE)
+
+
+def test_pictures_of_documents_that_come_in_together_keep_to_their_own(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+    base = documents.base()
+    revisions = [documents.revision(documents.put(base, f"占位 {n}")) for n in range(3)]
+
+    def shown(n, *data):
+        assets = [Asset("picture", media_type="image/png", data=one) for one in data]
+        blocks = [Block("picture", f"第 {n} 图", asset=place) for place in range(len(data))]
+        return indexing.prepare("图", ParsedDocument(blocks=blocks, assets=assets))
+
+    parsed = [shown(0, b"A"), shown(1), shown(2, b"B", b"C")]
+    for _twice in range(2):
+        indexing.put_all(list(zip(revisions, parsed, strict=True)))
+        rows = [list(revision.attachments.order_by("position")) for revision in revisions]
+        assert [[row.file.read() for row in some] for some in rows] == [[b"A"], [], [b"B", b"C"]]
+    linked = Chunk.objects.get(document=revisions[2].document).attachments.order_by("position")
+    assert list(linked) == rows[2]
+    assert len(list(tmp_path.rglob("*.png"))) == 3
 
 
 def test_a_document_that_is_renamed_while_it_is_read_is_found_by_its_new_title():

@@ -2,6 +2,7 @@ import io
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import psycopg
@@ -251,7 +252,7 @@ def test_short_texts_are_put_in_together(django_assert_max_num_queries):
         uploading.add(base, file=ContentFile(text), name=f"{n}.md", approved=True).revision
         for n, text in enumerate(texts)
     ]
-    with django_assert_max_num_queries(120):  # about 30 for each if they were alone
+    with django_assert_max_num_queries(60):  # about 30 for each if they were alone
         tasks.process(rows[3].pk)
     ready = Revision.objects.filter(status=Status.READY).order_by("pk")
     assert [row.pk for row in ready] == [row.pk for row in rows[3 : 3 + tasks.TOGETHER]]
@@ -308,12 +309,50 @@ def test_one_that_cannot_be_read_stops_none_beside_it(monkeypatch):
 
 
 def test_reading_gives_way_to_answers_but_not_for_ever(settings):
+    time.sleep(pacing.HOLDS)  # so long is believed what another test saw
     settings.BUSY = [f"{__name__}.busy"]
     BUSY.extend([True, True, False])
     pacing.give_way()
     assert not BUSY
+    pacing.give_way()  # nobody waited this moment
+    time.sleep(pacing.HOLDS)
     settings.BUSY = [f"{__name__}.always"]
     pacing.give_way(0.05)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reading_waits_for_no_disk_and_what_follows_does():
+    def flushes():
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW synchronous_commit")
+            return cursor.fetchone() == ("on",)
+
+    with pytest.raises(ZeroDivisionError), pacing.unflushed():
+        assert not flushes()
+        raise ZeroDivisionError
+    assert flushes()
+    with pacing.unflushed():
+        connection.close()  # lost: there is nothing to take back
+    assert flushes()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_another_worker_claimed_is_left_to_it():
+    base = KnowledgeBase.objects.create(slug="light", name="Light")
+    rows = [
+        uploading.add(base, file=ContentFile(b"# %d\n\nb" % n), name=f"{n}.md", approved=True)
+        for n in range(3)
+    ]
+    with psycopg.connect(**listen_parameters()) as other:
+        other.execute(
+            "SELECT pg_advisory_lock(hashtextextended(%s, 0))",
+            [tasks.GROUP % rows[1].revision.pk],
+        )
+        tasks.process(rows[0].revision.pk)
+    states = Revision.objects.order_by("pk").values_list("status", flat=True)
+    assert list(states) == [Status.READY, Status.QUEUED, Status.READY]
+    tasks.process(rows[1].revision.pk)
+    assert Revision.objects.filter(status=Status.READY).count() == 3
 
 
 BUSY = []

@@ -215,6 +215,7 @@ class DraftAdmin(ReadOnlyAdmin):
     list_display = ["created_at", "conversation", "agent", "confidence", "outcome"]
     list_filter = ["outcome", "created_at"]
     search_fields = ["conversation__title", "text"]
+    fields = ["conversation", "agent", "text", "confidence", "outcome", "created_at"]
 
 
 @admin.register(OwnershipChange)
@@ -222,4 +223,10 @@ class OwnershipChangeAdmin(ReadOnlyAdmin):
     list_display = ["at", "conversation", "epoch", "action", "from_state", "to_state", "actor"]
     list_filter = ["action", "at"]
     search_fields = ["conversation__title", "actor__username"]
+    fields = [*list_display, "holder", "said"]
+    readonly_fields = ["said"]
     ordering = ["-at"]
+
+    @admin.display(description=_("what the chat said"))
+    def said(self, change: OwnershipChange) -> str:
+        return change.message.text

@@ -132,20 +132,41 @@ class Handoff(models.Model):
 class OwnershipChange(models.Model):
     """The audit trail: one row for each epoch of a conversation, and what the chat said of it."""
 
-    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="ownership_changes")
-    epoch = models.PositiveIntegerField()
-    from_state = models.CharField(max_length=20, choices=Conversation.State)
-    to_state = models.CharField(max_length=20, choices=Conversation.State)
+    class Action(models.TextChoices):
+        REQUEST = "request", _("asked for a person")
+        WITHDRAW = "withdraw", _("withdrawn by the customer")
+        OFFER = "offer", _("offered")
+        ACCEPT = "accept", _("offer accepted")
+        DECLINE = "decline", _("declined")
+        EXPIRE = "expire", _("offer expired")
+        CLAIM = "claim", _("taken from the queue")
+        ASSIGN = "assign", _("assigned")
+        TAKE_OVER = "take_over", _("taken over")
+        TRANSFER = "transfer", _("transferred")
+        AGENT_GONE = "agent_gone", _("agent gone")
+        RETURN = "return_to_bot", _("returned to the bot")
+        RESOLVE = "resolve", _("resolved")
+        REOPEN = "reopen", _("reopened")
+
+    conversation = models.ForeignKey(
+        Conversation, models.CASCADE, related_name="ownership_changes",
+        verbose_name=_("conversation"),
+    )  # fmt: skip
+    epoch = models.PositiveIntegerField(_("change no."))
+    from_state = models.CharField(_("from state"), max_length=20, choices=Conversation.State)
+    to_state = models.CharField(_("to state"), max_length=20, choices=Conversation.State)
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
-    )
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+",
+        verbose_name=_("by"),
+    )  # fmt: skip
     # Whose it is since, or to whom it is on offer.
     holder = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
-    )
-    action = models.CharField(max_length=30)
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+",
+        verbose_name=_("holder"),
+    )  # fmt: skip
+    action = models.CharField(_("action"), max_length=30, choices=Action)
     message = models.OneToOneField(Message, models.CASCADE, related_name="ownership_change")
-    at = models.DateTimeField(auto_now_add=True)
+    at = models.DateTimeField(_("when"), auto_now_add=True)
 
     class Meta:
         verbose_name = _("ownership change")
@@ -156,4 +177,4 @@ class OwnershipChange(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.conversation_id}/{self.epoch} {self.action}"
+        return f"{self.conversation} · {self.get_action_display()}"

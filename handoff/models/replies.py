@@ -43,10 +43,13 @@ class Draft(models.Model):
         EDITED = "edited", _("sent with changes")
         DISMISSED = "dismissed", _("dismissed")
 
-    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="drafts")
-    agent = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    conversation = models.ForeignKey(
+        Conversation, models.CASCADE, related_name="drafts", verbose_name=_("conversation")
     )
+    agent = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+",
+        verbose_name=_("agent"),
+    )  # fmt: skip
     text = models.TextField(_("text"))
     citations = models.JSONField(default=list)  # ids of the cited passages, [n] is the n-th
     confidence = models.FloatField(_("confidence"), null=True)  # 0-1

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
@@ -12,10 +13,15 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator, format_lazy
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST
+from django_q.admin import FailAdmin, resubmit_task
+from django_q.models import Failure
 
 from opsdesk.models import ApiToken, Outage
 
@@ -32,6 +38,78 @@ def posted(pages: admin.ModelAdmin, views: Mapping[str, Callable[..., Any]]) -> 
         )
         for name, view in views.items()
     ]
+
+
+def word_links() -> None:
+    """Name the rows of many-to-many fields by their ends, as pages that confirm a deletion list
+    them: Django says “Team_bases object (1)”, in the language of the settings."""
+    for model in apps.get_models(include_auto_created=True):
+        if model._meta.auto_created:
+            names = [end.related_model._meta.verbose_name for end in _ends(model)]
+            model._meta.verbose_name = format_lazy("{} – {}", *names)
+            model._meta.verbose_name_plural = model._meta.verbose_name
+            model.__str__ = _both  # type: ignore[method-assign]
+
+
+def _ends(link: Any) -> list[Any]:
+    return [field for field in link._meta.fields if field.is_relation]
+
+
+def _both(link: Any) -> str:
+    return " – ".join(str(getattr(link, end.name)) for end in _ends(link))
+
+
+class FailureAdmin(FailAdmin):
+    """What failed in the background, in the language of who looks: django-q has it in English."""
+
+    list_display = ["task", "about", "began", "ended", "error"]
+    list_filter = ()
+    fields = ["task", "about", "given", "began", "ended", "attempts", "report"]
+    actions = ["resubmit"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return self.fields
+
+    @admin.action(description=_("Do the selected tasks again"), permissions=["delete"])
+    def resubmit(self, request: HttpRequest, tasks: QuerySet[Failure]) -> None:
+        resubmit_task(self, request, tasks)
+
+    @admin.display(description=_("task"), ordering="func")
+    def task(self, failure: Failure) -> str:
+        return failure.func
+
+    @admin.display(description=_("concerns"), ordering="group")
+    def about(self, failure: Failure) -> str:
+        return failure.group or "-"
+
+    @admin.display(description=_("arguments"))
+    def given(self, failure: Failure) -> str:
+        values = [repr(value) for value in failure.args or ()]
+        values += [f"{name}={value!r}" for name, value in (failure.kwargs or {}).items()]
+        return ", ".join(values) or "-"
+
+    @admin.display(description=_("began"), ordering="started")
+    def began(self, failure: Failure) -> Any:
+        return failure.started
+
+    @admin.display(description=_("ended"), ordering="stopped")
+    def ended(self, failure: Failure) -> Any:
+        return failure.stopped
+
+    @admin.display(description=_("attempts"))
+    def attempts(self, failure: Failure) -> int:
+        return failure.attempt_count
+
+    @admin.display(description=_("error"))
+    def error(self, failure: Failure) -> str:
+        return Truncator(failure.result).chars(100)
+
+    @admin.display(description=_("error"))
+    def report(self, failure: Failure) -> SafeString:
+        return format_html("<pre>{}</pre>", failure.result)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):

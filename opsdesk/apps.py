@@ -32,7 +32,11 @@ class OpsDeskAdminConfig(AdminConfig):
     def ready(self) -> None:
         super().ready()
         from django.contrib.admin import site
-        from django_q.models import OrmQ, Schedule, Success
+        from django_q.models import Failure, OrmQ, Schedule, Success
+
+        from opsdesk.admin import FailureAdmin, word_links
 
         # Of the task queue staff need what failed; the rest is for developers.
-        site.unregister([OrmQ, Schedule, Success])
+        site.unregister([Failure, OrmQ, Schedule, Success])
+        site.register(Failure, FailureAdmin)
+        word_links()

@@ -2,9 +2,11 @@ import re
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.utils import label_for_field
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client, RequestFactory
 from django.urls import reverse
+from django.utils import timezone
 from django.views.defaults import server_error
 from django_q.models import Failure, OrmQ, Schedule, Success
 
@@ -174,3 +176,34 @@ def test_permissions_are_said_in_words(client, boss, kind):
     said = client.get(f"/admin/auth/{page}").content.decode()
     assert "可以查看：用户" in said
     assert not re.search(r"\| Can [a-z]", said)
+
+
+def test_every_column_is_named_in_chinese(rf, boss):
+    request = rf.get("/")
+    request.user = boss
+    for model, pages in admin.site._registry.items():
+        for name in pages.get_list_display(request):
+            label = str(label_for_field(name, model, pages))
+            assert name == "__str__" or re.search("[一-鿿]", label), f"{model.__name__}: {label}"
+
+
+def test_failed_tasks_are_told_of_in_chinese(client, boss):
+    at = timezone.now()
+    failure = Failure.objects.create(
+        id="1" * 32, name="x", func="knowledge.tasks.process", group="revision:7", args=(7,),
+        started=at, stopped=at, success=False, result="no file : Traceback",
+    )  # fmt: skip
+    pages = "/admin/django_q/failure/"
+    assert "revision:7" in client.get(pages).content.decode()
+    page = client.get(f"{pages}{failure.pk}/change/").content.decode()
+    assert "尝试次数" in page
+    assert "no file : Traceback" in page
+    assert "Attempt" not in page
+
+
+def test_rows_that_link_two_others_are_named_by_them(client, boss):
+    group = Group.objects.create(name="运维组")
+    group.permissions.add(Permission.objects.get(codename="view_apitoken"))
+    page = client.get(f"/admin/auth/group/{group.pk}/delete/").content.decode()
+    assert "组 – 权限" in page
+    assert "object (" not in page

@@ -31,10 +31,10 @@ class ConversationAdmin(ReadOnlyAdmin):
     search_fields = ["title", "messages__text", "user__username"]
     date_hierarchy = "created_at"
     fields = [
-        "title", "state", "owner", "channel", "who", "knowledge_base", "language", "created_at",
+        "title", "state", "owner", "channel", "who", "knowledge_base", "speaks", "created_at",
         "updated_at", "told", "transcript",
     ]  # fmt: skip
-    readonly_fields = ["who", "told", "transcript"]
+    readonly_fields = ["who", "speaks", "told", "transcript"]
 
     class Media:
         css = {"all": ["chat/admin.css", "chat/topics.css"]}
@@ -45,6 +45,10 @@ class ConversationAdmin(ReadOnlyAdmin):
     @admin.display(description=_("customer"))
     def who(self, conversation: Conversation) -> str:
         return str(conversation.user or conversation.identity or conversation.visitor[:8])
+
+    @admin.display(description=_("language"))
+    def speaks(self, conversation: Conversation) -> str:
+        return str(dict(settings.LANGUAGES).get(conversation.language, conversation.language))
 
     @admin.display(description=_("told"))
     def told(self, conversation: Conversation) -> SafeString:

@@ -181,7 +181,7 @@ class Turn(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"turn {self.pk}"
+        return f"{self._meta.verbose_name} {self.pk}"
 
 
 class Rating(models.Model):

@@ -39,6 +39,16 @@ WHY = {
     "fact": gettext_lazy("lacks what it has to say"),
 }
 OUTCOMES = dict(Turn.Outcome.choices)
+# Of `running.versions`.
+VERSIONS = {
+    "documents": gettext_lazy("documents"),
+    "index": gettext_lazy("embedding index"),
+    "model": gettext_lazy("language model"),
+    "prompts": gettext_lazy("prompts"),
+    "settings": gettext_lazy("settings"),
+    "configuration": gettext_lazy("configuration"),
+    "code": gettext_lazy("code"),
+}
 
 
 class StartForm(forms.Form):
@@ -229,6 +239,7 @@ class RunAdmin(ReadOnlyAdmin):
             "may_cancel": run.unfinished and may_start(request.user, run.knowledge_base_id),
             "comparison": run.baseline and comparing.compare(run.baseline, run).difference,
             "changed": _changed(run),
+            "versions": differing({}, run.versions),
         }
 
     # --- two runs -----------------------------------------------------------------------
@@ -294,11 +305,12 @@ def differing(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, 
     found = []
     for name in [*before, *(one for one in after if one not in before)]:
         one, two = before.get(name, ""), after.get(name, "")
+        title = str(VERSIONS.get(name, name))
         if isinstance(one, dict) or isinstance(two, dict):
             inner = differing(one or {}, two or {})
-            found += [(f"{name}.{key}", was, now) for key, was, now in inner]
+            found += [(f"{title} · {key}", was, now) for key, was, now in inner]
         elif one != two:
-            found.append((name, str(one), str(two)))
+            found.append((title, str(one), str(two)))
     return found
 
 

@@ -331,7 +331,7 @@ def test_runs_are_started_followed_and_compared_on_pages(admin_client, base):
     after = run(CONFIDENCE=1.0)
     shown = admin_client.get(url("run_compare", after.pk), {"with": before.pk}).content.decode()
     assert BACKUP in shown
-    assert "settings.CONFIDENCE" in shown
+    assert "设置 · CONFIDENCE" in shown
     won = admin_client.get(url("run_compare", after.pk), {"with": before.pk, "kind": "won"})
     assert BACKUP not in won.content.decode()
     empty = admin_client.post(url("run_start"), {"yesterday": "0", "tags": "没有"})

@@ -24,11 +24,13 @@ class Choice:
     label: str
     query: str  # the question that it makes
     scope: dict[str, Any] = field(default_factory=dict)  # fields of Scope that it sets
+    document: int = 0  # and the chunk of it that is to answer, where a passage was chosen
+    chunk: int = 0
 
 
 @dataclass(frozen=True)
 class Ambiguity:
-    about: str  # a name of FIELDS, or "topic"
+    about: str  # a name of FIELDS, "topic" or, by `chat.offering`, "passage"
     choices: list[Choice]
 
 
@@ -52,9 +54,11 @@ def as_pending(question: str, found: Ambiguity) -> dict[str, Any]:
 
 
 def chosen(pending: dict[str, Any], told: str) -> Choice | None:
-    """The one of the choices that `told` names, in any case and width."""
+    """The one of the choices that `told` names, in any case and width, or by its number."""
     choices = [Choice(**choice) for choice in pending.get("choices", [])]
-    return next((choice for choice in choices if fold(choice.label) == fold(told)), None)
+    ways = {str(n): choice for n, choice in enumerate(choices, 1)}
+    ways |= {fold(choice.label): choice for choice in choices}
+    return ways.get(fold(told))
 
 
 def _values(query: str, passages: Sequence[Passage], place: int, name: str) -> list[Choice]:

@@ -74,9 +74,17 @@ TUNABLE = {
     ),
     "JUDGE": Tunable(gettext_lazy("Second look of the model at its answers"), _switch),
     "CONFIDENCE": Tunable(
-        gettext_lazy("Confidence from which on it answers"),
+        gettext_lazy("Confidence below which a person is called"),
         _number(0, 1),
-        gettext_lazy("Where a knowledge base is not calibrated; one that is has its own."),
+        gettext_lazy("That the knowledge base holds the answer."),
+    ),
+    "ANSWER_CONFIDENCE": Tunable(
+        gettext_lazy("Confidence below which it offers a choice"),
+        _number(0, 1),
+        gettext_lazy(
+            "That what would be shown is right. Where a knowledge base is not calibrated; one that "
+            "is has its own."
+        ),
     ),
     "PASSAGES": Tunable(gettext_lazy("Passages given to an answer"), _count(1, 20)),
     "PASSAGE_CHARACTERS": Tunable(

@@ -14,6 +14,7 @@ from typing import Literal
 
 from django.utils.translation import gettext as _
 
+from knowledge import arranging
 from knowledge.retrieval import Passage
 from knowledge.sentences import sentences
 from knowledge.terms import query_terms, views
@@ -23,9 +24,7 @@ Wanted = Callable[[str], bool]  # whether a text holds the kind of thing that is
 
 LENGTH = 400  # characters shown of a passage
 ROWS = 8  # of a table
-OTHERS = 2  # passages beneath the first
-CLOSE = 0.7  # share of the first one's score from which on another may be meant
-LINE = 120  # characters shown of it
+LINE = 120  # characters shown of a passage beneath the first
 _FENCE = re.compile(r"(^```.*?^```[^\n]*$|^~~~.*?^~~~[^\n]*$)", re.MULTILINE | re.DOTALL)
 _TABLE = re.compile(r"((?:^\|.*\|[ \t]*$\n?){2,})", re.MULTILINE)
 _HEADING = re.compile(r"#{1,6} [^\n]*")
@@ -91,15 +90,13 @@ def beneath(
 ) -> Extract:
     """`made` of the first of `passages`, and a line of what each of the next says that are about
     as good. With `wanted` only of those that say it."""
-    least = CLOSE * passages[0].score
     lines: list[str] = []
     sources = list(made.sources)
-    for passage in passages[1 : 1 + OTHERS]:
-        said = _line(query, passage, wanted)
-        good = said and passage.score >= least and passage not in sources
-        if good and (not wanted or wanted(said)):
+    for passage in arranging.shown(passages)[1:]:
+        said = line(query, passage, wanted)
+        if said and passage not in sources and (not wanted or wanted(said)):
             sources.append(passage)
-            lines.append(f"- {_plain(_named(passage) + said)}[{len(sources)}]")
+            lines.append(f"- {plain(_named(passage) + said)}[{len(sources)}]")
     if not lines:
         return made
     return Extract("\n\n".join([made.text, _("Also about this:"), "\n".join(lines)]), sources)
@@ -110,7 +107,7 @@ def _named(passage: Passage) -> str:
     return _("%(name)s: ") % {"name": name} if name else ""
 
 
-def _line(query: str, passage: Passage, wanted: Wanted | None) -> str:
+def line(query: str, passage: Passage, wanted: Wanted | None = None) -> str:
     """The sentence of a passage that says most about `query`, in a line; "" if it has none."""
     units = _units(passage.text)
     weigh = _weigher(query, units)
@@ -252,7 +249,7 @@ def _marked(units: list[_Unit], n: int) -> str:
     last: _Unit | None = None
     for unit in units:
         introduced = last is not None and last.kind == "sentence"
-        text = unit.text if _FENCE.fullmatch(unit.text) else _plain(unit.text)
+        text = unit.text if _FENCE.fullmatch(unit.text) else plain(unit.text)
         if unit.kind == "sentence":
             text = _with_mark(text, mark)
         elif unit.kind != "heading" and not introduced:
@@ -265,7 +262,7 @@ def _marked(units: list[_Unit], n: int) -> str:
     return "\n\n".join(part.rstrip() for part in paragraphs)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Markdown that shows what `text` does, in which nothing reads as a mark: [2] as [2\\]."""
     return _OWN.sub(lambda found: rf"[{found[2]}\]" if found[2] else found[0], text)
 

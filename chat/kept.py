@@ -34,8 +34,8 @@ from opsdesk import replicas
 
 # Settings that decide an answer, beside the backends.
 DECIDING = (
-    "PASSAGES", "PASSAGE_CHARACTERS", "CONFIDENCE", "JUDGE", "RERANK_PASSAGES", "EMBEDDER",
-    "RERANKER", "STORE", "UNDERSTAND_SECONDS",
+    "PASSAGES", "PASSAGE_CHARACTERS", "CONFIDENCE", "ANSWER_CONFIDENCE", "JUDGE", "RERANK_PASSAGES",
+    "EMBEDDER", "RERANKER", "STORE", "UNDERSTAND_SECONDS",
 )  # fmt: skip
 # What is told of the turn that made the answer; the rest is of that one alone.
 TRACED = (

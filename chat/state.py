@@ -62,6 +62,8 @@ class TurnState:
     intent: str = ""  # beside a question: a name of `chat.understanding`
     mood: str = ""  # "urgent", "upset" or, for most, ""
     query: str = ""  # the question made complete
+    # The document and the chunk that the customer picked to be answered from.
+    picked: tuple[int, int] | None = None
     retrieval: Retrieval | None = None
     outcome: str = ""  # a value of Turn.Outcome, set by the step that ends the turn
     reason: Reason | None = None  # why a person is needed

@@ -196,7 +196,7 @@ def versions(sample: Sample) -> dict[str, Any]:
             f"{one.embedder} {one.model} #{one.pk}"
             for one in EmbeddingIndex.objects.filter(state=EmbeddingIndex.State.ACTIVE)
         ],
-        "thresholds": {"": settings.CONFIDENCE}
+        "thresholds": {"": settings.ANSWER_CONFIDENCE}
         | {
             str(base): least
             for base, least in Calibration.objects.filter(

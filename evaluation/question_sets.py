@@ -205,17 +205,20 @@ class Asked:
 
     question: Question
     ranking: list[str]  # distinct documents, best first
+    kept: frozenset[str]  # documents of which an answer may be made
     confidence: float
     milliseconds: float
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What was answered to a question, if anything."""
+    """What was answered to a question, or offered instead, if anything."""
 
     question: Question
     answered: bool
     correct: bool
+    offered: bool = False  # a choice of documents
+    among: bool = False  # whether one that answers is among these
 
 
 def ask(question: Question, base: KnowledgeBase) -> Asked:
@@ -223,19 +226,23 @@ def ask(question: Question, base: KnowledgeBase) -> Asked:
     found = retrieval.search(question.text, [base], top_k=PASSAGES)
     milliseconds = (time.perf_counter() - start) * 1000
     ranking = distinct(passage.external_id for passage in found.passages)
-    return Asked(question, ranking, found.confidence, milliseconds)
+    kept = frozenset(passage.external_id for passage in found.kept)
+    return Asked(question, ranking, kept, found.confidence, milliseconds)
 
 
 def judge(
     question: Question, outcome: str, text: str, cited: Iterable[str], exact_spans: bool
 ) -> Reply:
-    """Correct: answerable, cites a gold document and, with exact spans, shows one of them."""
+    """Correct: answerable, cites a gold document and, with exact spans, shows one of them. What
+    asks back and cites offers a choice."""
+    cited = set(cited)
     answered = outcome == "answered"
     shown = not (exact_spans and question.answers) or any(
         plain(answer) in plain(text) for answer in question.answers
     )
-    right = question.answerable and not question.gold.isdisjoint(cited) and shown
-    return Reply(question, answered, answered and right)
+    among = question.answerable and not question.gold.isdisjoint(cited)
+    offered = outcome == "clarifying" and bool(cited)
+    return Reply(question, answered, answered and among and shown, offered, offered and among)
 
 
 def plain(text: str) -> str:
@@ -248,6 +255,8 @@ def report(asked: Sequence[Asked], replies: Sequence[Reply], made: Ingest) -> di
     hits = [one for one in asked if one.question.gold]
     times = [one.milliseconds for one in asked]
     answered = [reply for reply in replies if reply.answered]
+    offered = [reply for reply in replies if reply.offered]
+    kept = {one.question.id: one.kept for one in asked}
 
     def over(measure: Callable[[int, list[str], frozenset[str]], float], k: int) -> float | None:
         return mean(measure(k, one.ranking, one.question.gold) for one in hits)
@@ -265,6 +274,14 @@ def report(asked: Sequence[Asked], replies: Sequence[Reply], made: Ingest) -> di
         ),
         "answered": len(answered) / len(replies) if replies else None,
         "precision": mean(reply.correct for reply in answered),
+        "answerable": mean(reply.question.answerable for reply in answered),
+        "found": mean(
+            reply.question.answerable
+            and not reply.question.gold.isdisjoint(kept[reply.question.id])
+            for reply in answered
+        ),
+        "offered": len(offered) / len(replies) if replies else None,
+        "among": mean(reply.among for reply in offered),
         "ingest_chunks_per_s": made.chunks_per_s,
         "search_ms": {"p50": percentile(times, 0.5), "p95": percentile(times, 0.95)},
         "documents": Document.objects.filter(knowledge_base=made.base).count(),

@@ -10,28 +10,33 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 from numpy.typing import NDArray
 
 from evaluation.metrics import auroc
 from evaluation.question_sets import Question, QuestionSet, ingest
-from knowledge import confidence, retrieval
+from knowledge import arranging, confidence, retrieval
 from knowledge.models import KnowledgeBase
+from opsdesk.tuning import tuned
 
 FOUND = 50  # passages, of which those that answer may be left out
 FITTED = ("strength", "coverage", "names", "length")
 BINS = 10
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+RIGHT = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A question that was looked for: whether the base holds its answer, whether the first
-    passage, and whether one of the first, is of a document that gives it."""
+    """A question that was looked for: whether the base holds its answer, and whether the first
+    passage, one of the first, or one of those that an answer shows is of a document that gives
+    it."""
 
     features: dict[str, float]
     answerable: bool
     first: bool
     among: bool
+    shown: bool
 
 
 @dataclass(frozen=True)
@@ -64,10 +69,13 @@ def cases(questions: QuestionSet, limit: int | None) -> Cases:
 def case(question: Question, base: KnowledgeBase, without: bool) -> Case:
     found = retrieval.search(question.text, [base], FOUND)
     passages = [one for one in found.passages if not (without and one.external_id in question.gold)]
-    features = confidence.features(found.asked, passages) if found.asked else {}
+    kept = arranging.arrange(passages, tuned("PASSAGES"), tuned("PASSAGE_CHARACTERS")).passages
+    shown = arranging.shown(kept)
+    features = confidence.features(found.asked, passages, shown) if found.asked else {}
     gold = [one.external_id in question.gold for one in passages[:5]]
     answerable = question.answerable and not without
-    return Case(features, answerable, any(gold[:1]), any(gold))
+    right = answerable and any(one.external_id in question.gold for one in shown)
+    return Case(features, answerable, any(gold[:1]), any(gold), right)
 
 
 # --- fitting ----------------------------------------------------------------------------
@@ -88,6 +96,28 @@ def fit(sets: Sequence[Cases]) -> confidence.Model:
     )
 
 
+def fit_right(sets: Sequence[Cases], held: confidence.Model) -> confidence.Model:
+    """`held` with what the share of the weight tells beside it of "a right one is shown"."""
+    from scipy.optimize import minimize  # takes a second
+
+    logits = np.concatenate([_logits(held, one) for one in sets])
+    shares = np.array([row.features.get("share", 0.0) for one in sets for row in one.rows])
+    signs = np.array([1.0 if row.shown else -1.0 for one in sets for row in one.rows])
+    weights = np.concatenate([_even(one.answerable) for one in sets]) / len(sets)
+
+    def loss(at: NDArray[np.float64]) -> float:
+        margins = signs * (logits + at[0] + at[1] * shares)
+        return float((weights * np.logaddexp(0, -margins)).sum())
+
+    intercept, share = minimize(loss, np.zeros(2)).x.tolist()
+    return confidence.Model(held.intercept + intercept, {**held.coefficients, "share": share})
+
+
+def _logits(model: confidence.Model, of: Cases) -> NDArray[np.float64]:
+    said = np.array([model.probability(row.features) for row in of.rows]).clip(1e-9, 1 - 1e-9)
+    return np.log(said / (1 - said))
+
+
 def _even(kinds: NDArray[np.bool_]) -> NDArray[np.float64]:
     share = np.where(kinds, kinds.sum(), (~kinds).sum())
     return 0.5 / share
@@ -101,9 +131,10 @@ def without(sets: Sequence[Cases], held_out: Cases) -> list[Cases]:
 # --- measuring --------------------------------------------------------------------------
 
 
-def measured(model: confidence.Model, on: Cases) -> dict[str, Any]:
+def measured(model: confidence.Model, right: confidence.Model, on: Cases) -> dict[str, Any]:
     """AUROC of refusing, Brier score and calibration error (10 bins; both kinds of questions
-    count the same, as in fitting), and what thresholds bring."""
+    count the same, as in fitting), what thresholds bring, and what those of `right` do where
+    `model` reaches the setting."""
     said = np.array([model.probability(row.features) for row in on.rows])
     weights = _even(on.answerable)
     bins = [(float(np.average(said[at], weights=weights[at])),
@@ -118,7 +149,13 @@ def measured(model: confidence.Model, on: Cases) -> dict[str, Any]:
         "ece": sum(abs(told - true) * share for told, true, share in bins),
         "reliability": bins,
         "thresholds": [_at(threshold, said, on) for threshold in THRESHOLDS],
+        "right": [_at(threshold, _right(right, said, on), on) for threshold in RIGHT],
     }
+
+
+def _right(model: confidence.Model, held: NDArray[np.float64], on: Cases) -> NDArray[np.float64]:
+    said = np.array([model.probability(row.features) for row in on.rows])
+    return np.where(held >= settings.CONFIDENCE, said, 0.0)
 
 
 def _at(threshold: float, said: NDArray[np.float64], on: Cases) -> dict[str, float | None]:
@@ -130,5 +167,5 @@ def _at(threshold: float, said: NDArray[np.float64], on: Cases) -> dict[str, flo
     return {
         "threshold": threshold,
         "coverage": len(chosen) / len(on.rows),
-        **{kind: share(kind) for kind in ("answerable", "among", "first")},
+        **{kind: share(kind) for kind in ("answerable", "among", "first", "shown")},
     }

@@ -51,7 +51,9 @@ FOUND = OpenApiExample(
     "Passages",
     value={
         "confidence": 0.93,
+        "right": 0.88,
         "sure": True,
+        "near": True,
         "mode": "words",
         "mended": [["nignx", "nginx"]],
         "passages": [

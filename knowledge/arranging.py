@@ -15,6 +15,8 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from knowledge.likeness import ALIKE, normal, shingles, similarity
 
 DUPLICATE, LONG = "duplicate", "long"  # why a passage is left out
+SHOWN = 5  # passages at most that an answer shows something of
+CLOSE = 0.7  # share of the first one's score from which on another may be meant
 # Numbers, codes and names: two passages that differ in one say different things.
 _EXACT = re.compile(r"[a-z0-9]+(?:[._:/-][a-z0-9]+)*|[〇零一二两三四五六七八九十百千万]+")
 
@@ -39,6 +41,21 @@ class Found(Protocol):
 
 
 P = TypeVar("P", bound=Found)
+
+
+S = TypeVar("S", bound="Scored")
+
+
+class Scored(Protocol):
+    @property
+    def score(self) -> float: ...
+
+
+def shown(kept: Sequence[S]) -> list[S]:
+    """Those of `kept` that an answer without a model shows something of: the first, and of the
+    next what is about as good."""
+    least = CLOSE * kept[0].score if kept else 0.0
+    return [*kept[:1], *(one for one in kept[1:SHOWN] if one.score >= least)]
 
 
 class Arranged(NamedTuple, Generic[P]):

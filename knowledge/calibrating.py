@@ -38,7 +38,7 @@ BANDS = 5  # of confidence, in which labels stand for traffic
 HEAVIEST = 10.0  # times the average that a label counts at most
 # How far labels may move the shipped weights: standard deviations, in logits.
 SPREAD, SPREAD_OF_INTERCEPT = 1.0, 2.0
-RISING = ("strength", "coverage", "names", "lead")  # more of it never makes less sure
+RISING = ("strength", "coverage", "names", "lead", "share")  # more of it never makes less sure
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,11 @@ def _wilson(precision: float, count: float) -> tuple[float, float]:
 
 def labels(base: KnowledgeBase) -> list[Label]:
     """The traffic of a base with what staff said of it, from all who keep such. Where no passage
-    was found there is nothing to be sure of."""
+    was found there is nothing to be sure of; an earlier version may have looked at less."""
     kept = [label for name in settings.LABELS for label in import_string(name)(base)]
-    return [label for label in kept if label.features]
+    return [
+        label for label in kept if label.features.keys() >= confidence.RIGHT.coefficients.keys()
+    ]
 
 
 def lacking(given: Iterable[Label]) -> str:
@@ -259,11 +261,9 @@ def trial(given: Sequence[Label], target: float, used: Calibration | None) -> Tr
             said = [fitted.model.probability(judged[n].features) for n in left_out]
             answers[left_out] = np.array(said) >= reached.threshold
     at = np.sort(np.concatenate(tried))
-    model = calibration.model(used)
-    least = used.threshold if used else settings.CONFIDENCE
-    holds = np.array([model.probability(judged[n].features) for n in at])
+    holds = np.array([calibration.right(judged[n].features, used) for n in at])
     return Trial(
-        now=share(holds, right[at], weights[at], least),
+        now=share(holds, right[at], weights[at], calibration.least_of(used)),
         then=share(answers[at], right[at], weights[at], 0.5),
         labels=len(at),
         latest=latest,
@@ -282,8 +282,8 @@ def refit(
     with a Gaussian prior around it. Of none it is the shipped model itself."""
     from scipy.optimize import minimize  # takes a second
 
-    names = list(confidence.SHIPPED.coefficients)
-    prior = np.array([confidence.SHIPPED.intercept, *confidence.SHIPPED.coefficients.values()])
+    names = list(confidence.RIGHT.coefficients)
+    prior = np.array([confidence.RIGHT.intercept, *confidence.RIGHT.coefficients.values()])
     spread = np.array([SPREAD_OF_INTERCEPT, *[SPREAD] * len(names)])
     ones = np.ones((len(right), 1))
     inputs = np.hstack([ones, np.reshape(table, (len(right), len(names)))])
@@ -302,15 +302,13 @@ def refit(
 
 
 def _row(features: dict[str, float]) -> list[float]:
-    return [features.get(name, 0.0) for name in confidence.SHIPPED.coefficients]
+    return [features.get(name, 0.0) for name in confidence.RIGHT.coefficients]
 
 
 def now(given: Sequence[Label], fitted: Fit, used: Calibration | None) -> Share:
     """What the calibration in use, or the shipped one, brings on the same labels."""
-    model = calibration.model(used)
-    said = np.array([model.probability(one.features) for one in _judged(given)])
-    least = used.threshold if used else settings.CONFIDENCE
-    return share(said, fitted.right, fitted.weights, least)
+    said = np.array([calibration.right(one.features, used) for one in _judged(given)])
+    return share(said, fitted.right, fitted.weights, calibration.least_of(used))
 
 
 # --- keeping ----------------------------------------------------------------------------

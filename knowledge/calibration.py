@@ -1,9 +1,11 @@
-"""How sure a base must be, and by which model: its own calibration in use, else the shipped one.
+"""How sure a base must be of an answer, and by which model: its own calibration in use, else the
+shipped ones.
 
 `knowledge.calibrating` fits it to what staff said of answers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from knowledge import confidence
 from knowledge.asked import standings
@@ -14,20 +16,38 @@ from opsdesk.tuning import tuned
 TRIED = "CALIBRATION"  # among what is tuned: the id of one that counts for its base
 
 
-def threshold(bases: Iterable[KnowledgeBase]) -> float:
-    """What confidence an answer from these bases takes, asked together: the strictest."""
-    ids = [base.pk for base in bases]
-    return _strictest(ids, _in_use(ids))
+class Sureness(NamedTuple):
+    """Probabilities (0–1), and what each must reach."""
+
+    held: float  # that the base holds the answer
+    least_held: float
+    right: float  # that what would be shown of the passages does
+    least_right: float
+    calibrated: bool  # by labels of the base
 
 
-def judge(
-    features: Mapping[str, float], base_ids: Sequence[int], best: int | None
-) -> tuple[float, float]:
-    """The confidence by the model of `best`, the base that the best passage is of, and what it
-    must reach: the strictest of all that were asked."""
+def judge(features: Mapping[str, float], base_ids: Sequence[int], best: int | None) -> Sureness:
+    """By the model of `best`, the base that the best passage is of; of thresholds the strictest
+    of all that were asked."""
     used = _in_use(base_ids)
     own = used.get(best) if best else None
-    return model(own).probability(features), _strictest(base_ids, used)
+    least = max((least_of(used.get(pk)) for pk in base_ids), default=least_of(None))
+    held = confidence.SHIPPED.probability(features)
+    return Sureness(held, tuned("CONFIDENCE"), right(features, own), least, bool(own))
+
+
+def right(features: Mapping[str, float], own: Calibration | None) -> float:
+    """The probability that answering is right. By the shipped models only where the base seems
+    to hold an answer at all: 0 elsewhere."""
+    if own:
+        return confidence.Model(own.intercept, own.coefficients).probability(features)
+    held = confidence.SHIPPED.probability(features) >= tuned("CONFIDENCE")
+    return confidence.RIGHT.probability(features) if held else 0.0
+
+
+def least_of(own: Calibration | None) -> float:
+    """What that probability must reach."""
+    return own.threshold if own else float(tuned("ANSWER_CONFIDENCE"))
 
 
 def in_use(base: KnowledgeBase) -> Calibration | None:
@@ -45,15 +65,4 @@ def _in_use(base_ids: Sequence[int]) -> dict[int, Calibration]:
 
 
 def fits(row: Calibration) -> bool:
-    return row.coefficients.keys() == confidence.SHIPPED.coefficients.keys()
-
-
-def model(row: Calibration | None) -> confidence.Model:
-    return confidence.Model(row.intercept, row.coefficients) if row else confidence.SHIPPED
-
-
-def _strictest(base_ids: Sequence[int], used: Mapping[int, Calibration]) -> float:
-    return max(
-        (used[pk].threshold if pk in used else tuned("CONFIDENCE") for pk in base_ids),
-        default=tuned("CONFIDENCE"),
-    )
+    return row.coefficients.keys() == confidence.RIGHT.coefficients.keys()

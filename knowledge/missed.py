@@ -21,7 +21,7 @@ from opsdesk.errors import ModelError
 
 STAGES = (
     "parse", "chunk", "filter", "lexical", "dense", "sparse", "learned", "fusion", "rerank", "cut",
-    "confidence",
+    "confidence", "choice",
 )  # fmt: skip
 ANSWERED = "answered"
 PIECE = 6  # characters: the shortest piece of an expected text to look for
@@ -97,7 +97,7 @@ def diagnose(
     if made.verdict == "lexical" and made.rank:  # the vectors found it all the same
         later = (step.stage for step in made.steps if step.lost and step.stage != "lexical")
         made.verdict = next(later, ANSWERED)
-    if made.verdict in ("lexical", "dense", "fusion", "rerank", "cut", "confidence"):
+    if made.verdict in ("lexical", "dense", "fusion", "rerank", "cut", "confidence", "choice"):
         made.mends = ["question", "synonym"]
     return made
 
@@ -377,12 +377,20 @@ def _confident(made: Diagnosis, found: retrieval.Retrieval) -> None:
     assert found.asked  # noqa: S101
     facts = dict(found.features)
     numbers = {"sure": f"{found.confidence:.2f}", "least": f"{found.threshold:.2f}"}
-    unsure = not found.sure
-    if unsure:
-        said = _("Confidence %(sure)s is below %(least)s: a person was called.") % numbers
+    if found.near:
+        said = _("Confidence %(sure)s is at least %(least)s: the base holds an answer.") % numbers
     else:
-        said = _("Confidence %(sure)s is at least %(least)s: it answers.") % numbers
-    made.steps.append(Step("confidence", unsure, said, facts))
+        said = _("Confidence %(sure)s is below %(least)s: the base may hold none.") % numbers
+    made.steps.append(Step("confidence", not (found.near or found.sure), said, facts))
+    if not (found.near or found.sure):
+        return
+    numbers = {"sure": f"{found.right:.2f}", "least": f"{found.least:.2f}"}
+    if found.sure:
+        said = _("That what is shown is right: %(sure)s, at least %(least)s: it answers.") % numbers
+    else:
+        said = _("That what is shown is right: %(sure)s, below %(least)s: others are as good, so "
+                 "a choice is offered.") % numbers  # fmt: skip
+    made.steps.append(Step("choice", not found.sure, said))
 
 
 def stages(lost: Sequence[Step]) -> list[tuple[str, Step | None]]:

@@ -122,8 +122,11 @@ def _place(order: Sequence[int], chunk_id: int) -> int | None:
 @dataclass
 class Retrieval:
     passages: list[Passage]
-    confidence: float  # probability that the passages hold the answer
-    threshold: float = 0.0  # from which on they answer
+    confidence: float  # probability that the bases hold the answer
+    threshold: float = 0.0  # from which on no person is called at once
+    right: float = 0.0  # probability that what an answer would show holds it
+    least: float = 0.0  # from which on it is shown; else there is something to choose from
+    calibrated: bool = False  # whether these two come from labels of a base
     features: dict[str, float] = field(default_factory=dict, repr=False)  # what tells how sure
     timings: dict[str, float] = field(default_factory=dict)  # milliseconds by stage
     mode: str = WORDS
@@ -141,8 +144,19 @@ class Retrieval:
 
     @property
     def sure(self) -> bool:
-        """Whether the passages may answer; else a person is called."""
+        """Whether the passages may answer."""
+        return bool(self.passages) and self.right >= self.least
+
+    @property
+    def near(self) -> bool:
+        """Whether the bases seem to hold the answer, wherever it is; else, unless the passages
+        may answer, a person is called."""
         return bool(self.passages) and self.confidence >= self.threshold
+
+    def vouched(self) -> None:
+        """Something else than the words says that the passages answer."""
+        self.confidence = max(self.confidence, self.threshold)
+        self.right = max(self.right, self.least)
 
     @property
     def other_words(self) -> list[str]:
@@ -201,7 +215,7 @@ def _search(
     question = _understand(query, base_ids, scope or EVERYTHING, mend, found)
     candidates = _find(question, max(CANDIDATES, top_k or 0), found)
     fused = _fuse(question.asked, candidates, found)
-    wanted = fused[: max(top_k or 0, settings.RERANK_PASSAGES, confidence.PASSAGES)]
+    wanted = fused[: max(top_k or 0, settings.RERANK_PASSAGES, confidence.AMONG)]
     passages = _passages(wanted, question.asked, found)
     if len(passages) < len(wanted) and tries > 1:  # one was replaced this moment
         return _search(query, bases, top_k, scope, tries - 1, mend)
@@ -410,10 +424,13 @@ def _arrange(ranked: Sequence[Passage], found: Retrieval) -> None:
 
 
 def _judge(question: Question, ranked: Sequence[Passage], found: Retrieval) -> None:
-    """By the ranking, which is the same however much of it an answer may be made of."""
-    found.features = confidence.features(question.asked, ranked)
+    """By the ranking, the same however much of it the caller asks for."""
+    shown = arranging.shown(found.kept)
+    found.features = confidence.features(question.asked, ranked, shown)
     best = ranked[0].knowledge_base_id if ranked else None
-    found.confidence, found.threshold = calibration.judge(found.features, question.base_ids, best)
+    judged = calibration.judge(found.features, question.base_ids, best)
+    found.confidence, found.threshold = judged.held, judged.least_held
+    found.right, found.least, found.calibrated = judged[2:]
 
 
 # --- passages ---------------------------------------------------------------------------

@@ -182,10 +182,14 @@ class PassageSerializer(serializers.Serializer[Any]):
 
 class FoundSerializer(serializers.Serializer[Any]):
     confidence = serializers.FloatField(
-        help_text=_("From 0 to 1: how likely the passages hold the answer.")
+        help_text=_("From 0 to 1: how likely the knowledge base holds the answer.")
     )
-    sure = serializers.BooleanField(
-        help_text=_("Whether that is enough to answer; else a person is called.")
+    right = serializers.FloatField(
+        help_text=_("From 0 to 1: how likely what an answer would show holds it.")
+    )
+    sure = serializers.BooleanField(help_text=_("Whether that is enough to answer."))
+    near = serializers.BooleanField(
+        help_text=_("Whether, where it is not, a choice is offered; else a person is called.")
     )
     mode = serializers.CharField(
         help_text=_("words, hybrid, words_only (the embedder failed) or no_reranker (it failed).")

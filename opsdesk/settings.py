@@ -298,6 +298,7 @@ PASSAGES = env.integer("OPSDESK_PASSAGES", 5, 1, 20)  # passages given to an ans
 # … of so many characters together (docs/retrieval.md has what that costs).
 PASSAGE_CHARACTERS = env.integer("OPSDESK_PASSAGE_CHARACTERS", 6000, 500, 40_000)
 CONFIDENCE = env.number("OPSDESK_CONFIDENCE", 0.5, 0.0, 1.0)  # below: a person
+ANSWER_CONFIDENCE = env.number("OPSDESK_ANSWER_CONFIDENCE", 0.35, 0.0, 1.0)  # below: a choice
 JUDGE = env.flag("OPSDESK_JUDGE", False)  # the model looks at its answers a second time
 # Sampled answers that a model judges a day; 0: words judge all.
 REVIEWS = env.integer("OPSDESK_REVIEWS", 500, 0, 100_000)

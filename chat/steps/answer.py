@@ -18,6 +18,7 @@ from chat import (
     kinds,
     llms,
     misread,
+    offering,
     unseen,
 )
 from chat.models import Turn
@@ -36,10 +37,11 @@ MODEL, EXTRACTIVE, FALLBACK = "model", "extractive", "extractive-fallback"
 def answer(turn: TurnState) -> TurnState:
     """Ends the turn with an answer and its sources, asks which of several is meant, or calls a
     person."""
-    assert turn.retrieval is not None  # noqa: S101
-    if _names_only_unseen(turn) or not turn.retrieval.sure:
+    found = turn.retrieval
+    assert found is not None  # noqa: S101
+    if _names_only_unseen(turn) or not (found.sure or found.near):
         return turn.call_person("no_answer")
-    passages = choosing.pinned(turn.query, turn.retrieval.passages)
+    passages = found.passages if turn.picked else choosing.pinned(turn.query, found.passages)
     destroying = dangers.only_asked(turn.query, [passage.text for passage in passages])
     if destroying:
         turn.check("destroys", "missing", commands=destroying)
@@ -48,14 +50,22 @@ def answer(turn: TurnState) -> TurnState:
         several = ambiguity.ambiguity(turn.query, passages)
         if several:
             return _ask_which(turn, several)
-    kind = kinds.asked(turn.question) or kinds.asked(turn.query)
+    kind = None if turn.picked else kinds.asked(turn.question) or kinds.asked(turn.query)
     if kind:
-        worth = turn.retrieval.asked.words() if turn.retrieval.asked else {}
+        worth = found.asked.words() if found.asked else {}
         passages = choosing.holding(turn.query, kind, passages, worth)
         turn.check("kind", "held" if passages else "missing", kind=kind.name)
         if not passages:
             return turn.call_person("no_answer")
     model = llms.model()
+    # A model says itself when passages do not answer; what staff chose for a base holds for it too.
+    if not found.sure and (model is None or found.calibrated):
+        again = turn.asked or turn.attached  # to ask, or to ask a log back, leads nowhere
+        offered = None if again else offering.offer(turn, _meant(turn), passages)
+        if offered:
+            return offered
+        if found.calibrated or not again:
+            return turn.call_person("no_answer")
     if model is None:
         return _extract(turn, passages, kind, EXTRACTIVE)
     return _generate(turn, passages, kind, model)
@@ -150,8 +160,7 @@ def _judge(
 def _extract(
     turn: TurnState, passages: list[Passage], kind: kinds.Kind | None, mode: str
 ) -> TurnState:
-    assert turn.retrieval is not None  # noqa: S101
-    meant = " ".join([turn.sought, *turn.retrieval.other_words])
+    meant = _meant(turn)
     wanted = partial(kind.held, question=turn.query) if kind else None
     extract = extractive.extract(meant, passages, wanted, turn.query)
     certain = kind and kind.certain
@@ -165,6 +174,12 @@ def _extract(
     turn.emit("citations", citations=extract.sources)
     turn.emit("delta", text=dangers.warned(extract.text))
     return _say(turn, extract.text)
+
+
+def _meant(turn: TurnState) -> str:
+    """What is looked for, with the other words that its terms have."""
+    assert turn.retrieval is not None  # noqa: S101
+    return " ".join([turn.sought, *turn.retrieval.other_words])
 
 
 def _say(turn: TurnState, text: str) -> TurnState:

@@ -124,6 +124,7 @@ def _chosen(turn: TurnState) -> TurnState:
     choice = ambiguity.chosen(turn.asked, turn.question)
     if choice:
         turn.query, turn.scope = choice.query, replace(turn.scope, **choice.scope)
+        turn.picked = (choice.document, choice.chunk) if choice.document else None
         turn.check("ambiguity", "chosen", about=turn.asked["about"], choices=[choice.label])
     elif scope.fold(turn.question) == scope.fold(_("None of these")):
         turn.query = turn.asked["question"]

@@ -18,6 +18,8 @@ def recall(turn: TurnState) -> TurnState:
     if turn.outcome or turn.reason:
         return turn
     found = _found(turn)
+    if turn.picked:
+        _prefer(*turn.picked, found)
     found.passages = list(_for_readers(turn, found.passages))
     turn.retrieval, turn.confidence = found, found.confidence
     for name in found.failed:
@@ -32,8 +34,11 @@ def recall(turn: TurnState) -> TurnState:
     turn.trace["retrieval"] = {"mode": found.mode, "timings": found.timings}
     if found.passages and not turn.attached:  # nothing to calibrate by: most of a log is never said
         turn.trace["sureness"] = {
-            "features": found.features,
+            # What was picked teaches nothing of how sure the search was.
+            "features": {} if turn.picked else found.features,
             "threshold": found.threshold,
+            "right": found.right,
+            "least": found.least,
             "base": found.passages[0].knowledge_base_id,
         }
     turn.trace["passages"] = [
@@ -47,7 +52,7 @@ def _found(turn: TurnState) -> Retrieval:
     found = _with_pasted(turn) if turn.attached else _searched(turn, turn.query)
     for query in turn.searches:
         more = retrieval.search(query, turn.bases, scope=turn.scope)
-        best, other = (more, found) if more.sure and not found.sure else (found, more)
+        best, other = (more, found) if _surer(more, found) else (found, more)
         there = {passage.chunk_id for passage in best.passages}
         added = [passage for passage in other.passages if passage.chunk_id not in there]
         best.passages = [*best.passages, *added][: tuned("PASSAGES")]
@@ -66,12 +71,25 @@ def _with_pasted(turn: TurnState) -> Retrieval:
     named = [one for one in found.passages if pasting.names(_said(one), turn.attached)]
     found.passages = named + [one for one in found.passages if one not in named]
     if named:
-        found.confidence = max(found.confidence, found.threshold)
+        found.vouched()
         turn.check("pasted", "held", document=named[0].document_id)
     elif not found.sure:
         alone = _searched(turn, turn.query)
-        return alone if alone.sure else found
+        return alone if _surer(alone, found) else found
     return found
+
+
+def _surer(one: Retrieval, other: Retrieval) -> bool:
+    return (one.sure, one.near) > (other.sure, other.near)
+
+
+def _prefer(document: int, chunk: int, found: Retrieval) -> None:
+    """Leave the passage that the customer picked, and behind it what else its document says; all,
+    where it answers no more."""
+    its = [passage for passage in found.passages if passage.document_id == document]
+    if its:
+        found.passages = sorted(its, key=lambda passage: passage.chunk_id != chunk)
+        found.vouched()
 
 
 def _said(passage: Passage) -> str:

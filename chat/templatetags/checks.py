@@ -30,6 +30,7 @@ LABELS = {
     "product": _("product"),
     "environment": _("environment"),
     "topic": _("topic"),
+    "passage": _("passage"),
 }
 
 

@@ -54,6 +54,7 @@ STAGES = {
     "rerank": gettext_lazy("Second look"),
     "cut": gettext_lazy("Cut"),
     "confidence": gettext_lazy("Confidence"),
+    "choice": gettext_lazy("Answer or choice"),
 }
 VERDICTS = {
     "parse": gettext_lazy("Lost in reading: the text was not read from any original."),
@@ -65,6 +66,7 @@ VERDICTS = {
     "rerank": gettext_lazy("Found, but pushed back by the second look."),
     "cut": gettext_lazy("Found, but others came first."),
     "confidence": gettext_lazy("Found, but not sure enough: a person was called."),
+    "choice": gettext_lazy("Found, but others were as good: a choice was offered."),
     missed.ANSWERED: gettext_lazy("It did come: this passage is among those that answer."),
 }
 MODES = {
@@ -110,6 +112,7 @@ FEATURES = {
     "length": gettext_lazy("length of the question"),
     "lead": gettext_lazy("lead over the next passage"),
     "small": gettext_lazy("small base"),
+    "share": gettext_lazy("weight of what is shown"),
 }
 
 
@@ -174,7 +177,6 @@ def _found(found: retrieval.Retrieval, top: int) -> dict[str, Any]:
         "rows": rows,
         "mode": MODES[found.mode],
         "sure": found.sure,
-        "threshold": found.threshold,
         "features": [(FEATURES[name], value) for name, value in found.features.items()],
         "applied": groups,
         "timings": [(TIMED[stage], took) for stage, took in found.timings.items()],

@@ -43,10 +43,10 @@ class Expected:
 
     kind: Any  # translated when it is shown
     answered: float
-    held: float
+    right: float
 
 
-# docs/retrieval.md, "How sure it is": left out of the fitting, from .5 on.
+# docs/retrieval.md, "How sure it is": left out of the fitting.
 EXPECTED = (
     Expected(gettext_lazy("manuals, asked about other products too"), 0.37, 1.0),
     Expected(gettext_lazy("encyclopedia, half of it missing"), 0.44, 0.97),
@@ -65,7 +65,7 @@ def sureness_view(request: HttpRequest, pk: int) -> HttpResponse:
         **finding.context_of(request, base, _("How sure it must be: %(base)s") % {"base": base}),
         "used": used,
         "form": form,
-        "threshold": settings.CONFIDENCE,
+        "threshold": settings.ANSWER_CONFIDENCE,
         "asked": len(labels),
         "judged": sum(label.right is not None for label in labels),
         "lacking": calibrating.lacking(labels),

@@ -81,7 +81,8 @@ def test_of_a_long_table_the_header_and_the_best_rows_are_shown():
 
 def beneath(*scores, wanted=None):
     """What stands beneath an answer of passages with these scores."""
-    texts = ["先停止写入。", f"{FILLER}再提升从库。", "- 提升从库要五分钟。", "提升从库之后检查。"]
+    texts = ["先停止写入。", f"{FILLER}再提升从库。", "- 提升从库要五分钟。"]
+    texts += [f"提升从库之后检查第 {n} 项。" for n in range(1, 4)]
     found = [
         dataclasses.replace(passage(text, chunk=n), score=score)
         for n, (text, score) in enumerate(zip(texts, scores, strict=False), 1)
@@ -91,13 +92,16 @@ def beneath(*scores, wanted=None):
 
 
 def test_beneath_stands_a_line_of_each_that_is_about_as_good():
-    made = beneath(0.5, 0.45, 0.4, 0.39)
+    made = beneath(0.5, 0.45, 0.4, 0.39, 0.38, 0.37)
     assert made.text.startswith("先停止写入。[1]\n\n")
-    assert made.text.splitlines()[-2:] == [
+    assert made.text.splitlines()[-4:] == [
         "- 手册：再提升从库。[2]",
         "- 手册：提升从库要五分钟。[3]",
+        "- 手册：提升从库之后检查第 1 项。[4]",
+        "- 手册：提升从库之后检查第 2 项。[5]",
     ]
-    assert [source.chunk_id for source in made.sources] == [1, 2, 3]
+    assert [source.chunk_id for source in made.sources] == [1, 2, 3, 4, 5]
+    assert [source.chunk_id for source in beneath(0.5, 0.45, 0.3).sources] == [1, 2]
 
 
 def test_nothing_stands_beneath_what_is_clearly_the_best():

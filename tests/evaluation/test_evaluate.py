@@ -59,7 +59,8 @@ def test_a_set_is_indexed_and_measured(folder):
     figures = evaluate(folder)
     assert list(figures) == [
         "hit@1", "hit@5", "hit@10", "recall@5", "mrr@10", "auroc", "answered", "precision",
-        "ingest_chunks_per_s", "search_ms", "documents", "chunks", "questions",
+        "answerable", "found", "offered", "among", "ingest_chunks_per_s",
+        "search_ms", "documents", "chunks", "questions",
     ]  # fmt: skip
     assert figures["hit@1"] == figures["recall@5"] == figures["mrr@10"] == figures["auroc"] == 1.0
     assert (figures["documents"], figures["chunks"], figures["questions"]) == (2, 2, 3)
@@ -149,3 +150,18 @@ def test_when_an_answer_is_correct(question, outcome, text, cited, spans, correc
     reply = judge(question, outcome, text, cited, spans)
     assert reply.correct is correct
     assert reply.answered is (outcome == "answered")
+
+
+@pytest.mark.parametrize(
+    ("question", "cited", "offered", "among"),
+    [
+        (ANSWERABLE, ["b", "a"], True, True),
+        (ANSWERABLE, ["b"], True, False),
+        (ANSWERABLE, [], False, False),  # asked for a detail
+        (NOT_ANSWERABLE, ["a"], True, False),
+    ],
+)
+def test_what_asks_back_with_sources_offers_a_choice(question, cited, offered, among):
+    reply = judge(question, "clarifying", "哪一个？", cited, True)
+    assert (reply.offered, reply.among) == (offered, among)
+    assert not (reply.answered or reply.correct)

@@ -15,10 +15,8 @@ from tests.evaluation.test_evaluate import CORPUS, QUESTIONS, lines
 
 def a_set(name, strengths, documents=()):
     """Questions of this strength of the best passage; those above 1 are answered by it."""
-    rows = [
-        Case({"strength": one, "coverage": 0.5, "names": 1.0, "length": 2.0}, *[one > 1] * 3)
-        for one in strengths
-    ]
+    usual = {"coverage": 0.5, "names": 1.0, "length": 2.0, "share": 0.5}
+    rows = [Case({"strength": one, **usual}, *[one > 1] * 4) for one in strengths]
     return Cases(name, frozenset(documents or {name}), rows)
 
 
@@ -26,7 +24,7 @@ def test_a_fit_tells_a_set_that_it_has_not_seen():
     seen = a_set("seen", np.linspace(0, 2, 40))
     unseen = a_set("unseen", np.linspace(0.3, 1.9, 20))
     model = sureness.fit([seen])
-    figures = sureness.measured(model, unseen)
+    figures = sureness.measured(model, sureness.fit_right([seen], model), unseen)
     assert figures["auroc"] == 1.0
     assert 0 <= figures["brier"] < 0.25
     assert 0 <= figures["ece"] <= 1
@@ -34,6 +32,21 @@ def test_a_fit_tells_a_set_that_it_has_not_seen():
     assert coverages == sorted(coverages, reverse=True)
     assert model.coefficients["strength"] > 0
     assert model.coefficients["small"] == confidence.SHIPPED.coefficients["small"]
+
+
+def test_the_share_tells_whether_a_right_one_is_shown():
+    rows = [
+        Case({"strength": 1.5, "share": share}, True, False, True, share + noise > 0.5)
+        for share in np.linspace(0, 1, 40)
+        for noise in (-0.1, 0.1)
+    ]
+    seen = Cases("seen", frozenset("x"), rows)
+    held = confidence.SHIPPED
+    right = sureness.fit_right([seen], held)
+    assert right.coefficients["share"] > 5
+    assert {**right.coefficients, "share": 0.0} == held.coefficients
+    said = [right.probability(row.features) for row in rows]
+    assert np.mean(said) == pytest.approx(np.mean([row.shown for row in rows]), abs=0.01)
 
 
 def test_each_set_weighs_the_same():

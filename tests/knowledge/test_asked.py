@@ -70,15 +70,15 @@ def test_what_is_remembered_is_of_one_search(base):
 
 
 def test_the_calibration_in_use_judges_at_once(base):
-    assert retrieval.search("磁盘满了", [base]).threshold < 0.9
+    assert retrieval.search("磁盘满了", [base]).least < 0.9
     made = Calibration.objects.create(
         knowledge_base=base, active=True, target=0.9, threshold=0.93, intercept=-6.5,
         coefficients=dict(retrieval.confidence.SHIPPED.coefficients), base_rate=0.5, labels=9,
         precision=0.9, precision_low=0.8, precision_high=1.0, coverage=0.5,
     )  # fmt: skip
-    assert retrieval.search("磁盘满了", [base]).threshold == 0.93
+    assert retrieval.search("磁盘满了", [base]).least == 0.93
     Calibration.objects.filter(pk=made.pk).update(active=False)
-    assert retrieval.search("磁盘满了", [base]).threshold < 0.9
+    assert retrieval.search("磁盘满了", [base]).least < 0.9
 
 
 def test_bases_stand_each_for_itself(base):

@@ -19,12 +19,12 @@ from knowledge.models import Calibration, Role
 from tests.knowledge import documents
 
 pytestmark = pytest.mark.django_db
-NAMES = list(confidence.SHIPPED.coefficients)
+NAMES = list(confidence.RIGHT.coefficients)
 
 
 def label(strength, right, coverage=0.8):
     features = dict.fromkeys(NAMES, 0.0) | {
-        "strength": strength, "coverage": coverage, "names": 1.0, "length": 2.0,
+        "strength": strength, "coverage": coverage, "names": 1.0, "length": 2.0, "share": 0.9,
     }  # fmt: skip
     return Label("怎么办", features, right, timezone.now())
 
@@ -63,8 +63,8 @@ def base():
 
 def test_without_labels_the_fit_is_the_shipped_model():
     made = calibrating.refit(np.empty((0, len(NAMES))), np.empty(0, bool), np.empty(0))
-    assert made.intercept == pytest.approx(confidence.SHIPPED.intercept)
-    assert made.coefficients == pytest.approx(dict(confidence.SHIPPED.coefficients))
+    assert made.intercept == pytest.approx(confidence.RIGHT.intercept)
+    assert made.coefficients == pytest.approx(dict(confidence.RIGHT.coefficients))
 
 
 shares = st.lists(st.floats(0, 1), min_size=len(NAMES), max_size=len(NAMES))
@@ -88,7 +88,7 @@ def test_more_labels_move_it_further():
         made = calibrating.refit(table, np.ones(count, bool), np.ones(count))
         return made.probability(rows[0].features)
 
-    shipped = confidence.SHIPPED.probability(label(0.2, True).features)
+    shipped = confidence.RIGHT.probability(label(0.2, True).features)
     assert shipped < moved(1) < moved(10) < moved(100) < 1
 
 
@@ -130,21 +130,25 @@ def test_too_few_or_only_one_kind_of_label_is_said():
 def test_a_search_asks_the_calibration_in_use(base, settings):
     query = "重启 nginx"
     shipped = retrieval.search(query, [base])
-    assert shipped.threshold == settings.CONFIDENCE
+    assert (shipped.threshold, shipped.least) == (settings.CONFIDENCE, settings.ANSWER_CONFIDENCE)
+    assert not shipped.calibrated
     version = base.version
     first = calibrating.save(base, calibrating.fit(judged(80)), 0.7, None)
     own = retrieval.search(query, [base])
-    assert own.threshold == first.threshold != shipped.threshold
-    assert own.confidence != shipped.confidence
+    assert own.least == first.threshold != shipped.least
+    assert own.right != shipped.right
+    assert own.calibrated
+    # Whether the base holds it at all is not what staff judge answers by.
+    assert (own.confidence, own.threshold) == (shipped.confidence, shipped.threshold)
     base.refresh_from_db()
     assert base.version > version
 
     second = calibrating.save(base, calibrating.fit(judged(90, seed=5)), 0.9, None)
     assert calibration.in_use(base) == second
     calibrating.roll_back(base, first)
-    assert retrieval.search(query, [base]).confidence == own.confidence
+    assert retrieval.search(query, [base]).right == own.right
     calibrating.roll_back(base, None)
-    assert retrieval.search(query, [base]).confidence == shipped.confidence
+    assert retrieval.search(query, [base]).right == shipped.right
     assert base.calibrations.count() == 2  # kept
 
 
@@ -152,18 +156,34 @@ def test_bases_asked_together_take_the_strictest(base, settings):
     other = documents.base("other")
     calibrating.save(base, calibrating.fit(judged(80)), 0.9, None)
     strict = calibration.in_use(base).threshold
-    settings.CONFIDENCE = 0.01
-    assert calibration.threshold([base, other]) == strict
-    settings.CONFIDENCE = 0.99
-    assert calibration.threshold([base, other]) == 0.99
-    assert retrieval.search("nginx", [base, other]).threshold == 0.99
+    settings.ANSWER_CONFIDENCE = 0.01
+    assert retrieval.search("nginx", [base, other]).least == strict
+    settings.ANSWER_CONFIDENCE = 0.99
+    assert retrieval.search("nginx", [base, other]).least == 0.99
+
+
+def test_what_a_base_seems_not_to_hold_is_never_right_by_the_shipped_models(base, settings):
+    settings.ANSWER_CONFIDENCE = 0.01
+    settings.CONFIDENCE = 0.0
+    assert retrieval.search("重启 nginx", [base]).sure
+    settings.CONFIDENCE = 1.0
+    found = retrieval.search("重启 nginx", [base])
+    assert found.right == 0
+    assert not (found.sure or found.near)
+    calibrating.save(base, calibrating.fit(judged(80)), 0.7, None)
+    assert retrieval.search("重启 nginx", [base]).right > 0  # by labels it may be, nevertheless
+
+
+def test_labels_of_a_version_that_looked_at_less_are_left_out(base, given_labels):
+    given_labels += [label(1.5, True), Label("怎么办", {"strength": 1.5}, True, timezone.now())]
+    assert len(calibrating.labels(base)) == 1
 
 
 def test_a_calibration_of_other_features_is_left_alone(base, settings):
     made = calibrating.save(base, calibrating.fit(judged(80)), 0.7, None)
     Calibration.objects.update(coefficients={"gone": 1.0})
     assert calibration.in_use(base) is None
-    assert calibration.threshold([base]) == settings.CONFIDENCE
+    assert not retrieval.search("重启 nginx", [base]).calibrated
     made.refresh_from_db()
     assert not calibration.fits(made)
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -60,21 +61,23 @@ def test_names_and_numbers_count_in_any_of_the_first_passages(base):
 
 def test_a_question_of_which_more_is_found_is_surer():
     shares = st.floats(0, 1)
-    raised = ("strength", "coverage", "names")
+    raised = ("strength", "coverage", "names", "share")
 
     @given(st.fixed_dictionaries(dict.fromkeys(confidence.SHIPPED.coefficients, shares)), shares)
     def check(features, more):
-        before = confidence.SHIPPED.probability(features)
-        assert 0 < before < 1
-        for name in raised:
-            after = confidence.SHIPPED.probability({**features, name: features[name] + more})
-            assert before <= after < 1
+        for model in (confidence.SHIPPED, confidence.RIGHT):
+            before = model.probability(features)
+            assert 0 < before < 1
+            for name in raised:
+                after = model.probability({**features, name: features[name] + more})
+                assert before <= after < 1
 
     check()
 
 
 def test_without_passages_there_is_no_confidence(base):
-    assert confidence.confidence(weighing.query("备份", [base.pk]), []) == 0.0
+    assert confidence.features(weighing.query("备份", [base.pk]), []) == {}
+    assert confidence.RIGHT.probability({}) == confidence.SHIPPED.probability({}) == 0.0
     assert not retrieval.search("Kafka", [base]).sure
 
 
@@ -86,3 +89,49 @@ def test_a_small_base_is_made_up_for_and_never_beyond_bounds(base):
     assert sizes[0] == sizes[3] == sizes[40] == 1
     assert 0 < sizes[200] < 1
     assert sizes[400] == sizes[10_000] == 0
+
+
+def told(title, score, **scores):
+    return Told(title, score, scores or {"words": score})
+
+
+class Told(NamedTuple):
+    """A passage of the document `document_id`."""
+
+    document_id: str
+    score: float
+    scores: dict[str, float]
+    words = frozenset()
+
+
+def share(passages, shown=()):
+    return confidence.features(weighing.Query({}, {}, 1), passages, shown)["share"]
+
+
+def test_what_is_shown_has_less_of_the_weight_the_more_others_are_as_good():
+    clear = [told("a", 0.8), told("b", 0.2), told("c", 0.1)]
+    tied = [told(name, 0.8) for name in "abcd"]
+    assert share(clear) > 0.99
+    assert share(tied) == share(tied, tied[:1]) == pytest.approx(1 / 4)
+    assert share(tied, tied[:3]) == pytest.approx(3 / 4)
+    assert share(tied, tied) == 1
+    # Passages of one document do not vie with each other.
+    assert share([told("a", 0.8)] * 3 + [told("b", 0.8)]) == pytest.approx(1 / 2)
+    assert share([told("a", 0.0), told("b", 0.0)]) == pytest.approx(1 / 2)
+
+
+def test_where_stages_were_fused_words_tell_the_weight():
+    fused = [told("a", 0.6, words=9.0, dense=0.7), told("b", 0.59, words=0.9, dense=0.7)]
+    assert share(fused) > 0.99
+
+
+def test_the_same_passages_are_less_surely_right_among_others_like_them():
+    made = documents.base("alike")
+    documents.put(made, "堡垒机密码过期后在自助门户重置")
+    alone = retrieval.search("堡垒机密码过期怎么重置", [made])
+    for name in range(12):
+        documents.put(made, f"堡垒机密码过期 {name} 号机房重置流程见手册")
+    among = retrieval.search("堡垒机密码过期怎么重置", [made])
+    assert alone.features["share"] == 1
+    assert among.features["share"] < 0.7
+    assert alone.right > among.right

@@ -44,8 +44,16 @@ def test_what_did_come_is_said_so(base, document):
     assert (made.verdict, made.rank, made.mends) == ("answered", 1, [])
     assert made.chunk == chunk_of(document)
     assert [step.stage for step in made.steps] == [
-        "parse", "chunk", "filter", "lexical", "cut", "confidence",
+        "parse", "chunk", "filter", "lexical", "cut", "confidence", "choice",
     ]  # fmt: skip
+
+
+def test_lost_among_others_that_are_as_good(base, document):
+    alike = "{} 号机房的堡垒机登录失败时先核对令牌时间，再联系值班"
+    documents.put_many(base, *(alike.format(n) for n in range(9)))
+    made = look(base, "堡垒机登录失败怎么办", text="先核对令牌时间")
+    assert (made.verdict, made.steps[-1].stage) == ("choice", "choice")
+    assert not made.steps[-2].lost
 
 
 def test_marks_alone_stand_nowhere(base, document):

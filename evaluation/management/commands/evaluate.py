@@ -20,7 +20,11 @@ COLUMNS = {
     "mrr@10": "MRR@10",
     "auroc": "AUROC of the confidence",
     "answered": "answered",
+    "answerable": "the base has an answer",
+    "found": "a gold document found",
     "precision": "precision",
+    "offered": "offered a choice",
+    "among": "a gold one offered",
 }
 SIZES = ("documents", "chunks", "questions")
 

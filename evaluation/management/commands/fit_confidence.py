@@ -13,6 +13,7 @@ from evaluation.question_sets import QuestionSet
 from knowledge import confidence
 
 LIMIT = 700  # questions of a set
+KINDS = ("answerable", "among", "first", "shown")
 
 
 class Command(BaseCommand):
@@ -39,15 +40,20 @@ class Command(BaseCommand):
         for one in found:
             rest = sureness.without(found, one)
             if rest:
-                figures[one.name] = sureness.measured(sureness.fit(rest), one)
-        shipped = {one.name: sureness.measured(confidence.SHIPPED, one) for one in found}
+                held = sureness.fit(rest)
+                figures[one.name] = sureness.measured(held, sureness.fit_right(rest, held), one)
+        shipped = {
+            one.name: sureness.measured(confidence.SHIPPED, confidence.RIGHT, one) for one in found
+        }
         model = sureness.fit(found)
+        right = sureness.fit_right(found, confidence.SHIPPED)
         if options["json"]:
             made = {
                 "left_out": figures,
                 "shipped": shipped,
                 "intercept": model.intercept,
                 "coefficients": dict(model.coefficients),
+                "right": {"intercept": right.intercept, "share": right.coefficients["share"]},
             }
             options["json"].write_text(json.dumps(made, indent=1) + "\n", "utf-8")
         self.stdout.write("Left out of the fitting")
@@ -56,6 +62,9 @@ class Command(BaseCommand):
         self.show(shipped)
         weights = ", ".join(f"{name} {of:.2f}" for name, of in model.coefficients.items())
         self.stdout.write(f"\nFitted to all: {model.intercept:.2f}, {weights}")
+        beside = right.intercept - confidence.SHIPPED.intercept
+        share = right.coefficients["share"]
+        self.stdout.write(f"Right, beside the shipped one: {beside:.2f}, share {share:.2f}")
 
     def show(self, figures: dict[str, Any]) -> None:
         for name, of in figures.items():
@@ -66,11 +75,13 @@ class Command(BaseCommand):
             )
             rows = [f"{told:.2f}→{true:.2f}" for told, true, _share in of["reliability"]]
             self.stdout.write(f"    said→true {' '.join(rows)}")
-            for row in of["thresholds"]:
-                shares = " ".join(
-                    f"{kind} {'–' if row[kind] is None else format(row[kind], '.2f')}"
-                    for kind in ("answerable", "among", "first")
-                )
-                self.stdout.write(
-                    f"    from {row['threshold']:.1f}: {row['coverage']:.2f} answered, {shares}"
-                )
+            for name_of, kinds in (("thresholds", KINDS), ("right", ("answerable", "shown"))):
+                for row in of[name_of]:
+                    shares = " ".join(
+                        f"{kind} {'–' if row[kind] is None else format(row[kind], '.3f')}"
+                        for kind in kinds
+                    )
+                    self.stdout.write(
+                        f"    {name_of} from {row['threshold']:.2f}:"
+                        f" {row['coverage']:.3f} answered, {shares}"
+                    )

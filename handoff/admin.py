@@ -223,7 +223,10 @@ class OwnershipChangeAdmin(ReadOnlyAdmin):
     list_display = ["at", "conversation", "epoch", "action", "from_state", "to_state", "actor"]
     list_filter = ["action", "at"]
     search_fields = ["conversation__title", "actor__username"]
-    fields = [*list_display, "holder", "said"]
+    fields = [
+        "at", "conversation", "epoch", "action", "from_state", "to_state", "actor", "holder",
+        "said",
+    ]  # fmt: skip
     readonly_fields = ["said"]
     ordering = ["-at"]
 

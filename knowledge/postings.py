@@ -6,7 +6,9 @@ was made is pending, and always proposed. Lists may say what was so some time ag
 that are gone: who asks scores what is proposed by its own row (`knowledge.lexical`).
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from django.db import transaction
@@ -20,7 +22,7 @@ from opsdesk.replicas import connection
 
 FULL = 16_384  # chunks of a segment; a place takes two bytes, what a term weighs there one
 PENDING = 1_000  # chunks that are too many to be scored with every question
-READ = 200_000  # places that a question reads at most, of its most telling terms
+READ = 100_000  # places that a question reads at most, of its most telling terms
 ALIVE = 0.7  # of a segment's chunks; with fewer left it is made anew
 BATCH = 1_000  # rows read at once
 KEPT = 256  # segments whose chunks a process remembers
@@ -51,12 +53,11 @@ def propose(asked: Query, base_ids: Sequence[int], number: int) -> list[int]:
         )
         rows = cursor.fetchall()
     pending = {chunk for segment, chunk, _packed in rows if segment is None}
-    sums: dict[int, NDArray[np.float32]] = {}
+    sums: dict[int, NDArray[np.float32]] = defaultdict(partial(np.zeros, FULL, np.float32))
     for segment, term, packed in rows:
         if segment is not None:
-            scores = sums.setdefault(segment, np.zeros(FULL, np.float32))
             places, weights = _unpacked(packed)
-            scores[places] += weights * np.float32(worth[term])
+            np.add.at(sums[segment], places, weights * np.float32(worth[term]))
     chunks = _chunks_of(sums)
     if len(chunks) < len(sums):  # one became part of a larger one this moment
         return propose(asked, base_ids, number)
@@ -81,10 +82,11 @@ def _best(
         return []
     scores = np.concatenate([sums[segment][: len(ids)] for segment, ids in chunks.items()])
     ids = np.concatenate(list(chunks.values()))
-    if len(scores) > number:
-        first = np.argpartition(scores, -number)[-number:]
-        scores, ids = scores[first], ids[first]
-    found: list[int] = ids[scores > 0].tolist()
+    least = np.partition(scores, -number)[-number] if len(scores) > number else 0.0
+    first = np.flatnonzero(scores > least)
+    if least > 0:  # of those that score the same some
+        first = np.append(first, np.flatnonzero(scores == least)[: number - len(first)])
+    found: list[int] = ids[first].tolist()
     return found
 
 

@@ -24,7 +24,7 @@ ATTRIBUTES = {
     "a": {"href", "class", "data-n"}, "code": {"class"}, "ol": {"start"},
     "span": {"class"}, "div": {"class"},
 }  # fmt: skip
-_MARK = re.compile(r"\[(\d{1,3})\](?![(\[:])")
+_MARK = re.compile(r"\[(\d{1,3})\](?![(:]|\[(?!\d{1,3}\]))")
 _NOTHING: dict[str, Any] = {"citations": (), "figures": (), "uploads": ()}
 
 

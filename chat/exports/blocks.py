@@ -14,7 +14,7 @@ from chat.formulas import formulas
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 MARKDOWN.disable("text_join")  # an escaped sign stays apart: `[1\]` is no mark
 formulas(MARKDOWN)
-MARK = re.compile(r"\[(\d{1,3})\](?![(\[:])")
+MARK = re.compile(r"\[(\d{1,3})\](?![(:]|\[(?!\d{1,3}\]))")
 LINKS = ("http://", "https://", "mailto:")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # not allowed in XML
 COLUMNS = 40  # more do not fit on a page in any size

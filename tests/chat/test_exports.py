@@ -169,6 +169,17 @@ def test_marks_lead_to_their_sources(answer):
     assert marks == ["source_1", "source_2"]
 
 
+@pytest.mark.parametrize(
+    ("text", "cited"),
+    [("清理日志。[1][2][3]", [1, 2, 3]), ("见 `a[1][2]` 与 a[1][x]。[2][1]", [2, 1])],
+)
+def test_marks_that_follow_one_another_all_lead(text, cited):
+    """On the page as in what is exported."""
+    links = re.findall(r'data-n="(\d)"', presenting.html(text, 3))
+    spans = [span for block in blocks(text, {1, 2, 3}) for span in block.spans]
+    assert [int(link) for link in links] == [span.cite for span in spans if span.cite] == cited
+
+
 FORMULAS = r"""可用率$A=\frac{MTBF}{MTBF+MTTR}$是:
 
 $$

@@ -8,7 +8,6 @@ that are gone: who asks scores what is proposed by its own row (`knowledge.lexic
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 from django.db import transaction
@@ -53,7 +52,7 @@ def propose(asked: Query, base_ids: Sequence[int], number: int) -> list[int]:
         )
         rows = cursor.fetchall()
     pending = {chunk for segment, chunk, _packed in rows if segment is None}
-    sums: dict[int, NDArray[np.float32]] = defaultdict(partial(np.zeros, FULL, np.float32))
+    sums: dict[int, NDArray[np.float32]] = defaultdict(lambda: np.zeros(FULL, np.float32))
     for segment, term, packed in rows:
         if segment is not None:
             places, weights = _unpacked(packed)

@@ -96,15 +96,23 @@ def beneath(
         said = line(query, passage, wanted)
         if said and passage not in sources and (not wanted or wanted(said)):
             sources.append(passage)
-            lines.append(f"- {plain(_named(passage) + said)}[{len(sources)}]")
+            lines.append(f"- {plain(introduced(named(passage), said))}[{len(sources)}]")
     if not lines:
         return made
     return Extract("\n\n".join([made.text, _("Also about this:"), "\n".join(lines)]), sources)
 
 
-def _named(passage: Passage) -> str:
-    name = passage.question or [passage.title, *passage.heading_path][-1]
-    return _("%(name)s: ") % {"name": name} if name else ""
+def named(passage: Passage) -> str:
+    """What a passage is about, in a line: the question of a FAQ, else title and section; "" of one
+    without."""
+    parts = dict.fromkeys([passage.title, *passage.heading_path[-1:]])
+    return " ".join((passage.question or " › ".join(filter(None, parts))).split())
+
+
+def introduced(name: str, said: str) -> str:
+    if name.endswith(("？", "?", "…")):
+        return f"{name} {said}"
+    return (_("%(name)s: ") % {"name": name} if name else "") + said
 
 
 def line(query: str, passage: Passage, wanted: Wanted | None = None) -> str:

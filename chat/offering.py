@@ -41,14 +41,12 @@ def offer(turn: TurnState, query: str, passages: Sequence[Passage]) -> TurnState
 
 
 def label(passage: Passage) -> str:
-    """What a passage is about, as short as tells it from others."""
-    parts = [passage.title, *passage.heading_path[-1:]]
-    name = passage.question or " › ".join(dict.fromkeys(filter(None, parts)))
-    name = " ".join((name or passage.text).split())
+    """What a passage is about, or how it begins where nothing says that."""
+    name = extractive.named(passage) or " ".join(passage.text.split())
     return name if len(name) <= LABEL else f"{name[: LABEL - 1]}…"
 
 
 def _line(name: str, query: str, passage: Passage) -> str:
     said = extractive.line(query, passage)
     told = not said or said.startswith(name.rstrip("…"))
-    return name if told else _("%(name)s: ") % {"name": name} + said
+    return name if told else extractive.introduced(name, said)

@@ -130,12 +130,14 @@ function draw(message) {
   if (FORM.includes(message.event)) element.append(clone("t-contact"));
   if (WAITS.includes(message.event)) element.append(clone("t-withdraw"));
   if (ALONE.includes(message.event)) element.append(clone("t-another"));
+  const ready = message.options?.length ? options(message.options) : null;
+  if (ready && message.outcome === "clarifying") element.append(ready); // before where each is from
   const shown = message.figures?.map(figure).filter((one) => !repeats(one, prose));
   if (shown?.length) element.append(figures(shown));
   if (message.degraded) element.append(degraded(message.degraded));
   if (message.citations?.length) element.append(sources(message.citations));
   if (message.originals?.length) element.append(originals(message.originals));
-  if (message.options?.length) element.append(options(message.options));
+  if (ready && !ready.parentElement) element.append(ready);
   if (message.exports) element.append(actions(message));
   if (message.rating?.helpful === false) element.append(why(message.rating));
   element.message = message;

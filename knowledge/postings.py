@@ -7,7 +7,7 @@ that are gone: who asks scores what is proposed by its own row (`knowledge.lexic
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from django.db import transaction
@@ -184,37 +184,45 @@ def _merge_some(base_id: int) -> bool:
 
 def _read(base_id: int, wanted: Sequence[int]) -> tuple[Ids, NDArray[np.int64]]:
     """Those of the chunks that are there, and their postings in order: term, place and weight in
-    one number (30, 16 and 8 bits)."""
+    one number (32, 16 and 16 bits)."""
     chunks: list[int] = []
-    parts = [np.empty(0, np.int64)]
+    batches = [np.empty(0, "<i8")]
     for start in range(0, len(wanted), BATCH):
         pacing.give_way()
-        for chunk, vector in _vectors(base_id, wanted[start : start + BATCH]):
-            keys, weights = wire.unpacked(vector)
-            levels = np.rint(weights * STEP).astype(np.int64)
-            parts.append(keys.astype(np.int64) << 24 | len(chunks) << 8 | levels)
-            chunks.append(chunk)
-    postings = np.concatenate(parts)
+        vectors = _vectors(base_id, wanted[start : start + BATCH])
+        batches.append(_numbered(len(chunks), vectors.values()))
+        chunks += vectors
+    postings = np.concatenate(batches)
     postings.sort()
     return np.array(chunks, "<i8"), postings
 
 
-def _vectors(base_id: int, chunk_ids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+def _vectors(base_id: int, chunk_ids: Sequence[int]) -> dict[int, bytes]:
+    """The terms of chunks, in pgvector's wire format."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT chunk_id, sparsevec_send(weights) FROM knowledge_chunkterms"
             " WHERE knowledge_base_id = %s AND chunk_id = ANY(%s::bigint[])",
             [base_id, array(chunk_ids)],
         )
-        yield from cursor.fetchall()
+        return dict(cursor.fetchall())
+
+
+def _numbered(first: int, vectors: Iterable[bytes]) -> NDArray[np.int64]:
+    """The postings of chunks that stand in the places from `first` on."""
+    found = [np.empty(0, "<i8")]
+    for place, vector in enumerate(vectors, first):
+        keys, weights = wire.unpacked(vector)
+        found.append(keys.astype("<i8") << 32 | place << 16 | np.rint(weights * STEP).astype("<i8"))
+    return np.concatenate(found)
 
 
 def _write(base_id: int, chunks: Ids, postings: NDArray[np.int64]) -> None:
     segment = PostingSegment.objects.create(
         knowledge_base_id=base_id, size=len(chunks), chunks=chunks.tobytes()
     )
-    terms = (postings >> 24).astype(np.int32)
-    places, levels = (postings >> 8).astype("<u2"), postings.astype(np.uint8)
+    terms, places = postings.view("<i4")[1::2], postings.view("<u2")[1::4]
+    levels = postings.view(np.uint8)[::8]
     starts = np.flatnonzero(np.diff(terms, prepend=-1)).tolist()
     with (
         connection.cursor() as cursor,

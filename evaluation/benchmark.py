@@ -32,7 +32,7 @@ from knowledge import (
     uploading,
     weighing,
 )
-from knowledge.models import KnowledgeBase, Revision, Status
+from knowledge.models import Chunk, KnowledgeBase, Revision, Status
 
 TOP = 10
 PAGES = 20  # that the worker reads together
@@ -274,42 +274,65 @@ def _beside(added: Sequence[Revision], together: int) -> dict[str, float]:
     for task in OrmQ.objects.all():  # nobody else is to read them
         if task.group() in queued:
             task.delete()
-    reading = whole = 0.0
-    chunks = 0
+    reading = whole = inside = 0.0
     _read(added[:together])  # what is loaded only once
     # As in a worker, which keeps its connection from task to task.
-    with patch.dict(connection.settings_dict, CONN_MAX_AGE=None):
+    with patch.dict(connection.settings_dict, CONN_MAX_AGE=None), _clocked() as clock:
         for first in range(0, len(added), together):
             some = added[first : first + together]
             steps = [_read, _process]
             if first // together % 2:  # the second finds the files in memory
                 steps.reverse()
-            spent = {}
             for step in steps:
-                start = time.perf_counter()
-                chunks += step(some)
-                spent[step] = time.perf_counter() - start
-            reading += spent[_read]
-            whole += spent[_process]
+                start, before = time.perf_counter(), clock.seconds
+                step(some)
+                if step is _read:
+                    reading += time.perf_counter() - start
+                else:
+                    whole += time.perf_counter() - start
+                    inside += clock.seconds - before
     ids = [revision.pk for revision in added]
     if Revision.objects.filter(pk__in=ids).exclude(status=Status.READY).exists():
         raise ValueError("not every page could be read")
+    chunks = Chunk.objects.filter(revision__in=ids).count()
     return {
         "documents": len(added), "chunks": chunks, "parse-only, chunks/s": chunks / reading,
         "ingest, chunks/s": chunks / whole, "ratio": reading / whole,
+        "reading's share of ingest": inside / whole,
     }  # fmt: skip
 
 
-def _read(revisions: Sequence[Revision]) -> int:
-    """Read, cut and count the terms; how many chunks."""
-    chunks = 0
+def _read(revisions: Sequence[Revision]) -> None:
+    """Read, cut and count the terms."""
     for revision in revisions:
         parsed = parsing.parse(Path(revision.file.path), revision.name)
-        chunks += len(indexing.prepare(revision.document.title, parsed).drafts)
-    return chunks
+        indexing.prepare(revision.document.title, parsed)
 
 
-def _process(revisions: Sequence[Revision]) -> int:
+def _process(revisions: Sequence[Revision]) -> None:
     for revision in revisions:  # the first takes the others along
         tasks.process(revision.pk)
-    return 0
+
+
+@dataclass
+class _Clock:
+    seconds: float = 0.0  # that were spent on reading, cutting and counting
+
+    def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*args, **options)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        return call
+
+
+@contextmanager
+def _clocked() -> Iterator[_Clock]:
+    """The same file takes longer or shorter from one reading to the next: this tells of one."""
+    clock = _Clock()
+    parse, prepare = clock.timed(parsing.parse), clock.timed(indexing.prepare)
+    with patch.object(parsing, "parse", parse), patch.object(indexing, "prepare", prepare):
+        yield clock

@@ -1,4 +1,5 @@
 import json
+import re
 from io import StringIO
 
 import numpy as np
@@ -49,6 +50,8 @@ def bench(*words):
 def test_everything_is_measured_and_nothing_left(folder):
     said = bench(str(folder), "--sizes", "100", "200")
     assert "100 chunks" in said and "200 chunks" in said and "ratio" in said
+    share = re.search(r"reading's share of ingest ([\d.]+)", said)
+    assert share and 0 < float(share[1]) < 1
     rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| both")]
     assert [row[1] for row in rows] == ["–", "1 %", "–", "1 %", "–", "1 %"]  # and the growth
     # So few are looked at one by one: nothing can be missed.

@@ -64,7 +64,7 @@ function waiting(one) {
   const waits = cell(row, span(one.requested_at));
   if (one.offered_to) waits.append(small(say("offered", { agent: one.offered_to.name })));
   timer(cell(row, ""), one);
-  cell(row, button("assign", one, () => assign(one)));
+  cell(row, button("assign", one, () => assign(one, "assign")));
   return row;
 }
 
@@ -93,7 +93,7 @@ function held(one) {
   const item = document.createElement("li");
   const line = document.createElement("span");
   timer(line, one);
-  item.append(link(one), " ", line, " ", button("reassign", one, () => assign(one)));
+  item.append(link(one), " ", line, " ", button("reassign", one, () => assign(one, "reassign")));
   if (one.state === "human") item.append(button("requeue", one, () => act("transfer", one)));
   return item;
 }
@@ -164,8 +164,9 @@ function act(action, { conversation, epoch }, more = {}) {
   socket.send({ type: "act", action, conversation, epoch, ...more });
 }
 
-function assign(one) {
+function assign(one, action) {
   const dialog = at("assign");
+  for (const name of dialog.querySelectorAll("h2, .primary")) name.textContent = say(action);
   const select = dialog.querySelector("select");
   const options = told.agents
     .filter(({ id }) => id !== one.owner?.id)

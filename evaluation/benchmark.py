@@ -161,7 +161,8 @@ class _Asking:
 
     def exact(self) -> dict[str, list[list[int]]]:
         """What each way finds when every chunk is looked at."""
-        with patch.object(lexical, "EXACT_CHUNKS", float("inf")), _without_graph():
+        every = float("inf")
+        with patch.multiple(lexical, EXACT_CHUNKS=every, EXACT_INSIDE=every), _without_graph():
             return {
                 way: [ask(question) for question in self.corpus.questions]
                 for way, ask in
@@ -275,13 +276,13 @@ def _beside(added: Sequence[Revision], together: int) -> dict[str, float]:
         if task.group() in queued:
             task.delete()
     reading = whole = inside = 0.0
-    _read(added[:together])  # what is loaded only once
     # As in a worker, which keeps its connection from task to task.
     with patch.dict(connection.settings_dict, CONN_MAX_AGE=None), _clocked() as clock:
         for first in range(0, len(added), together):
             some = added[first : first + together]
+            _read(some)  # the first who does finds files, libraries and models on the disk
             steps = [_read, _process]
-            if first // together % 2:  # the second finds the files in memory
+            if first // together % 2:
                 steps.reverse()
             for step in steps:
                 start, before = time.perf_counter(), clock.seconds

@@ -19,7 +19,8 @@ from knowledge.stores import store
 from knowledge.weighing import DIMENSIONS, K1, B, Query, array, key
 from opsdesk.replicas import connection
 
-EXACT_CHUNKS = 20_000  # up to so many chunks every one is scored
+EXACT_CHUNKS = 5_000  # up to so many chunks every one is scored
+EXACT_INSIDE = 20_000  # and up to so many inside a scope, which lists know nothing of
 SPARE = 3  # above: times as many as are wanted, those that posting lists propose
 MOST = 10_000  # and no more
 STALE = 0.1  # relative change of the mean length after which weights are reckoned anew
@@ -288,7 +289,7 @@ def best(
     """
     if not asked.by_key():
         return {}
-    if _few(asked, base_ids, scope):
+    if few(asked, base_ids, scope):
         return _best(asked, base_ids, limit, scope, None)
     number = min(SPARE * limit, MOST)
     while True:
@@ -317,7 +318,7 @@ def rank(asked: Query, base_ids: Sequence[int], chunk_id: int, scope: Scope) -> 
     score = scores(asked, [chunk_id]).get(chunk_id, 0.0)
     if score <= 0:
         return None
-    among = None if _few(asked, base_ids, scope) else postings.propose(asked, base_ids, MOST)
+    among = None if few(asked, base_ids, scope) else postings.propose(asked, base_ids, MOST)
     if among is not None and chunk_id not in among:
         return None
     scored, parameters = _scored(asked, base_ids, scope, among)
@@ -370,8 +371,10 @@ def _scored(
     return SCORED.format(score=score, chosen=chosen, inside=scope.condition), parameters
 
 
-def _few(asked: Query, base_ids: Sequence[int], scope: Scope) -> bool:
-    return asked.chunks <= EXACT_CHUNKS or scope.small(base_ids, EXACT_CHUNKS)
+def few(asked: Query, base_ids: Sequence[int], scope: Scope) -> bool:
+    """Whether every chunk is scored."""
+    most = EXACT_INSIDE if scope else EXACT_CHUNKS
+    return asked.chunks <= most or scope.small(base_ids, most)
 
 
 def _score(asked: Query) -> tuple[str, dict[str, str]]:

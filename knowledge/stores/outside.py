@@ -71,7 +71,7 @@ class Outside(Store):
     def best(
         self, asked: Query, base_ids: Sequence[int], limit: int, scope: Scope = EVERYTHING
     ) -> dict[int, float]:
-        if asked.chunks <= lexical.EXACT_CHUNKS or scope.small(base_ids, lexical.EXACT_CHUNKS):
+        if lexical.few(asked, base_ids, scope):
             return super().best(asked, base_ids, limit, scope)
         words = asked.by_key()
         if not words:

@@ -4,7 +4,7 @@ import random
 import pytest
 from django.utils import timezone
 
-from knowledge import embedding, lexical, retrieval, scope, uploading, vectors, weighing
+from knowledge import embedding, lexical, postings, retrieval, scope, uploading, vectors, weighing
 from knowledge.models import Chunk, Document
 from knowledge.scope import Scope
 from tests.knowledge import documents
@@ -48,7 +48,9 @@ SCOPES = [
 
 @pytest.mark.parametrize("exact", [20_000, 0])
 def test_a_scope_finds_what_a_look_at_every_document_finds(base, exact, monkeypatch):
+    postings.merge(base.pk)
     monkeypatch.setattr(lexical, "EXACT_CHUNKS", exact)
+    monkeypatch.setattr(lexical, "EXACT_INSIDE", exact)
     for wanted in SCOPES:
         holding = {one.pk for one in Document.objects.all() if not wanted.differs(one)}
         assert found(base, wanted) == holding

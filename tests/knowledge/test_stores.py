@@ -35,6 +35,7 @@ def chosen(milvus, settings, monkeypatch):
     milvus.clear()
     monkeypatch.setattr("knowledge.stores.backend", lambda alias: milvus)
     monkeypatch.setattr(lexical, "EXACT_CHUNKS", 0)
+    monkeypatch.setattr(lexical, "EXACT_INSIDE", 0)
     monkeypatch.setattr(vectors, "GRAPH_FROM", 0)
     return milvus
 

@@ -1,7 +1,7 @@
 import pytest
 from django.core.exceptions import ValidationError
 
-from knowledge import confidence, lexical, retrieval, synonyms, weighing
+from knowledge import confidence, lexical, postings, retrieval, synonyms, weighing
 from knowledge.models import KnowledgeBase, Term
 from tests.knowledge import documents
 
@@ -149,6 +149,7 @@ def test_a_word_that_is_said_twice_counts_once(base):
 def test_candidates_come_from_the_other_words_too(base, monkeypatch):
     term(base, "堡垒机", "跳板机")
     monkeypatch.setattr(lexical, "EXACT_CHUNKS", 0)
+    postings.merge(base.pk)
     assert texts(base, "跳板机")[0] == CORPUS[3]
 
 

@@ -14,7 +14,8 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from handoff import hours
+from chat.models import Conversation
+from handoff import desk, hours
 from handoff.models import (
     Agent,
     Calendar,
@@ -71,6 +72,18 @@ class AgentAdmin(admin.ModelAdmin):
             told = _("%(agent)s can sign in and work at the console:") % {"agent": obj}
             url = request.build_absolute_uri(reverse("console"))
             self.message_user(request, format_html('{} <a href="{}">{}</a>', told, url, url))
+
+    def delete_model(self, request: HttpRequest, obj: Agent) -> None:
+        self.delete_queryset(request, Agent.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
+        """Whom they were talking to waits for somebody else: who is no agent is never “gone”."""
+        held = Conversation.objects.filter(
+            owner__agent__in=queryset, state=Conversation.State.HUMAN
+        )
+        for conversation in held:
+            desk.left(conversation)
+        super().delete_queryset(request, queryset)
 
     @admin.display(description=_("may sign in"), boolean=True)
     def enters(self, agent: Agent) -> bool:

@@ -100,6 +100,20 @@ def test_who_is_made_an_agent_may_work_at_the_console(client, admin_client, djan
         assert f'<a href="{door}">' in client.get(reverse("admin:index")).content.decode()
 
 
+@pytest.mark.parametrize("door", ["page", "action"])
+def test_whom_a_deleted_agent_talked_to_waits_for_another(admin_client, agent, waiting, door):
+    desk.claim(waiting, agent)
+    pk = agent.agent.pk
+    if door == "page":
+        admin_client.post(reverse("admin:handoff_agent_delete", args=[pk]), {"post": "yes"})
+    else:
+        chosen = {"action": "delete_selected", "_selected_action": pk, "post": "yes"}
+        admin_client.post(reverse("admin:handoff_agent_changelist"), chosen)
+    waiting.refresh_from_db()
+    assert not Agent.objects.filter(pk=pk).exists()
+    assert (waiting.state, waiting.owner) == ("queued", None)
+
+
 def test_who_may_not_sign_in_any_more_is_not_let_in_by_the_next_change(admin_client, agent):
     agent.is_staff = False
     agent.save()

@@ -22,6 +22,7 @@ from opsdesk.replicas import connection
 FULL = 16_384  # chunks of a segment; a place takes two bytes, what a term weighs there one
 PENDING = 1_000  # chunks that are too many to be scored with every question
 READ = 100_000  # places that a question reads at most, of its most telling terms
+ALIKE = 3  # segments of about the same size that become one with what comes
 ALIVE = 0.7  # of a segment's chunks; with fewer left it is made anew
 BATCH = 1_000  # rows read at once
 KEPT = 256  # segments whose chunks a process remembers
@@ -161,25 +162,37 @@ def merge(base_id: int) -> None:
 
 
 def _merge_some(base_id: int) -> bool:
-    """One segment of pending chunks and of segments that are no larger than what it has already,
+    """One segment of pending chunks, and of other segments once there are ALIKE of about its size,
     so that each chunk is written again a few times only. Whether anything was pending."""
     pending = PendingTerms.objects.filter(knowledge_base=base_id).order_by("pk")
     rows = dict(pending.values_list("pk", "chunk_id")[:FULL])
-    wanted, absorbed = set(rows.values()), []
-    for segment in PostingSegment.objects.filter(knowledge_base=base_id).order_by("size"):
-        larger = wanted.union(np.frombuffer(segment.chunks, "<i8").tolist())
-        if segment.size > len(wanted) or len(larger) > FULL:
-            break
-        wanted = larger
-        absorbed.append(segment.pk)
-    if rows:
-        chunks, postings = _read(base_id, sorted(wanted))
-        with transaction.atomic():
-            if len(chunks):
-                _write(base_id, chunks, postings)
-            PostingSegment.objects.filter(pk__in=absorbed).delete()
-            PendingTerms.objects.filter(pk__in=rows.keys()).delete()
-    return bool(rows)
+    if not rows:
+        return False
+    wanted = set(rows.values())
+    there = list(PostingSegment.objects.filter(knowledge_base=base_id).order_by("size"))
+    absorbed = _alike(there, len(wanted))
+    wanted.update(*(np.frombuffer(one.chunks, "<i8").tolist() for one in absorbed))
+    chunks, postings = _read(base_id, sorted(wanted))
+    with transaction.atomic():
+        if len(chunks):
+            _write(base_id, chunks, postings)
+        PostingSegment.objects.filter(pk__in=[one.pk for one in absorbed]).delete()
+        PendingTerms.objects.filter(pk__in=rows.keys()).delete()
+    return True
+
+
+def _alike(there: Sequence[PostingSegment], size: int) -> list[PostingSegment]:
+    """Segments, the smallest first, to become one with so many new chunks."""
+    absorbed: list[PostingSegment] = []
+    while True:
+        rest = there[len(absorbed) :]
+        alike = [one for one in rest if one.size <= min(2 * size, FULL - size)]
+        if len(alike) < ALIKE:
+            return absorbed
+        for one in alike:
+            if size + one.size <= FULL:
+                size += one.size
+                absorbed.append(one)
 
 
 def _read(base_id: int, wanted: Sequence[int]) -> tuple[Ids, NDArray[np.int64]]:

@@ -26,7 +26,17 @@ from evaluation.metrics import (
     recall_at,
     reciprocal_rank,
 )
-from knowledge import chunking, indexing, lexical, pieces, retrieval, sentences, terms, vocabulary
+from knowledge import (
+    chunking,
+    indexing,
+    lexical,
+    pieces,
+    postings,
+    retrieval,
+    sentences,
+    terms,
+    vocabulary,
+)
 from knowledge.models import Chunk, Document, KnowledgeBase, Lexicon, Revision
 from knowledge.parsing import markdown
 
@@ -149,6 +159,7 @@ def ingest(questions: QuestionSet) -> Ingest:
         for rows in _batches(missing):
             _put(base, [(row, next(prepared)) for row in rows])
     indexing.renew(base)
+    postings.merge(base.pk)
     added = Chunk.objects.filter(knowledge_base=base).count() - before
     seconds = time.perf_counter() - start
     vocabulary.catch_up(base.pk)

@@ -35,6 +35,7 @@ def schedule(**kwargs: Any) -> None:
         ("knowledge.tasks.sweep", {"schedule_type": minutes, "minutes": 1}),
         ("knowledge.sources.tasks.due", {"schedule_type": minutes, "minutes": 1}),
         ("knowledge.describing.sweep", {"schedule_type": minutes, "minutes": 1}),
+        ("knowledge.postings.sweep", {"schedule_type": minutes, "minutes": 1, **long}),
         ("knowledge.stores.outside.catch_up", {"schedule_type": minutes, "minutes": 10}),
         ("knowledge.embedding.catch_up", {"schedule_type": minutes, "minutes": 10}),
         ("knowledge.vocabulary.renew_all", {"schedule_type": minutes, "minutes": 2, **long}),

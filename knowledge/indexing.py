@@ -13,6 +13,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from knowledge import carrying, chunking, embedding, lexical, pacing, postings
+from knowledge.cleaning import clean
 from knowledge.embedders import Meaning
 from knowledge.models import (
     Attachment,
@@ -72,7 +73,7 @@ def prepare(title: str, parsed: ParsedDocument, entry: Entry | None = None) -> P
     drafts = [_clean_draft(draft) for draft in _drafts(parsed, entry)]
     texts = [lexical.passage_text(title, draft) for draft in drafts]
     bags = [lexical.bag(text) for text in texts]
-    return Prepared(_clean(parsed.to_json()), parsed.assets, drafts, texts, bags)
+    return Prepared(clean(parsed.to_json()), parsed.assets, drafts, texts, bags)
 
 
 def _drafts(parsed: ParsedDocument, entry: Entry | None) -> list[chunking.ChunkDraft]:
@@ -116,7 +117,6 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
         _changed(base_id)
     if lexicon.chunks <= REINDEX_AT_ONCE and lexical.off(lexicon) > FAR:
         renew(lexicon.knowledge_base)
-    postings.tend(base_id)
 
 
 def put_parts(revision: Revision, parts: Iterable[ParsedDocument]) -> None:
@@ -147,13 +147,12 @@ def put_parts(revision: Revision, parts: Iterable[ParsedDocument]) -> None:
         lexical.add(base_id, rows_of(Chunk.objects.filter(revision=revision)))
         _lock([document_id])
         lexicon = lexical.change(base_id, _erase(old), [])
-        _finish([(revision, _clean((first or ParsedDocument()).to_json()))])
+        _finish([(revision, clean((first or ParsedDocument()).to_json()))])
         _answer([revision])
         embedding.catch_up()
         _changed(base_id)
     if lexicon.chunks <= REINDEX_AT_ONCE and lexical.off(lexicon) > FAR:
         renew(lexicon.knowledge_base)
-    postings.tend(base_id)
 
 
 def _as_one_table(parsed: ParsedDocument, drafts: Sequence[chunking.ChunkDraft]) -> None:
@@ -239,13 +238,13 @@ def reindex(base: KnowledgeBase) -> None:
         lexicon = lexical.lock(base.pk)
         lexicon.means = lexical.true_means(lexicon)
         lexicon.save()
-        postings.forget(base.pk)
+        latest = postings.latest_pending()
         chunks = Chunk.objects.filter(knowledge_base=base).select_related("document")
         for ids in _batches(list(chunks.values_list("pk", flat=True))):
             gone = lexical.erase(ids)
             lexical.change(base.pk, gone, [_row(chunk) for chunk in chunks.filter(pk__in=ids)])
+        postings.rewritten(base.pk, latest)
         _changed(base.pk)
-    postings.tend(base.pk)
 
 
 def renew(base: KnowledgeBase) -> None:
@@ -272,8 +271,13 @@ def drift() -> int:
     there = dict(
         ChunkTerms.objects.order_by().values_list("knowledge_base").annotate(number=Count("pk"))
     )
-    return missing + sum(
-        abs(counted.get(base, 0) - there.get(base, 0)) for base in counted.keys() | there.keys()
+    unlisted = sum(map(postings.missing, there))
+    return (
+        missing
+        + unlisted
+        + sum(
+            abs(counted.get(base, 0) - there.get(base, 0)) for base in counted.keys() | there.keys()
+        )
     )
 
 
@@ -458,11 +462,11 @@ def _save_attachments(
 
 def _fill(row: Attachment, asset: Asset) -> None:
     """Write an asset into its row, with its file; a row that is new is left to the caller."""
-    row.kind, row.number = asset.kind, _clean(asset.number[:50])
-    row.caption = _clean(asset.caption)
+    row.kind, row.number = asset.kind, clean(asset.number[:50])
+    row.caption = clean(asset.caption)
     row.page, row.box, row.media_type = asset.page, asset.box, asset.media_type
     row.width, row.height = asset.width, asset.height
-    row.html, row.text = _clean(asset.html), _clean(asset.text)
+    row.html, row.text = clean(asset.html), clean(asset.text)
     digest = hashlib.sha256(asset.data).hexdigest() if asset.data else ""
     if digest != row.digest:
         row.digest, row.description, row.description_state = digest, "", ""
@@ -474,25 +478,11 @@ def _fill(row: Attachment, asset: Asset) -> None:
         row.save()
 
 
-# --- text that PostgreSQL takes -----------------------------------------------------
-
-
 def _clean_draft(draft: chunking.ChunkDraft) -> chunking.ChunkDraft:
-    draft.heading_path = _clean(draft.heading_path)
-    draft.question, draft.text = _clean(draft.question), _clean(draft.text)
-    draft.questions, draft.locator = _clean(draft.questions), _clean(draft.locator)
+    draft.heading_path = clean(draft.heading_path)
+    draft.question, draft.text = clean(draft.question), clean(draft.text)
+    draft.questions, draft.locator = clean(draft.questions), clean(draft.locator)
     return draft
-
-
-def _clean(value: Any) -> Any:
-    """Without NUL and halves of surrogate pairs, which no text in PostgreSQL may hold."""
-    if isinstance(value, str):
-        return value.replace("\x00", "").encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {name: _clean(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(part) for part in value]
-    return value
 
 
 def _batches(ids: Sequence[int]) -> list[Sequence[int]]:

@@ -294,8 +294,8 @@ def best(
     number = min(SPARE * limit, MOST)
     while True:
         proposed = postings.propose(asked, base_ids, number)
-        found = _best(asked, base_ids, limit, scope, proposed)
-        if len(found) >= limit or len(proposed) < number or number == MOST:
+        found = _best(asked, base_ids, limit, scope, proposed.chunks)
+        if len(found) >= limit or proposed.all or number == MOST:
             return found
         number = min(number * 4, MOST)  # a filter leaves out most of them
 
@@ -318,7 +318,8 @@ def rank(asked: Query, base_ids: Sequence[int], chunk_id: int, scope: Scope) -> 
     score = scores(asked, [chunk_id]).get(chunk_id, 0.0)
     if score <= 0:
         return None
-    among = None if few(asked, base_ids, scope) else postings.propose(asked, base_ids, MOST)
+    listed = not few(asked, base_ids, scope)
+    among = postings.propose(asked, base_ids, MOST).chunks if listed else None
     if among is not None and chunk_id not in among:
         return None
     scored, parameters = _scored(asked, base_ids, scope, among)

@@ -7,14 +7,20 @@ that are gone: who asks scores what is proposed by its own row (`knowledge.lexic
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
+from django.conf import settings
 from django.db import transaction
+from django.db.models import Count, Max, QuerySet
+from django_q.tasks import async_task
 from numpy.typing import NDArray
 
 from knowledge import pacing, wire
-from knowledge.models import PendingTerms, PostingSegment
+from knowledge.models import ChunkTerms, PendingTerms, PostingSegment
 from knowledge.weighing import K1, Query, array
 from opsdesk import locking
 from opsdesk.replicas import connection
@@ -25,6 +31,7 @@ READ = 100_000  # places that a question reads at most, of its most telling term
 ALIKE = 3  # segments of about the same size that become one with what comes
 ALIVE = 0.7  # of a segment's chunks; with fewer left it is made anew
 BATCH = 1_000  # rows read at once
+GROUP = "postings:%d"
 KEPT = 256  # segments whose chunks a process remembers
 STEP = 255 / (K1 + 1)  # of a byte, for what weighs 1: no term weighs more than K1 + 1
 
@@ -35,8 +42,13 @@ _kept: dict[int, Ids] = {}  # the chunks of segments, by place
 # --- asking -----------------------------------------------------------------------
 
 
-def propose(asked: Query, base_ids: Sequence[int], number: int) -> list[int]:
-    """The ids of so many chunks that are likely to score best, and of all that are pending.
+class Proposal(NamedTuple):
+    chunks: list[int]  # ids, each once
+    all: bool  # whether lists name no others
+
+
+def propose(asked: Query, base_ids: Sequence[int], number: int) -> Proposal:
+    """About so many chunks that are likely to score best, and all that are pending.
 
     The most telling terms decide, as many as READ allows, but at least one.
     """
@@ -61,7 +73,8 @@ def propose(asked: Query, base_ids: Sequence[int], number: int) -> list[int]:
     chunks = _chunks_of(sums)
     if len(chunks) < len(sums):  # one became part of a larger one this moment
         return propose(asked, base_ids, number)
-    return sorted(pending.union(_best(sums, chunks, number)))
+    best = _best(sums, chunks, number)
+    return Proposal(sorted(pending.union(best)), len(best) < number)
 
 
 def _affordable(worth: Mapping[int, float], counts: Mapping[int, int]) -> list[int]:
@@ -78,6 +91,7 @@ def _affordable(worth: Mapping[int, float], counts: Mapping[int, int]) -> list[i
 def _best(
     sums: Mapping[int, NDArray[np.float32]], chunks: Mapping[int, Ids], number: int
 ) -> list[int]:
+    """The heaviest; a chunk whose terms have changed may be among them twice."""
     if not sums:
         return []
     scores = np.concatenate([sums[segment][: len(ids)] for segment, ids in chunks.items()])
@@ -90,15 +104,14 @@ def _best(
     return found
 
 
-def _chunks_of(segments: Collection[int]) -> dict[int, Ids]:
+def _chunks_of(segments: Mapping[int, object]) -> dict[int, Ids]:
     """The chunks of each segment that is still there, by place."""
-    if missing := [segment for segment in segments if segment not in _kept]:
-        if len(_kept) > KEPT:
+    known = dict(_kept)
+    for row in PostingSegment.objects.filter(pk__in=segments.keys() - known.keys()):
+        if len(_kept) >= KEPT:
             _kept.clear()
-            missing = list(segments)
-        for row in PostingSegment.objects.filter(pk__in=missing):
-            _kept[row.pk] = np.frombuffer(row.chunks, "<i8")
-    return {segment: _kept[segment] for segment in segments if segment in _kept}
+        known[row.pk] = _kept[row.pk] = _ids(row)
+    return {segment: known[segment] for segment in segments if segment in known}
 
 
 def _unpacked(packed: bytes) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
@@ -120,43 +133,95 @@ def pend(base_id: int, chunk_ids: Sequence[int]) -> None:
         )
 
 
-def forget(base_id: int) -> None:
-    """Drop what is in segments, all of which is about to be written anew."""
-    PostingSegment.objects.filter(knowledge_base=base_id).delete()
-
-
 def tend(base_id: int) -> None:
-    """Make segments of what is pending, once it is much. For after a transaction, in a worker."""
+    """Make segments of what is pending, once it is much; never inside a transaction."""
     some = PendingTerms.objects.filter(knowledge_base=base_id)[:PENDING]
     if some.count() == PENDING:
         merge(base_id)
 
 
+def sweep() -> None:
+    """As `tend`, by the clock, of all bases: chunks are written elsewhere than in a worker, too."""
+    rows = PendingTerms.objects.values("knowledge_base").annotate(number=Count("pk"))
+    for row in rows.filter(number__gte=PENDING):
+        merge(row["knowledge_base"])
+
+
+def rewritten(base_id: int, latest: int) -> None:
+    """To be called inside the transaction that reckoned all weights of a base anew. Its chunks are
+    not pending for that: lists go on as they are, until a worker has written them anew.
+
+    `latest` is what `latest_pending` said before, when nobody else could write any more.
+    """
+    ids = np.concatenate([np.empty(0, "<i8"), *map(_ids, _segments(base_id))])
+    PendingTerms.objects.filter(
+        knowledge_base=base_id, pk__gt=latest, chunk_id__in=ids.tolist()
+    ).delete()
+    transaction.on_commit(
+        partial(
+            async_task, "knowledge.postings.rewrite", base_id, cluster=settings.Q_CLUSTER["name"]
+        )
+    )
+
+
+def latest_pending() -> int:
+    return PendingTerms.objects.aggregate(latest=Max("pk"))["latest"] or 0
+
+
+def rewrite(base_id: int) -> None:
+    """Write every segment anew, one after the other."""
+    with locking.held(GROUP % base_id) as alone:
+        for segment in list(_segments(base_id)) if alone else ():
+            chunks, postings = _read(base_id, _ids(segment).tolist())
+            with transaction.atomic():
+                if len(chunks):
+                    _write(base_id, chunks, postings)
+                segment.delete()
+    merge(base_id)
+
+
 def tidy(base_id: int) -> None:
     """Nightly: make segments of all that is pending, of what is in none for whatever reason, and
-    of what is left of segments that lost much."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT chunk_id FROM knowledge_chunkterms WHERE knowledge_base_id = %s", [base_id]
-        )
-        there = np.array([row[0] for row in cursor.fetchall()], np.int64)
-    covered = list(PendingTerms.objects.filter(knowledge_base=base_id).values_list("chunk_id"))
-    known = [np.array(covered, np.int64).ravel()]
-    for segment in PostingSegment.objects.filter(knowledge_base=base_id):
-        ids = np.frombuffer(segment.chunks, "<i8")
-        left = np.intersect1d(ids, there)
-        known.append(ids)
-        if len(left) < ALIVE * len(ids):
+    of what is left of segments that lost much: chunks that are gone, or written anew since."""
+    there, covered = _there(base_id), _pending(base_id)
+    for segment in _segments(base_id).order_by("-pk"):
+        left = np.setdiff1d(np.intersect1d(_ids(segment), there), covered)
+        covered = np.union1d(covered, left)
+        if len(left) < ALIVE * segment.size:
             with transaction.atomic():
                 pend(base_id, left.tolist())
                 segment.delete()
-    pend(base_id, np.setdiff1d(there, np.concatenate(known)).tolist())
+    pend(base_id, np.setdiff1d(there, covered).tolist())
     merge(base_id)
+
+
+def missing(base_id: int) -> int:
+    """How many chunks of a base are neither in a segment nor pending."""
+    covered = np.concatenate([_pending(base_id), *map(_ids, _segments(base_id))])
+    return len(np.setdiff1d(_there(base_id), covered))
+
+
+def _segments(base_id: int) -> QuerySet[PostingSegment]:
+    return PostingSegment.objects.filter(knowledge_base=base_id)
+
+
+def _ids(segment: PostingSegment) -> Ids:
+    return np.frombuffer(segment.chunks, "<i8")
+
+
+def _there(base_id: int) -> Ids:
+    rows = ChunkTerms.objects.filter(knowledge_base=base_id)
+    return np.fromiter(rows.values_list("chunk_id", flat=True), np.int64)
+
+
+def _pending(base_id: int) -> Ids:
+    rows = PendingTerms.objects.filter(knowledge_base=base_id)
+    return np.fromiter(rows.values_list("chunk_id", flat=True), np.int64)
 
 
 def merge(base_id: int) -> None:
     """Make segments of all that is pending, one process at a time."""
-    with locking.held(f"postings:{base_id}") as alone:
+    with locking.held(GROUP % base_id) as alone:
         while alone and _merge_some(base_id):
             pass
 
@@ -169,9 +234,9 @@ def _merge_some(base_id: int) -> bool:
     if not rows:
         return False
     wanted = set(rows.values())
-    there = list(PostingSegment.objects.filter(knowledge_base=base_id).order_by("size"))
+    there = list(_segments(base_id).order_by("size"))
     absorbed = _alike(there, len(wanted))
-    wanted.update(*(np.frombuffer(one.chunks, "<i8").tolist() for one in absorbed))
+    wanted.update(*(_ids(one).tolist() for one in absorbed))
     chunks, postings = _read(base_id, sorted(wanted))
     with transaction.atomic():
         if len(chunks):
@@ -226,7 +291,9 @@ def _numbered(first: int, vectors: Iterable[bytes]) -> NDArray[np.int64]:
     found = [np.empty(0, "<i8")]
     for place, vector in enumerate(vectors, first):
         keys, weights = wire.unpacked(vector)
-        found.append(keys.astype("<i8") << 32 | place << 16 | np.rint(weights * STEP).astype("<i8"))
+        found.append(
+            keys.astype("<i8") << 32 | place << 16 | np.rint(weights * STEP).clip(1).astype("<i8")
+        )
     return np.concatenate(found)
 
 
@@ -244,6 +311,6 @@ def _write(base_id: int, chunks: Ids, postings: NDArray[np.int64]) -> None:
         ) as copy,
     ):
         copy.set_types(["int8", "int4", "bytea"])
-        for start, end in zip(starts, [*starts[1:], len(terms)], strict=True):
+        for start, end in pairwise([*starts, len(terms)]):
             packed = places[start:end].tobytes() + levels[start:end].tobytes()
             copy.write_row((segment.pk, int(terms[start]), packed))

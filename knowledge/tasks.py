@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django_q.tasks import async_task
 
-from knowledge import describing, indexing, pacing, parsing, publishing
+from knowledge import describing, indexing, pacing, parsing, postings, publishing
 from knowledge.models import Document, KnowledgeBase, Revision, Status
 from opsdesk import locking, queues
 from opsdesk.errors import BoundaryError, Locked
@@ -55,20 +55,24 @@ def process(revision_id: int) -> None:
     if not unread.exists():  # so nineteen of twenty tasks of an import of short texts find theirs
         return
     with pacing.unflushed(), locking.held(GROUP % revision_id) as claimed:
-        if not claimed:
+        revision = unread.select_related("document__knowledge_base").first() if claimed else None
+        if revision is None:  # another has it, or it is deleted, or an earlier delivery did it
             return
-        revision = unread.select_related("document__knowledge_base").first()
-        if revision is None:  # deleted, or an earlier delivery did it
-            return
-        if revision.attempts >= ATTEMPTS:
-            revision.fail(_("Processing this file stopped the worker several times."))
-            return
-        if revision.media_type in LIGHT and _light().filter(pk=revision_id).exists():
-            _attempt_together(revision)
-            return
-        finished = _attempt(revision)
+        finished = _take(revision)
     if not finished:
         enqueue(revision_id)  # once it is no longer claimed
+    postings.tend(revision.document.knowledge_base_id)
+
+
+def _take(revision: Revision) -> bool:
+    """Whether nothing is left to do."""
+    if revision.attempts >= ATTEMPTS:
+        revision.fail(_("Processing this file stopped the worker several times."))
+        return True
+    if revision.media_type in LIGHT and _light().filter(pk=revision.pk).exists():
+        _attempt_together(revision)
+        return True
+    return _attempt(revision)
 
 
 def _light() -> QuerySet[Revision]:

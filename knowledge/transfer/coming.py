@@ -23,7 +23,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 
-from knowledge import embedding, indexing, lexical, pages, postings, tasks
+from knowledge import embedding, indexing, lexical, pages, tasks
 from knowledge.models import (
     Attachment,
     Chunk,
@@ -97,7 +97,6 @@ def restore(
             message = _("This export could not be stored here: %(error)s") % {"error": error}
             raise TransferError(message, permanent=False) from error
         undo.pop_all()
-    postings.tend(base.pk)
     return base
 
 

@@ -22,7 +22,7 @@ def base(monkeypatch):
 
 
 def propose(base, question, number=100):
-    ids = postings.propose(weighing.query(question, [base.pk]), [base.pk], number)
+    ids = postings.propose(weighing.query(question, [base.pk]), [base.pk], number).chunks
     return set(Chunk.objects.filter(pk__in=ids).values_list("text", flat=True))
 
 
@@ -95,7 +95,7 @@ def test_a_segment_made_while_one_asks_is_read_again(base, monkeypatch):
     def merged_meanwhile(segments):
         monkeypatch.setattr(postings, "_chunks_of", look)
         postings._kept.clear()
-        postings.forget(base.pk)
+        PostingSegment.objects.all().delete()
         postings.tidy(base.pk)
         return look(segments)
 
@@ -120,19 +120,76 @@ def test_a_chunk_that_is_pending_anew_stays_pending(base, monkeypatch):
 
 
 def test_segments_are_made_once_much_is_pending(base, monkeypatch):
-    monkeypatch.setattr(postings, "PENDING", 22)
+    monkeypatch.setattr(postings, "PENDING", 21)
+    postings.tend(base.pk)
+    postings.sweep()
+    assert pending(base) == 20
     documents.put(base, "一")
-    assert pending(base) == 21
-    documents.put(base, "二")
+    postings.sweep()
     assert pending(base) == 0
-    assert len(of_segments(base)) == 22
+    assert len(of_segments(base)) == 21
 
 
-def test_weights_reckoned_anew_leave_nothing_old(base, monkeypatch):
+def test_weights_reckoned_anew_leave_the_lists_until_they_are_written_anew(
+    base, monkeypatch, django_capture_on_commit_callbacks
+):
+    monkeypatch.setattr(lexical, "EXACT_CHUNKS", 0)
     postings.merge(base.pk)
-    indexing.reindex(base)
-    assert not of_segments(base)
-    assert pending(base) == len(TEXTS)
+    old = set(PostingSegment.objects.values_list("pk", flat=True))
+    documents.put(base, "备份 新")  # pending
+    queued = []
+    monkeypatch.setattr(postings, "async_task", lambda *args, **options: queued.append(args))
+    with django_capture_on_commit_callbacks(execute=True):
+        indexing.reindex(base)
+    assert pending(base) == 1 + 1  # what was, and its terms reckoned anew
+    assert queued == [("knowledge.postings.rewrite", base.pk)]
+    asked = weighing.query("备份", [base.pk])
+    assert len(lexical.best(asked, [base.pk], 10)) == 5
+    postings.rewrite(base.pk)
+    assert old.isdisjoint(PostingSegment.objects.values_list("pk", flat=True))
+    assert pending(base) == 0
+    assert len(lexical.best(asked, [base.pk], 10)) == 5
+
+
+def test_chunks_without_a_term_are_no_trouble(base):
+    base = documents.base("marks")
+    documents.put(base, "！！！", title="！")
+    indexing.recount(base)
+    assert pending(base) == 0
+    assert postings.missing(base.pk) == 0
+
+
+def test_chunks_written_anew_do_not_pile_up(base, monkeypatch):
+    """Nor do they hide that there are more."""
+    monkeypatch.setattr(lexical, "EXACT_CHUNKS", 0)
+    everything = Chunk.objects.filter(knowledge_base=base)
+    for number in range(4):
+        for document in {chunk.document_id for chunk in everything}:
+            indexing.rename(document, f"备份 {number}")
+        postings.merge(base.pk)
+        asked = weighing.query("备份", [base.pk])
+        assert len(lexical.best(asked, [base.pk], 20)) == 20
+    indexing.recount(base)
+    assert len(of_segments(base)) <= 20 / postings.ALIVE
+
+
+def test_few_hits_among_much_that_is_pending_are_looked_for_once(base, monkeypatch):
+    monkeypatch.setattr(lexical, "EXACT_CHUNKS", 0)
+    monkeypatch.setattr(lexical, "SPARE", 1)
+    asked, seen = weighing.query("备份", [base.pk]), []
+    look = postings.propose
+    monkeypatch.setattr(postings, "propose", lambda *args: seen.append(args) or look(*args))
+    assert len(lexical.best(asked, [base.pk], 10)) == 4
+    assert len(seen) == 1
+
+
+def test_what_lists_lack_is_told(base):
+    postings.merge(base.pk)
+    assert indexing.drift() == 0
+    PostingSegment.objects.first().delete()
+    assert indexing.drift() == postings.missing(base.pk) > 0
+    indexing.recount(base)
+    assert indexing.drift() == 0
 
 
 def test_nightly_all_that_is_there_is_in_a_segment_once(base):

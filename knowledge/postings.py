@@ -170,8 +170,8 @@ def latest_pending() -> int:
 
 def rewrite(base_id: int) -> None:
     """Write every segment anew, one after the other."""
-    with locking.held(GROUP % base_id) as alone:
-        for segment in list(_segments(base_id)) if alone else ():
+    with locking.held(GROUP % base_id, wait=True):
+        for segment in list(_segments(base_id)):
             chunks, postings = _read(base_id, _ids(segment).tolist())
             with transaction.atomic():
                 if len(chunks):

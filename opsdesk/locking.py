@@ -7,9 +7,12 @@ from django.db import connection
 
 
 @contextmanager
-def held(key: str) -> Iterator[bool]:
-    """Whether this database session got the lock called `key`; it has it until the end."""
-    got = _call("pg_try_advisory_lock", key)
+def held(key: str, *, wait: bool = False) -> Iterator[bool]:
+    """Whether this database session got the lock called `key`; it has it until the end. Told to
+    `wait` it gets it in any case."""
+    got = wait or _call("pg_try_advisory_lock", key)
+    if wait:
+        _call("pg_advisory_lock", key)
     try:
         yield got
     finally:

@@ -10,6 +10,7 @@ from typing import Any
 
 from chat import choosing
 from knowledge import terms
+from knowledge.masking import masked
 from knowledge.models import Document
 from knowledge.retrieval import Passage
 from knowledge.scope import FIELDS, fold
@@ -54,11 +55,20 @@ def as_pending(question: str, found: Ambiguity) -> dict[str, Any]:
 
 
 def chosen(pending: dict[str, Any], told: str) -> Choice | None:
-    """The one of the choices that `told` names, in any case and width, or by its number."""
+    """The one of the choices that `told` names, as it is written or in another case and width, or
+    with what is masked in it."""
     choices = [Choice(**choice) for choice in pending.get("choices", [])]
-    ways = {str(n): choice for n, choice in enumerate(choices, 1)}
-    ways |= {fold(choice.label): choice for choice in choices}
-    return ways.get(fold(told))
+    for same in (str.strip, fold, key):
+        wanted = same(told)
+        for choice in choices:
+            if same(choice.label) == wanted:
+                return choice
+    return None
+
+
+def key(label: str) -> str:
+    """What two labels have to differ in, that each can be told by what is stored of it."""
+    return fold(masked(" ".join(label.split())))
 
 
 def _values(query: str, passages: Sequence[Passage], place: int, name: str) -> list[Choice]:

@@ -31,6 +31,11 @@ _HEADING = re.compile(r"#{1,6} [^\n]*")
 _CODE = re.compile(r"(?=\S*\d)[A-Za-z0-9][\w.:-]{1,30}", re.ASCII)  # 137, ORA-01555
 _LIST = re.compile(r"^\s*(?:[-*+>]|\d{1,3}[.)])\s+")
 _MARKUP = str.maketrans("", "", "*`[]")  # what is cut off may leave half of it
+# What Markdown would read in a name; of brackets the closing ones, for `\\[` begins a formula.
+_SIGNS = re.compile(
+    r"[`*\]<$]|\\(?=[!-/:-@\[-`{-~]|$)|(?<!\w)_|_(?!\w)|~(?=~)|(?<=~)~|&(?=#?\w+;)"
+    r"|^(?:[-+](?=[\s-]|$)|#|>|=)|(?<=^\d)[.)](?=\s|$)|(?<=^\d\d)[.)](?=\s|$)"
+)
 _BLANK = re.compile(r"\n[ \t]*\n")
 # Code, formulas, and what a passage has that looks like a citation of ours.
 _OWN = re.compile(
@@ -96,7 +101,8 @@ def beneath(
         said = line(query, passage, wanted)
         if said and passage not in sources and (not wanted or wanted(said)):
             sources.append(passage)
-            lines.append(f"- {plain(introduced(named(passage), said))}[{len(sources)}]")
+            name = literal(named(passage))
+            lines.append(f"- {introduced(name, plain(said))}[{len(sources)}]")
     if not lines:
         return made
     return Extract("\n\n".join([made.text, _("Also about this:"), "\n".join(lines)]), sources)
@@ -273,6 +279,11 @@ def _marked(units: list[_Unit], n: int) -> str:
 def plain(text: str) -> str:
     """Markdown that shows what `text` does, in which nothing reads as a mark: [2] as [2\\]."""
     return _OWN.sub(lambda found: rf"[{found[2]}\]" if found[2] else found[0], text)
+
+
+def literal(name: str) -> str:
+    """Markdown that shows a line of plain text, as a title is, sign by sign."""
+    return _SIGNS.sub(r"\\\g<0>", name)
 
 
 def _with_mark(sentence: str, mark: str) -> str:

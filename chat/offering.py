@@ -2,11 +2,14 @@
 about as good: one answers from the passage that the customer picks, and guesses nothing.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from django.utils.translation import gettext as _
 
-from chat import ambiguity, extractive
+from chat import ambiguity, extractive, understanding
 from chat.models import Turn
 from chat.state import TurnState
 from knowledge import arranging
@@ -19,34 +22,112 @@ ABOUT = "passage"
 def offer(turn: TurnState, query: str, passages: Sequence[Passage]) -> TurnState | None:
     """End the turn with the choice of what the best of `passages` are about, a line of each and a
     person beside it; None where there is nothing to choose."""
-    named: dict[str, Passage] = {}
-    for passage in arranging.shown(passages):
-        named.setdefault(label(passage), passage)
-    if len(named) < 2:
+    meant = arranging.shown(passages)
+    if len(meant) < 2:
         return None
+    labels = told_apart(meant)
+    scope = {name: value for name, value in asdict(turn.scope).items() if value}
     choices = [
-        ambiguity.Choice(name, turn.query, document=one.document_id, chunk=one.chunk_id)
-        for name, one in named.items()
+        ambiguity.Choice(name, turn.query, scope, document=one.document_id, chunk=one.chunk_id)
+        for name, one in zip(labels, meant, strict=True)
     ]
-    turn.check("ambiguity", "asked", about=ABOUT, choices=list(named))
+    turn.check("ambiguity", "asked", about=ABOUT, choices=labels)
     turn.pending = ambiguity.as_pending(turn.query, ambiguity.Ambiguity(ABOUT, choices))
-    turn.options = [*named, _("Talk to a person")]
-    turn.sources = list(named.values())
-    lines = [
-        f"{n}. {extractive.plain(_line(name, query, one))}[{n}]"
-        for n, (name, one) in enumerate(named.items(), 1)
-    ]
-    asked = _("Several places may hold the answer. Which one is it about?")
-    return turn.end(Turn.Outcome.CLARIFYING, "\n".join([asked, "", *lines]))
+    turn.sources = meant
+    lines = [_line(name, query, one) for name, one in zip(labels, meant, strict=True)]
+    lines = [f"{line}[{n}]" for n, line in enumerate(lines, 1)]
+    return _ask(turn, _("Several places may hold the answer. Which one is it about?"), lines)
+
+
+def numbered(asked: dict[str, Any], told: str) -> ambiguity.Choice | None:
+    """The choice whose number is all that is said; only places are shown with numbers."""
+    place = understanding.place(told) if asked["about"] == ABOUT else None
+    there = place is not None and 1 <= place <= len(asked["choices"])
+    return ambiguity.Choice(**asked["choices"][place - 1]) if place and there else None
+
+
+def beyond(asked: dict[str, Any], told: str) -> bool:
+    """Whether a number is said that no place has, for the first time."""
+    wanted = asked["about"] == ABOUT and not asked.get("again")
+    return wanted and understanding.place(told) is not None and numbered(asked, told) is None
+
+
+def again(turn: TurnState) -> TurnState:
+    """End the turn with the choice that it was a reply to."""
+    turn.pending = {**turn.asked, "again": True}
+    labels = [choice["label"] for choice in turn.asked["choices"]]
+    turn.check("ambiguity", "again", about=ABOUT, choices=labels)
+    turn.trace["query"] = turn.asked["question"]
+    return _ask(
+        turn,
+        _("None of the places has that number. Which one is it?"),
+        [*map(extractive.literal, labels)],
+    )
+
+
+def _ask(turn: TurnState, text: str, lines: Sequence[str]) -> TurnState:
+    labels = [choice["label"] for choice in turn.pending["choices"]]
+    turn.options = [*labels, _("Talk to a person")]
+    numbers = (f"{n}. {line}" for n, line in enumerate(lines, 1))
+    return turn.end(Turn.Outcome.CLARIFYING, "\n".join([text, "", *numbers]))
+
+
+def told_apart(passages: Sequence[Passage]) -> list[str]:
+    """The labels of `passages`, no two of which are one in another case or masked: where they
+    would be, with the end of a long name, all headings or the page, else with a number."""
+    ways = [label, _ends, _whole, _paged, label]
+    tried = [[way(passage) for way in ways] for passage in passages]
+    labels = [each[0] for each in tried]
+    for way in range(1, len(ways)):
+        seen = Counter(map(ambiguity.key, labels))
+        labels = [
+            each[way] if seen[ambiguity.key(name)] > 1 else name
+            for each, name in zip(tried, labels, strict=True)
+        ]
+    taken = {ambiguity.key(_("Talk to a person"))}
+    for at, name in enumerate(labels):
+        n = 1
+        while ambiguity.key(labels[at]) in taken:
+            n += 1
+            labels[at] = f"{_cut(name, LABEL - 5)} ({n})"
+        taken.add(ambiguity.key(labels[at]))
+    return labels
 
 
 def label(passage: Passage) -> str:
     """What a passage is about, or how it begins where nothing says that."""
-    name = extractive.named(passage) or " ".join(passage.text.split())
-    return name if len(name) <= LABEL else f"{name[: LABEL - 1]}…"
+    return _cut(_name(passage), LABEL)
+
+
+def _name(passage: Passage) -> str:
+    return extractive.named(passage) or " ".join(passage.text.split())
+
+
+def _cut(name: str, length: int) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def _middle(name: str) -> str:
+    half = LABEL // 2
+    return name if len(name) <= LABEL else f"{name[: half - 1]}…{name[-half:]}"
+
+
+def _ends(passage: Passage) -> str:
+    return _middle(_name(passage))
+
+
+def _whole(passage: Passage) -> str:
+    parts = dict.fromkeys([passage.title, *passage.heading_path, passage.question])
+    return _middle(" ".join(" › ".join(filter(None, parts)).split()) or _name(passage))
+
+
+def _paged(passage: Passage) -> str:
+    """With its page, or where else it stands: cells of a sheet, headings."""
+    page = _("page %(page)s") % {"page": passage.page} if passage.page else passage.locator
+    return _middle(f"{_name(passage)} · {page}" if page else _whole(passage))
 
 
 def _line(name: str, query: str, passage: Passage) -> str:
-    said = extractive.line(query, passage)
+    said, shown = extractive.line(query, passage), extractive.literal(name)
     told = not said or said.startswith(name.rstrip("…"))
-    return name if told else extractive.introduced(name, said)
+    return shown if told else extractive.introduced(shown, extractive.plain(said))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from chat import ambiguity, degrading, followups, llms, understanding
+from chat import degrading, followups, llms, understanding
 from chat.llms import Usage
 from chat.prompting import digest, prompt
 from chat.state import TurnState
@@ -78,9 +78,7 @@ def _note(turn: TurnState, used: Usage) -> None:
 
 def _open(turn: TurnState) -> bool:
     """Whether the rules alone may not see what is meant: something was asked before, or the
-    message neither asks nor names anything. A choice that was offered is plain."""
-    if ambiguity.chosen(turn.asked, turn.question):
-        return False
+    message neither asks nor names anything."""
     return bool(turn.previous_question()) or not understanding.asks(turn.question)
 
 

@@ -43,6 +43,11 @@ def _leaning(part: str) -> Pattern:
 
 
 @cache
+def _places() -> Pattern:
+    return Pattern(words("intents")["places"]["said"])
+
+
+@cache
 def _fillers() -> tuple[str, ...]:
     return tuple(sorted(words("intents")["fillers"], key=len, reverse=True))
 
@@ -122,6 +127,21 @@ def yes_or_no(text: str) -> bool | None:
         if others and all(any(_is(one, part) for one in others) for part in parts):
             return answer
     return None
+
+
+def none_of_these(text: str) -> bool:
+    """Whether a reply to a choice, in any language, says that it is none of them."""
+    parts = clauses(text)
+    return bool(parts) and all(_is("none", part) for part in parts)
+
+
+def place(text: str) -> int | None:
+    """The number that is all of `text`: "2.", "第二个", "number 2"; None when it says more."""
+    found = _places().fullmatch(unicodedata.normalize("NFKC", text).strip().lower())
+    if not found or found["n"].isdecimal():
+        return int(found["n"]) if found else None
+    numbers = enumerate(words("intents")["places"]["numbers"], 1)
+    return next((number for number, said in numbers if found["n"] in said.split()), None)
 
 
 def vague(text: str, names: list[str]) -> bool:

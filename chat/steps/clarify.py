@@ -1,15 +1,16 @@
 """First step: what does the message want, and does it say enough to be looked for?"""
 
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
 from django.utils.translation import gettext as _
 
-from chat import ambiguity, followups, policy, reading, slots, tools, understanding
+from chat import ambiguity, followups, offering, policy, reading, slots, tools, understanding
 from chat.models import Turn
 from chat.state import TurnState
 from knowledge import scope
 from knowledge.models import Document
+from knowledge.scope import Scope
 
 OPTIONS = 4
 
@@ -19,6 +20,8 @@ def clarify(turn: TurnState) -> TurnState:
     turn.trace |= {"intent": reading.QUESTION, "intent_by": "rules", "mood": reading.CALM}
     if turn.asked.get("offer") and _replied_to_offer(turn):
         return turn
+    if turn.asked.get("choices") and _replied_to_choice(turn):
+        return turn if turn.outcome or turn.reason else _weighed(turn)
     if tools.takes(turn):
         return turn
     read = _read(turn)
@@ -28,8 +31,11 @@ def clarify(turn: TurnState) -> TurnState:
         return turn.end(Turn.Outcome.CHAT, _small_talk(turn.intent))
     if not slots.fill(turn, read) and not turn.query:
         _complete(turn, read.question if read else "")
-    if turn.reason:
-        return turn
+    return turn if turn.reason else _weighed(turn)
+
+
+def _weighed(turn: TurnState) -> TurnState:
+    """Goes on, unless the policy calls a person."""
     found = policy.verdict(turn)
     return turn.call_person(policy.reason(found)) if found.action == "call" else turn
 
@@ -64,6 +70,32 @@ def _replied_to_offer(turn: TurnState) -> bool:
     return answer is not None
 
 
+def _replied_to_choice(turn: TurnState) -> bool:
+    """Whether the message picks one of the choices or none of them. It is taken as it was written,
+    before anything else is read in it: what a ready reply says may sound like all sorts of things.
+    """
+    told = turn.row.message.text if turn.row else turn.question
+    choice = ambiguity.chosen(turn.asked, told) or offering.numbered(turn.asked, told)
+    about = turn.asked["about"]
+    if choice:
+        turn.query, turn.attached = choice.query, ""
+        turn.scope = Scope.of(asdict(turn.scope) | choice.scope)
+        turn.picked = (choice.document, choice.chunk) if choice.document else None
+        turn.check("ambiguity", "chosen", about=about, choices=[choice.label])
+        if not turn.picked:
+            tools.offered(turn)
+    elif understanding.none_of_these(told):
+        turn.query = turn.asked["question"]
+        turn.check("ambiguity", "none", about=about)
+        turn.call_person("no_answer")
+    elif offering.beyond(turn.asked, told):
+        offering.again(turn)
+    else:
+        return False
+    turn.trace["completed"] = True
+    return True
+
+
 def _displeased(turn: TurnState) -> TurnState:
     """Whoever asks for a person, complains or is abusive: what the policy says."""
     found = policy.verdict(turn)
@@ -95,18 +127,18 @@ def _complete(turn: TurnState, rewritten: str) -> TurnState:
     """
     vague = understanding.vague(turn.question, _names(turn))
     turn.trace["completed"] = bool(turn.asked)
-    if turn.asked.get("choices"):
-        return _chosen(turn)
-    if turn.asked:
+    if turn.asked and "choices" not in turn.asked:
         if _only_names(turn):
             return _ask_back(turn, f"{turn.question} {turn.asked['question']}", ["error", "done"])
         turn.query = _joined(turn.asked, turn.question)
         return turn
-    if turn.attached:  # says what the words leave open
+    if turn.attached and not turn.asked:  # says what the words leave open
         turn.query = rewritten or turn.question
         return turn
     previous = turn.previous_question()
-    if previous and (rewritten or vague):
+    if turn.asked:  # something else was said than a choice
+        turn.query = followups.query(turn.question, turn.asked["question"])
+    elif previous and (rewritten or vague):
         turn.query = rewritten or previous
     elif previous:
         turn.query = followups.query(turn.question, previous)
@@ -116,22 +148,6 @@ def _complete(turn: TurnState, rewritten: str) -> TurnState:
         turn.query = turn.question
     if turn.query != turn.question and not turn.scope:  # of the same product and version
         turn.scope = turn.previous_scope()
-    return turn
-
-
-def _chosen(turn: TurnState) -> TurnState:
-    """The question with the choice that was made, or with what was said instead."""
-    choice = ambiguity.chosen(turn.asked, turn.question)
-    if choice:
-        turn.query, turn.scope = choice.query, replace(turn.scope, **choice.scope)
-        turn.picked = (choice.document, choice.chunk) if choice.document else None
-        turn.check("ambiguity", "chosen", about=turn.asked["about"], choices=[choice.label])
-    elif scope.fold(turn.question) == scope.fold(_("None of these")):
-        turn.query = turn.asked["question"]
-        turn.check("ambiguity", "none", about=turn.asked["about"])
-        return turn.call_person("no_answer")
-    else:
-        turn.query = followups.query(turn.question, turn.asked["question"])
     return turn
 
 

@@ -1,14 +1,17 @@
 """What is offered where the base seems to hold the answer, but several places are as good."""
 
 from dataclasses import replace
+from html import escape
 
 import pytest
 
-from chat import asking, graph, offering, runner
+from chat import ambiguity, asking, extractive, graph, offering, presenting, runner, understanding
 from chat.models import Turn
 from handoff.models import Handoff
+from knowledge.masking import masked
 from knowledge.models import Document
 from knowledge.parsing.document import Block
+from knowledge.scope import Scope
 from tests.chat.conftest import put
 
 QUESTION = "堡垒机密码过期后怎么处理"
@@ -119,3 +122,126 @@ def test_with_a_choice_of_two_versions_that_one_is_asked_first(base, conversatio
     assert checks(ask(conversation, "网关的监听端口在哪里说明"))[0] == (
         "ambiguity", "asked", "version",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "place"),
+    [
+        ("1", 1), ("1.", 1), ("2.", 2), ("2、", 2), ("第2个", 2), ("第二个", 2), ("就第 2 个吧", 2),
+        ("2号", 2), ("二", 2), ("选2", 2), ("我选第二个", 2), ("②", 2), ("number 2", 2), ("#2", 2),
+        ("the second one", 2), ("Second", 2), ("2nd", 2), ("no. 2", 2), ("option two", 2),
+        ("2.0", None), ("两个都要", None), ("502 错误", None), ("137", None), ("help", None),
+        ("第二步怎么做", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_number_is_read_in_all_the_ways_that_one_says_it(told, place):
+    assert understanding.place(told) == place
+
+
+@pytest.mark.parametrize("told", ["None of these", "none of them.", "以上都不是", "都不是"])
+def test_none_of_the_places_in_either_language(told, places, conversation):
+    ask(conversation, QUESTION)
+    turn = ask(conversation, told)
+    assert turn.outcome == "handoff"
+    assert checks(turn) == [("ambiguity", "none", "passage")]
+
+
+def test_the_first_is_picked_by_its_number_too(places, conversation):
+    options = ask(conversation, QUESTION).reply.data["options"]
+    turn = ask(conversation, "1")
+    assert turn.reply.citations.get().title == options[0]
+
+
+LABELS = (
+    "org.apache.kafka.common.errors.TimeoutException: topic missing in the cluster of the room",
+    "java.lang.OutOfMemoryError: Java heap space",
+    "值班电话 13800138000",
+    "手册 root 密码：Abc12340",
+    "如何转人工客服",
+)
+
+
+def pending(*labels, about="passage", scope=None, documents=()):
+    found = [
+        ambiguity.Choice(label, QUESTION, scope or {}, *documents[n : n + 1])
+        for n, label in enumerate(labels)
+    ]
+    return ambiguity.as_pending(QUESTION, ambiguity.Ambiguity(about, found))
+
+
+@pytest.mark.parametrize("told", LABELS)
+def test_a_ready_reply_is_taken_before_anything_is_read_in_it(told, places, conversation):
+    Turn.objects.filter(pk=ask(conversation, QUESTION).pk).update(
+        pending=pending(*LABELS, documents=[place.pk for place in places])
+    )
+    turn = ask(conversation, told)
+    assert checks(turn) == [("ambiguity", "chosen", "passage")]
+    assert turn.outcome == "answered"
+    assert turn.reply.citations.get().title == places[LABELS.index(told)].title
+
+
+def test_what_is_stored_masked_is_recognised():
+    [secret] = [label for label in LABELS if "密码" in label]
+    assert masked(secret) != secret
+    assert ambiguity.chosen(pending(*LABELS), masked(secret)).label == secret
+
+
+def test_a_pick_keeps_what_the_question_was_asked_within(places, conversation):
+    Document.objects.filter(pk__in=[place.pk for place in places]).update(version="8.0")
+    asking.ask(conversation, QUESTION, "", Scope.of({"version": "8.0"}))
+    runner.run_waiting()
+    turn = ask(conversation, "2")
+    assert turn.outcome == "answered"
+    assert turn.trace["scope"]["version"] == "8.0"
+
+
+def test_numbers_pick_only_where_numbers_are_shown():
+    asked = pending("2.0", "3.0", about="version")
+    assert offering.numbered(asked, "2") is None
+    assert not offering.beyond(asked, "7")
+    assert ambiguity.chosen(asked, "2") is None
+    assert ambiguity.chosen(asked, "2.0").label == "2.0"
+
+
+def test_a_number_that_no_place_has_asks_again_once(places, conversation):
+    options = ask(conversation, QUESTION).reply.data["options"]
+    turn = ask(conversation, "7")
+    assert turn.outcome == "clarifying"
+    assert turn.reply.data["options"] == options
+    assert "2. " + options[1] in turn.reply.text.splitlines()
+    assert not offering.beyond(turn.pending, "7")
+    assert ask(conversation, "第二个").reply.citations.get().title == options[1]
+
+
+def test_places_of_one_name_are_told_apart(places, conversation, base):
+    [passage, *_others] = graph.run(graph.outside(QUESTION, [base])).retrieval.passages
+    same = replace(passage, title="密码手册")
+    assert offering.told_apart([same] * 3) == ["密码手册", "密码手册 (2)", "密码手册 (3)"]
+    sections = [replace(same, heading_path=[part, "步骤"]) for part in ("门户", "网关")]
+    assert offering.told_apart(sections) == ["密码手册 › 门户 › 步骤", "密码手册 › 网关 › 步骤"]
+    paged = [replace(same, page=page) for page in (3, 4)]
+    assert offering.told_apart(paged) == ["密码手册 · 第 3 页", "密码手册 · 第 4 页"]
+    long = [replace(same, title="很长的标题" * 20 + part) for part in ("甲", "乙")]
+    labels = offering.told_apart(long)
+    assert [name[-1] for name in labels] == ["甲", "乙"]
+    assert {len(name) for name in labels} == {offering.LABEL}
+    folded = [replace(same, title=title) for title in ("Redis", "redis", "转人工")]
+    assert offering.told_apart(folded) == ["Redis", "redis (2)", "转人工 (2)"]
+
+
+def test_documents_of_one_title_give_several_choices(places, conversation):
+    Document.objects.filter(pk__in=[place.pk for place in places]).update(title="密码手册")
+    assert len(set(ask(conversation, QUESTION).reply.data["options"])) == 6
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "# 标题一", "3. 网络章节", "- 横线", "> 引用", "`systemctl restart", "[点我](https://x.example/)",
+        "[2] 手册 [1]", "**粗** 与 _斜_ ~~删~~", "<b>x</b> &amp; $x=1$", r"\(x=1\) C:\tmp max_conn",
+    ],
+)  # fmt: skip
+def test_a_title_is_shown_sign_by_sign(title):
+    shown = presenting.html(f"1. {extractive.literal(title)}：[1]", 1)
+    link = '<a class="cite" data-n="1" rel="noopener nofollow">1</a>'
+    assert shown == f"<ol>\n<li>{escape(title, quote=False)}：{link}</li>\n</ol>\n"

@@ -52,9 +52,10 @@ def questions(request: HttpRequest) -> Panel | None:
 def asked_of(request: HttpRequest, base: KnowledgeBase) -> Panel | None:
     """The last month's answers out of a base, and what of it none of them cited."""
     since = timezone.now() - MONTH
-    cited = Citation.objects.filter(
-        document__knowledge_base=base, message__created_at__gte=since
-    ).aggregate(answers=Count("message", distinct=True), documents=Count("document", distinct=True))
+    answers = Citation.objects.exclude(message__replied_turn__outcome=Turn.Outcome.CLARIFYING)
+    cited = answers.filter(document__knowledge_base=base, message__created_at__gte=since).aggregate(
+        answers=Count("message", distinct=True), documents=Count("document", distinct=True)
+    )
     asked = Turn.objects.filter(
         conversation__knowledge_base=base, created_at__gte=since, status=Turn.Status.DONE
     ).aggregate(all=Count("pk"), handed=Count("pk", filter=Q(outcome=Turn.Outcome.HANDOFF)))

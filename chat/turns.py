@@ -266,7 +266,8 @@ def _reply(conversation: Conversation, state: TurnState) -> Message | None:
         )
         for n, passage in enumerate(state.sources, 1)
     )
-    _attach(message, citations)
+    if state.outcome != Turn.Outcome.CLARIFYING:  # nothing is shown before it is picked
+        _attach(message, citations)
     return message
 
 

@@ -24,6 +24,7 @@ from evaluation import estimating, figures, judges, labelling, progress, source
 from evaluation.estimating import Estimate, Finding
 from evaluation.figures import Figures, Sheet
 from evaluation.models import Certificate, Goal, Sample
+from knowledge import calibration
 from knowledge.models import Calibration, EmbeddingIndex, KnowledgeBase
 
 FORMAT = 1
@@ -198,10 +199,11 @@ def versions(sample: Sample) -> dict[str, Any]:
         ],
         "thresholds": {"": settings.ANSWER_CONFIDENCE}
         | {
-            str(base): least
-            for base, least in Calibration.objects.filter(
+            str(one.knowledge_base): one.threshold
+            for one in Calibration.objects.select_related("knowledge_base").filter(
                 active=True, knowledge_base__in=bases
-            ).values_list("knowledge_base__name", "threshold")
+            )
+            if calibration.fits(one)
         },
     }
 

@@ -128,7 +128,7 @@ def share(
 ) -> Share:
     """What comes of answering where `said` is at least the threshold; Wilson's interval, of as
     many labels as the weights leave."""
-    answered = said >= threshold
+    answered = (said >= threshold) & (said > 0)  # 0: a base seems not to hold it
     if not answered.any():
         return Share(threshold, None, 0.0, 1.0, 0.0)
     of = weights[answered]

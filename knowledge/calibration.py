@@ -23,7 +23,8 @@ class Sureness(NamedTuple):
     least_held: float
     right: float  # that what would be shown of the passages does
     least_right: float
-    calibrated: bool  # by labels of the base
+    own: bool  # whether `right` comes from labels of the base
+    calibrated: bool  # whether a base that was asked has labels that set its threshold
 
 
 def judge(features: Mapping[str, float], base_ids: Sequence[int], best: int | None) -> Sureness:
@@ -33,7 +34,7 @@ def judge(features: Mapping[str, float], base_ids: Sequence[int], best: int | No
     own = used.get(best) if best else None
     least = max((least_of(used.get(pk)) for pk in base_ids), default=least_of(None))
     held = confidence.SHIPPED.probability(features)
-    return Sureness(held, tuned("CONFIDENCE"), right(features, own), least, bool(own))
+    return Sureness(held, tuned("CONFIDENCE"), right(features, own), least, bool(own), bool(used))
 
 
 def right(features: Mapping[str, float], own: Calibration | None) -> float:

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db.models import F
 
 from knowledge import (
     arranging,
@@ -32,7 +33,7 @@ from knowledge import (
 from knowledge.asked import Asked
 from knowledge.masking import masked
 from knowledge.models import Chunk, KnowledgeBase
-from knowledge.scope import EVERYTHING, Scope, fold
+from knowledge.scope import EVERYTHING, Scope, answering, fold
 from knowledge.stores import store
 from opsdesk import replicas, tuning
 from opsdesk.backends import backend
@@ -126,7 +127,8 @@ class Retrieval:
     threshold: float = 0.0  # from which on no person is called at once
     right: float = 0.0  # probability that what an answer would show holds it
     least: float = 0.0  # from which on it is shown; else there is something to choose from
-    calibrated: bool = False  # whether these two come from labels of a base
+    own: bool = False  # whether `right` comes from labels of the best passage's base
+    calibrated: bool = False  # whether staff chose, for a base that was asked, what is shown
     features: dict[str, float] = field(default_factory=dict, repr=False)  # what tells how sure
     timings: dict[str, float] = field(default_factory=dict)  # milliseconds by stage
     mode: str = WORDS
@@ -144,8 +146,9 @@ class Retrieval:
 
     @property
     def sure(self) -> bool:
-        """Whether the passages may answer."""
-        return bool(self.passages) and self.right >= self.least
+        """Whether the passages may answer: however little that takes, not where the bases seem
+        to hold no answer, unless labels of the base itself say so."""
+        return bool(self.passages) and self.right >= self.least and (self.own or self.near)
 
     @property
     def near(self) -> bool:
@@ -430,7 +433,7 @@ def _judge(question: Question, ranked: Sequence[Passage], found: Retrieval) -> N
     best = ranked[0].knowledge_base_id if ranked else None
     judged = calibration.judge(found.features, question.base_ids, best)
     found.confidence, found.threshold = judged.held, judged.least_held
-    found.right, found.least, found.calibrated = judged[2:]
+    found.right, found.least, found.own, found.calibrated = judged[2:]
 
 
 # --- passages ---------------------------------------------------------------------------
@@ -448,6 +451,21 @@ _PASSAGES = """
     FROM knowledge_chunk chunk JOIN knowledge_document document ON document.id = chunk.document_id
     WHERE chunk.id = ANY(%s::bigint[])
 """
+
+
+def passages_of(
+    chunk_ids: Sequence[int], bases: Iterable[KnowledgeBase], scope: Scope, found: Retrieval
+) -> list[Passage]:
+    """Those of these chunks that may answer, as if `found` had them, behind all that it has."""
+    there = Chunk.objects.select_related("document").filter(
+        answering("document__"),
+        pk__in=chunk_ids,
+        knowledge_base__in=bases,
+        enabled=True,
+        revision=F("document__current"),
+    )
+    inside = [Fused(one.pk, 0.0, {}) for one in there if not scope.differs(one.document)]
+    return _passages(inside, found.asked, found) if inside and found.asked else []
 
 
 def _passages(fused: Sequence[Fused], asked: weighing.Query, found: Retrieval) -> list[Passage]:

@@ -23,7 +23,7 @@ from chat import (
 )
 from chat.models import Turn
 from chat.state import TurnState
-from knowledge import arranging
+from knowledge import arranging, terms
 from knowledge.retrieval import Passage
 from knowledge.scope import fold
 from opsdesk.errors import ModelError
@@ -39,6 +39,8 @@ def answer(turn: TurnState) -> TurnState:
     person."""
     found = turn.retrieval
     assert found is not None  # noqa: S101
+    if _asks_anew(turn):
+        turn.asked = {}
     if _names_only_unseen(turn) or not (found.sure or found.near):
         return turn.call_person("no_answer")
     passages = found.passages if turn.picked else choosing.pinned(turn.query, found.passages)
@@ -63,12 +65,25 @@ def answer(turn: TurnState) -> TurnState:
         again = turn.asked or turn.attached  # to ask, or to ask a log back, leads nowhere
         offered = None if again else offering.offer(turn, _meant(turn), passages)
         if offered:
+            offered.text = _noted(offered, dangers.warned(offered.text))
             return offered
         if found.calibrated or not again:
             return turn.call_person("no_answer")
     if model is None:
         return _extract(turn, passages, kind, EXTRACTIVE)
     return _generate(turn, passages, kind, model)
+
+
+def _asks_anew(turn: TurnState) -> bool:
+    """Whether a question stands where a choice was to be made, and little of it is of the one
+    that was asked before."""
+    if not turn.asked.get("choices") or turn.trace["query"] != turn.question:
+        return False
+    before, now = (
+        terms.views(one)[terms.WORDS].keys() - terms.question_words()
+        for one in (turn.asked["question"], turn.question)
+    )
+    return len(now) > 1 and len(now & before) * 2 <= len(now)
 
 
 def _names_only_unseen(turn: TurnState) -> bool:
@@ -188,12 +203,13 @@ def _say(turn: TurnState, text: str) -> TurnState:
     warned = dangers.warned(text)
     if warned != text or turn.retrieval.confidence < (1 + turn.retrieval.threshold) / 2:
         turn.options = [_("Talk to a person")]
-    said = misread.noted(turn.retrieval.mended, _noting(turn.unseen, warned))
-    return turn.end(Turn.Outcome.ANSWERED, said)
+    return turn.end(Turn.Outcome.ANSWERED, _noted(turn, warned))
 
 
-def _noting(names: list[str], text: str) -> str:
-    if not names:
-        return text
-    note = _("%(nothing)s This is what comes nearest:") % {"nothing": unseen.told(names)}
-    return f"{note}\n\n{text}"
+def _noted(turn: TurnState, text: str) -> str:
+    """`text` under what was read otherwise than written, and what is named that nobody knows."""
+    assert turn.retrieval is not None  # noqa: S101
+    if turn.unseen:
+        note = _("%(nothing)s This is what comes nearest:") % {"nothing": unseen.told(turn.unseen)}
+        text = f"{note}\n\n{text}"
+    return misread.noted(turn.retrieval.mended, text)

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 from chat import pasting, tools
 from chat.state import TurnState
-from knowledge import addressed, retrieval
+from knowledge import addressed, arranging, retrieval
 from knowledge.retrieval import Passage, Retrieval
 from opsdesk.tuning import tuned
 
@@ -17,9 +17,7 @@ def recall(turn: TurnState) -> TurnState:
     tools.act(turn)
     if turn.outcome or turn.reason:
         return turn
-    found = _found(turn)
-    if turn.picked:
-        _prefer(*turn.picked, found)
+    found = (_of_picked(turn, *turn.picked) if turn.picked else None) or _found(turn)
     found.passages = list(_for_readers(turn, found.passages))
     turn.retrieval, turn.confidence = found, found.confidence
     for name in found.failed:
@@ -60,8 +58,8 @@ def _found(turn: TurnState) -> Retrieval:
     return found
 
 
-def _searched(turn: TurnState, query: str) -> Retrieval:
-    return retrieval.search(query, turn.bases, scope=turn.scope, mend=not turn.attached)
+def _searched(turn: TurnState, query: str, top_k: int | None = None) -> Retrieval:
+    return retrieval.search(query, turn.bases, top_k, scope=turn.scope, mend=not turn.attached)
 
 
 def _with_pasted(turn: TurnState) -> Retrieval:
@@ -83,13 +81,25 @@ def _surer(one: Retrieval, other: Retrieval) -> bool:
     return (one.sure, one.near) > (other.sure, other.near)
 
 
-def _prefer(document: int, chunk: int, found: Retrieval) -> None:
-    """Leave the passage that the customer picked, and behind it what else its document says; all,
-    where it answers no more."""
-    its = [passage for passage in found.passages if passage.document_id == document]
-    if its:
-        found.passages = sorted(its, key=lambda passage: passage.chunk_id != chunk)
-        found.vouched()
+def _of_picked(turn: TurnState, document: int, chunk: int) -> Retrieval | None:
+    """What the document says that the customer picked, behind the passage that was picked, and
+    nothing else, wherever the search has it; None, and that is noted, where it answers no more."""
+    found = _searched(turn, turn.sought, retrieval.CANDIDATES)
+    its = [one for one in found.passages if one.document_id == document]
+    if not any(one.chunk_id == chunk for one in its):
+        its += retrieval.passages_of([chunk], turn.bases, turn.scope, found)
+    if not its:
+        turn.picked = None
+        for check in turn.trace["checks"]:
+            if check["verdict"] == "chosen":
+                check["verdict"] = "gone"
+        return None
+    ranked = sorted(its, key=lambda passage: passage.chunk_id != chunk)
+    found.passages = arranging.arrange(
+        ranked, tuned("PASSAGES"), tuned("PASSAGE_CHARACTERS")
+    ).passages
+    found.vouched()
+    return found
 
 
 def _said(passage: Passage) -> str:

@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from chat.models import Message
+from chat.models import Message, Turn
 from chat.tools.base import Context, Result, Tool
 
 
@@ -19,7 +19,7 @@ class _Export(Tool):
         assert context.conversation is not None  # noqa: S101
         answers = context.conversation.messages.filter(
             role=Message.Role.ASSISTANT, public=True, citations__isnull=False
-        )
+        ).exclude(replied_turn__outcome=Turn.Outcome.CLARIFYING)
         last = answers.order_by("-seq").first()
         if last is None:
             return Result(_("There is no answer with sources yet that could be exported."))

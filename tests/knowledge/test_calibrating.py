@@ -162,6 +162,27 @@ def test_bases_asked_together_take_the_strictest(base, settings):
     assert retrieval.search("nginx", [base, other]).least == 0.99
 
 
+def test_what_staff_chose_for_a_base_holds_where_another_has_the_best_passage(base):
+    other = documents.base("other")
+    documents.put(other, "堡垒机密码过期后联系管理员")
+    calibrating.save(base, calibrating.fit(judged(80)), 0.9, None)
+    found = retrieval.search("堡垒机密码过期", [base, other])
+    assert found.passages[0].knowledge_base_id == other.pk
+    assert found.calibrated
+    assert not found.own
+    assert not retrieval.search("堡垒机密码过期", [other]).calibrated
+
+
+@pytest.mark.parametrize("least", [0.0, 0.01])
+def test_however_little_it_takes_what_no_base_seems_to_hold_is_not_sure(base, settings, least):
+    settings.ANSWER_CONFIDENCE, settings.CONFIDENCE = least, 1.0
+    found = retrieval.search("重启 nginx", [base])
+    assert found.passages
+    assert not found.sure
+    found.vouched()
+    assert found.sure
+
+
 def test_what_a_base_seems_not_to_hold_is_never_right_by_the_shipped_models(base, settings):
     settings.ANSWER_CONFIDENCE = 0.01
     settings.CONFIDENCE = 0.0

@@ -1,0 +1,166 @@
+"""What comes of a choice: the document that was picked answers; what is offered warns like an
+answer does, and counts as none.
+"""
+
+import pytest
+from django.utils import timezone
+
+from chat import panels
+from chat.tools.base import Context
+from chat.tools.builtin import ExportPdf
+from knowledge import retrieval, vocabulary
+from knowledge.models import Attachment, Chunk, Document, KnowledgeBase
+from knowledge.parsing.document import Block
+from tests.chat.conftest import put, put_all
+from tests.chat.test_offering import PLACES, QUESTION, ask, checks
+
+BETTER = "堡垒机密码过期后怎么处理：堡垒机密码过期后处理，联系新 {} 组。"
+
+
+def said(name):
+    return Block("paragraph", f"堡垒机密码过期后处理：联系{name}负责人重置。")
+
+
+@pytest.fixture
+def places(base):
+    return put_all(base, *((f"{name}手册", [said(name)], "") for name in PLACES))
+
+
+@pytest.fixture
+def picked(places, conversation):
+    """The one of the places that is going to be picked."""
+    label = ask(conversation, QUESTION).reply.data["options"][1]
+    return Document.objects.get(title=label)
+
+
+def answers_alone(document, turn):
+    assert turn.outcome == "answered"
+    assert checks(turn) == [("ambiguity", "chosen", "passage")]
+    assert turn.reply.citations.get().document == document
+    assert document.title.removesuffix("手册") in turn.reply.text
+
+
+def test_it_answers_though_better_ones_came(picked, base, conversation):
+    put_all(base, *((f"新文档 {n}", [Block("paragraph", BETTER.format(n))], "") for n in range(6)))
+    answers_alone(picked, ask(conversation, picked.title))
+
+
+def test_it_answers_though_the_search_finds_it_no_more(picked, conversation, monkeypatch):
+    other = Chunk.objects.exclude(document=picked).first().pk
+    monkeypatch.setattr(retrieval.store(), "best", lambda *given, **more: {other: 1.0})
+    answers_alone(picked, ask(conversation, picked.title))
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        {"retired_at": timezone.now()},
+        {"approved_at": None},
+        {"expires_on": "2020-01-01"},
+    ],
+)
+def test_one_that_answers_no_more_is_not_said_to_be_chosen(gone, picked, conversation):
+    Document.objects.filter(pk=picked.pk).update(**gone)
+    turn = ask(conversation, picked.title)
+    assert ("ambiguity", "chosen", "passage") not in checks(turn)
+    assert ("ambiguity", "gone", "passage") in checks(turn)
+    assert turn.outcome == "answered"
+    assert picked.title not in turn.reply.text
+    assert turn.trace["sureness"]["features"]  # as of any question
+
+
+def test_one_that_its_reader_may_not_read_any_more_does_not_answer(picked, base, conversation):
+    KnowledgeBase.objects.filter(pk=base.pk).update(audience=KnowledgeBase.Audience.SIGNED_IN)
+    turn = ask(conversation, picked.title)
+    assert turn.outcome == "handoff"
+    assert picked.title not in turn.reply.text
+
+
+def test_a_question_about_something_else_is_one_of_its_own(places, base, conversation):
+    ask(conversation, QUESTION)
+    put_all(
+        base,
+        *(
+            (f"{name}网络", [Block("paragraph", f"专线割接窗口申请：由{name}网络组审批。")], "")
+            for name in PLACES
+        ),
+    )
+    turn = ask(conversation, "专线割接窗口怎么申请")
+    assert turn.outcome == "clarifying"
+    assert ("ambiguity", "asked", "passage") in checks(turn)
+    options = turn.reply.data["options"]
+    assert ask(conversation, options[0]).reply.citations.get().title == options[0]
+
+
+# --- no threshold -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("least", [0.0, 0.01])
+def test_without_choices_what_the_base_does_not_hold_is_for_a_person(
+    least, places, conversation, settings
+):
+    settings.ANSWER_CONFIDENCE = least
+    assert ask(conversation, QUESTION).outcome == "answered"
+    assert ask(conversation, "咖啡机怎么清洗").outcome == "handoff"
+
+
+# --- what is offered --------------------------------------------------------------------
+
+
+def test_what_destroys_is_warned_of_before_anything_is_picked(base, conversation):
+    for name in PLACES:
+        text = f"清空堡垒机缓存目录：在{name}执行 `rm -rf /data/cache/*` 后重启。"
+        put(base, f"{name}手册", Block("paragraph", text))
+    turn = ask(conversation, "怎么清空堡垒机缓存目录")
+    assert turn.outcome == "clarifying"
+    assert turn.reply.text.startswith("> **")
+    assert "`rm -rf`" in turn.reply.text.splitlines()[0]
+
+
+def test_what_was_read_otherwise_is_said(base, conversation):
+    put_all(
+        base,
+        *(
+            (f"{name}手册", [Block("paragraph", f"堡垒机日志导出：联系{name}负责人审批。")], "")
+            for name in PLACES
+        ),
+    )
+    vocabulary.catch_up(base.pk)
+    turn = ask(conversation, "堡垒机的日至怎么导出")
+    assert turn.outcome == "clarifying"
+    first, *_rest = turn.reply.text.splitlines()
+    assert first.startswith("> ")
+    assert "日至" in first
+
+
+def test_what_nobody_knows_is_named(places, conversation, settings):
+    settings.CONFIDENCE, settings.ANSWER_CONFIDENCE = 0.1, 0.9
+    turn = ask(conversation, "EMQX 和 Redis 堡垒机的密码过期后怎么处理")
+    assert turn.outcome == "clarifying"
+    assert "EMQX" in turn.reply.text.splitlines()[0]
+
+
+def exported(conversation):
+    return ExportPdf().run({}, Context(None, conversation=conversation)).text
+
+
+def test_a_choice_is_no_answer(places, base, conversation, rf, admin_user):
+    [chunk, *_rest] = Chunk.objects.filter(document__in=places)
+    shown = Attachment.objects.create(
+        revision=chunk.revision, kind=Attachment.Kind.TABLE, position=1, number="表 1"
+    )
+    for one in Chunk.objects.filter(document__in=places):
+        one.attachments.add(shown)
+    turn = ask(conversation, QUESTION)
+    assert turn.reply.citations.count() == 5
+    assert not turn.reply.figures.exists()
+    assert str(turn.reply.pk) not in exported(conversation)
+    request = rf.get("/")
+    request.user = admin_user
+    assert panels.asked_of(request, base)["rows"][0]["value"] == 0
+    answered = ask(conversation, "1")
+    assert answered.reply.figures.count() == 1
+    assert (
+        str(answered.reply.pk) in ExportPdf().run({}, Context(None, conversation=conversation)).text
+    )
+    assert panels.asked_of(request, base)["rows"][0]["value"] == 1

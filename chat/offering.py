@@ -56,7 +56,7 @@ def again(turn: TurnState) -> TurnState:
     """End the turn with the choice that it was a reply to."""
     turn.pending = {**turn.asked, "again": True}
     labels = [choice["label"] for choice in turn.asked["choices"]]
-    turn.check("ambiguity", "again", about=ABOUT, choices=labels)
+    turn.check("ambiguity", "asked", about=ABOUT, choices=labels)
     turn.trace["query"] = turn.asked["question"]
     return _ask(
         turn,

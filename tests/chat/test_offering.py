@@ -207,6 +207,7 @@ def test_a_number_that_no_place_has_asks_again_once(places, conversation):
     options = ask(conversation, QUESTION).reply.data["options"]
     turn = ask(conversation, "7")
     assert turn.outcome == "clarifying"
+    assert checks(turn) == [("ambiguity", "asked", "passage")]
     assert turn.reply.data["options"] == options
     assert "2. " + options[1] in turn.reply.text.splitlines()
     assert not offering.beyond(turn.pending, "7")

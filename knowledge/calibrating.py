@@ -152,10 +152,20 @@ def _wilson(precision: float, count: float) -> tuple[float, float]:
 def labels(base: KnowledgeBase) -> list[Label]:
     """The traffic of a base with what staff said of it, from all who keep such. Where no passage
     was found there is nothing to be sure of; an earlier version may have looked at less."""
-    kept = [label for name in settings.LABELS for label in import_string(name)(base)]
-    return [
-        label for label in kept if label.features.keys() >= confidence.RIGHT.coefficients.keys()
-    ]
+    return [label for label in _kept(base) if _whole(label)]
+
+
+def older(base: KnowledgeBase) -> int:
+    """How many questions an earlier version looked at less for: no label of theirs counts."""
+    return sum(bool(label.features) and not _whole(label) for label in _kept(base))
+
+
+def _kept(base: KnowledgeBase) -> list[Label]:
+    return [label for name in settings.LABELS for label in import_string(name)(base)]
+
+
+def _whole(label: Label) -> bool:
+    return label.features.keys() >= confidence.RIGHT.coefficients.keys()
 
 
 def lacking(given: Iterable[Label]) -> str:

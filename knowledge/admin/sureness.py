@@ -61,16 +61,19 @@ def sureness_view(request: HttpRequest, pk: int) -> HttpResponse:
     wanted = request.GET.get("target") or (round(used.target * 100) if used else TARGET)
     form = TargetForm({"target": wanted})
     labels = calibrating.labels(base)
+    history = base.calibrations.select_related("by")[:HISTORY]
     context = {
         **finding.context_of(request, base, _("How sure it must be: %(base)s") % {"base": base}),
         "used": used,
         "form": form,
         "threshold": settings.ANSWER_CONFIDENCE,
         "asked": len(labels),
+        "older": calibrating.older(base),
         "judged": sum(label.right is not None for label in labels),
         "lacking": calibrating.lacking(labels),
         "expected": EXPECTED,
-        "history": base.calibrations.select_related("by")[:HISTORY],
+        "history": history,
+        "fitting": {one.pk for one in history if calibration.fits(one)},
         "may_change": permissions.may(request.user, "change", base),
         "turns": reverse("admin:chat_turn_changelist"),
         "width": WIDTH,

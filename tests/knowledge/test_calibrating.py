@@ -198,15 +198,21 @@ def test_what_a_base_seems_not_to_hold_is_never_right_by_the_shipped_models(base
 def test_labels_of_a_version_that_looked_at_less_are_left_out(base, given_labels):
     given_labels += [label(1.5, True), Label("怎么办", {"strength": 1.5}, True, timezone.now())]
     assert len(calibrating.labels(base)) == 1
+    assert calibrating.older(base) == 1
 
 
-def test_a_calibration_of_other_features_is_left_alone(base, settings):
+def test_a_calibration_of_other_features_is_left_alone(base, given_labels, admin_client):
     made = calibrating.save(base, calibrating.fit(judged(80)), 0.7, None)
     Calibration.objects.update(coefficients={"gone": 1.0})
     assert calibration.in_use(base) is None
     assert not retrieval.search("重启 nginx", [base]).calibrated
     made.refresh_from_db()
     assert not calibration.fits(made)
+    given_labels += [Label("怎么办", {"strength": 1.5}, True, timezone.now())]
+    shown = admin_client.get(page(base)).content.decode()
+    assert 'id="older"' in shown
+    assert "fits this version no more" in shown or "不再适用" in shown
+    assert 'name="use"' not in shown
 
 
 # --- the page ---------------------------------------------------------------------------

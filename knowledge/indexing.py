@@ -99,16 +99,16 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
         held = _lock([one.revision.document_id for one in incoming], citable=True)
         wanted = _still_wanted(incoming, held)
         lexical.lock(base_id)
-        ids = [pk for one in wanted if held[pk := one.revision.document_id].current_id]
-        old = _chunks_of(ids) if ids else []
-        curated = carrying.works(ids) if ids else {}
+        ids = [one.revision.document_id for one in wanted]
+        old = _chunks_of(ids)
+        curated = carrying.works(ids) if old else {}
         pacing.give_way()
         rows = _insert(wanted)
         pacing.give_way()
         _finish((one.revision, one.parsed) for one in incoming)
         pacing.give_way()  # the last time: from here on answers may wait for us
         gone = lexical.Gone([], [])
-        if ids:
+        if old:
             _lock(ids)
             gone = _erase(old)
         lexicon = lexical.change(base_id, gone, _carry_over(curated, wanted, rows))

@@ -137,7 +137,7 @@ def test_figures_are_described_and_found_by_what_they_show(server, revision):
 
 def test_a_few_are_asked_about_at_once(server, revision, settings):
     settings.VISION_CONCURRENCY = 2
-    server.script = ["stall"] * 2
+    server.script = ["stall"]  # of two one picture might get both, and is left for later
     server.stopped.set()  # a stall ends at once, without an answer
     describing.describe(revision.pk)
     assert states(revision) == [State.DONE] * 3 and server.busiest <= 2

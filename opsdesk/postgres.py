@@ -32,7 +32,7 @@ DATABASE = "opsdesk"
 USER = "postgres"
 LOOK_SECONDS = 1.0  # between two looks whether the server runs
 START_SECONDS = 120
-STOP_SECONDS = 60
+STOP_SECONDS = 30  # then it is stopped at once, and recovers when it is started
 ORPHAN_SECONDS = 10
 # Where root puts what the server's own user could not reach in root's folders.
 SHARED = Path("/var/lib/opsdesk")

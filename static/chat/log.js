@@ -41,6 +41,9 @@ export class Log {
   put(message) {
     const element = draw(message);
     const before = this.#messages.get(message.seq);
+    // Pictures that are there stay: the window that shows one gives the focus back to it.
+    const there = (before ?? this.#pending.get(message.id))?.querySelector(".uploads");
+    if (there) element.querySelector(".uploads")?.replaceWith(there);
     if (before) {
       before.replaceWith(element);
     } else {

@@ -25,7 +25,7 @@ _FENCE = re.compile(r"(^[ \t]*(?:```|~~~).*?^[ \t]*(?:```|~~~)[ \t]*$)", re.MULT
 _SPOKEN_FENCE = re.compile(r"[ \t]*(?:```|~~~)[ \t]*(?:system|assistant|user|prompt)\b", re.I)
 _QUOTED = re.compile(r"`[^`\n]*`|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』|\"[^\"\n]*\"|'[^'\n]{4,}'")
 _LANGUAGES = re.compile(
-    r"(?:(?<=[A-Za-z][.?!])|(?<=[.?!]['\"]))(?=[\u3400-\u9fff`])"
+    r"(?:(?<=[A-Za-z0-9'\"’”)\]][.?!])|(?<=[.?!]['\"’”)\]]))(?=[\u3400-\u9fff`])"
 )  # without a space between
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _WORD = re.compile(r"[a-z][a-z0-9+#]{2,}")

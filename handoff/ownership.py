@@ -4,7 +4,7 @@ In one transaction the epoch rises by one, the chat says what happened, an audit
 did it, and the load of who gives up or takes the conversation is counted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container
 from typing import Any
 
 from django.db import transaction
@@ -32,7 +32,7 @@ def agent_group(user_id: int) -> str:
 
 def change(
     conversation: Conversation,
-    expected: Iterable[str],
+    expected: Container[str],
     to: str,
     *,
     action: str,
@@ -45,15 +45,14 @@ def change(
     """Move a conversation on, one epoch up, and say `says` (event, sentence) in it.
 
     Raises Conflict when its state is not as expected, or when who shall hold it has no room.
-    The conditional UPDATE lets exactly one of several that try at once win. Call it within a
-    transaction, before anything else of it is locked.
+    Of several that try at once the row's lock lets exactly one win; who takes what is just being
+    offered waits, and takes it. Call it within a transaction, before anything else of it is locked.
     """
-    before = Conversation.objects.filter(pk=conversation.pk).values("state", "epoch", "owner").get()
-    moved = Conversation.objects.filter(
-        pk=conversation.pk, state__in=list(expected), epoch=before["epoch"]
-    ).update(state=to, owner=owner, epoch=F("epoch") + 1, updated_at=timezone.now())
-    if not moved:
+    rows = Conversation.objects.filter(pk=conversation.pk)
+    before = rows.select_for_update().values("state", "owner").get()
+    if before["state"] not in expected:
         raise Conflict(_("Somebody else was first."))
+    rows.update(state=to, owner=owner, epoch=F("epoch") + 1, updated_at=timezone.now())
     conversation.refresh_from_db()
     holder = owner or offered_to
     _count(_held_by(conversation, before["owner"]), holder.pk if holder else None)

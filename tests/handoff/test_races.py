@@ -131,6 +131,26 @@ def waits_for_a_lock():
         return cursor.fetchone()[0] > 0
 
 
+def behind(first, second):
+    """`second` begins, in another thread, while the transaction of `first` is still open."""
+
+    def late():
+        try:
+            second()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=late)
+    with transaction.atomic():
+        first()
+        thread.start()
+        until = time.monotonic() + 60
+        while not waits_for_a_lock():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    thread.join(60)
+
+
 def test_who_waited_for_the_lock_reads_who_was_first():
     first, second = agents(2, 5)
     [conversation] = waiting(1)
@@ -143,17 +163,16 @@ def test_who_waited_for_the_lock_reads_who_was_first():
             acting.act(second, "claim", wanted)
         except Refused as refused:
             said.append(str(refused))
-        finally:
-            connection.close()
 
-    thread = threading.Thread(target=late)
-    with transaction.atomic():
-        desk.claim(conversation, first)
-        thread.start()
-        until = time.monotonic() + 60
-        while not waits_for_a_lock():
-            assert time.monotonic() < until
-            time.sleep(0.01)
-    thread.join(60)
+    behind(lambda: desk.claim(conversation, first), late)
     assert len(said) == 1
     assert str(first) in said[0]
+
+
+def test_who_takes_what_is_just_being_offered_gets_it():
+    first, second = agents(2, 5)
+    [conversation] = waiting(1)
+    behind(lambda: desk.offer(conversation, first, 45), lambda: desk.claim(conversation, second))
+    conversation.refresh_from_db()
+    assert conversation.owner == second
+    check_loads()

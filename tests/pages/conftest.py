@@ -85,11 +85,14 @@ class Site:
         kill(self.runner)
         self.runner = None
 
-    def mend(self):
-        """Start again what a test that failed half-way left dead."""
+    def mend(self, answers):
+        """Start again what a test that failed half-way left dead. The runner runs where it
+        `answers`."""
         if self.web.poll() is not None:
             self.start_web()
-        if self.runner and self.runner.poll() is not None:
+        if self.runner and (not answers or self.runner.poll() is not None):
+            self.stop_runner()
+        if answers and not self.runner:
             self.start_runner()
 
     def workers(self):
@@ -157,23 +160,15 @@ def shared_site(transactional_db, tmp_path_factory):
 
 
 @pytest.fixture
-def site(shared_site):
+def site(shared_site, request):
     running, rows = shared_site
-    running.mend()
+    running.mend(answers="unanswered" not in request.fixturenames)
     yield running
     rows.sweep()
 
 
-@pytest.fixture(scope="module")
-def _without_runner(shared_site):
-    running, _rows = shared_site
-    running.stop_runner()
-    yield
-    running.start_runner()
-
-
 @pytest.fixture
-def unanswered(_without_runner, site):
+def unanswered(site):
     """The site without its runner, for every test of a module."""
     return site
 

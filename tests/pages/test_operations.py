@@ -1,6 +1,7 @@
 """The start page, operating figures and what to fix next, as a browser shows them."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.core.cache import cache
@@ -40,13 +41,13 @@ def serious(page):
 def test_figures_are_drawn_and_topics_are_decided(page):
     page.goto("/admin/")
     page.wait_for_selector(".now .numbers")
-    for canvas in page.query_selector_all("figure.chart canvas"):
-        assert canvas.evaluate(DRAWN)
+    for canvas in page.locator("figure.chart canvas").all():
+        wait_for(partial(canvas.evaluate, DRAWN), "a chart to be drawn")
     assert serious(page) == []
 
     page.goto("/admin/evaluation/tally/")
     figure = page.locator("figure.chart").first
-    assert figure.locator("canvas").evaluate(DRAWN)
+    wait_for(lambda: figure.locator("canvas").evaluate(DRAWN), "a chart to be drawn")
     figure.locator("summary").click()
     assert figure.locator("tbody tr").count() == 30  # what is drawn stands in the table
     assert serious(page) == []

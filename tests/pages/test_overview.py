@@ -3,6 +3,7 @@
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
+from playwright.sync_api import expect
 
 from chat import asking
 from chat.models import Conversation
@@ -38,9 +39,9 @@ def test_a_supervisor_sees_and_moves(staff, members):
     desk.claim(held, members["wang"])
     page = staff(members["lea"], "/console/overview/")
     page.locator("#teams").get_by_text("运维一线").wait_for()
-    assert page.locator("#called").inner_text() == "2"
+    expect(page.locator("#called")).to_have_text("2")
     row = page.locator("#agents tr", has_text="王海")
-    assert row.get_by_role("link", name="数据库主从延迟").is_visible()
+    expect(row.get_by_role("link", name="数据库主从延迟")).to_be_visible()
 
     # Who waits is given to somebody, and put back.
     page.get_by_role("button", name="指派: 订单库连不上").click()

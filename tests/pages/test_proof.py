@@ -137,7 +137,8 @@ def test_a_sample_is_drawn_labelled_decided_certified_and_changes_the_chat(
     # Figures, and the certificate as a file.
     desk.goto(f"/admin/evaluation/certificate/sample/{sample.pk}/")
     assert "100" in desk.inner_text("#content")
-    desk.click("form[action$='/issue/'] button")
+    with desk.expect_navigation():
+        desk.click("form[action$='/issue/'] button")
     certificate = Certificate.objects.get()
     with desk.expect_download() as download:
         desk.locator(".deeds a", has_text="PDF").first.click()

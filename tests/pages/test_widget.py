@@ -6,6 +6,7 @@ import time
 
 import pytest
 from django.contrib.auth.models import User
+from playwright.sync_api import expect
 
 from chat import transcript
 from chat.models import Conversation, Message, Upload, WidgetSite
@@ -59,10 +60,10 @@ def test_formulas_are_drawn_and_nothing_scrolls_the_page_sideways(page):
     told(page, RICH, degraded=["no_reranker"], options=["确认", "取消"])
     answer = page.locator(".message", has=page.locator(".katex"))
     answer.locator(".katex-display").wait_for()
-    assert answer.locator(".katex").count() == 2
-    assert answer.locator("math").count() == 2, "screen readers read MathML"
+    expect(answer.locator(".katex")).to_have_count(2)
+    expect(answer.locator("math")).to_have_count(2)  # screen readers read MathML
     assert "价格 $5 到 $10。" in answer.inner_text()
-    assert answer.locator(".math.unread").inner_text() == "\\notacommand{x}="
+    expect(answer.locator(".math.unread")).to_have_text("\\notacommand{x}=")
     assert "结果未经重新排序" in answer.locator(".degraded").inner_text()
     for width in (1280, 360):
         page.set_viewport_size({"width": width, "height": 800})
@@ -73,8 +74,7 @@ def test_formulas_are_drawn_and_nothing_scrolls_the_page_sideways(page):
         wait_for(lambda one=scrolls: one.evaluate("e => e.scrollWidth > e.clientWidth"), part)
         wait_for(lambda one=scrolls: one.evaluate("e => e.tabIndex === 0"), part)
     answer.get_by_role("button", name="取消").click()
-    delivered(page)
-    assert said(page)[-1][0] != "assistant" or said(page)[-2] == ["customer", "取消"]
+    wait_for(lambda: ["customer", "取消"] in said(page)[-3:], "what was chosen to be said")
 
 
 def test_files_go_with_a_message_and_drafts_stay_over_a_reload(page):
@@ -98,18 +98,18 @@ def test_files_go_with_a_message_and_drafts_stay_over_a_reload(page):
     page.locator("#send:enabled").wait_for()
     page.reload()
     page.locator(".file").nth(1).wait_for()
-    assert page.input_value("#text") == "这是什么报错"
-    page.keyboard.press("Enter")
+    expect(page.locator("#text")).to_have_value("这是什么报错")
+    page.locator("#text").press("Enter")
+    message = page.locator(".message.customer")
+    message.locator(".uploads a").wait_for()
     delivered(page)
     sent = conversation_of(page).messages.get(role="customer")
     assert sorted(sent.uploads.values_list("kind", flat=True)) == ["picture", "text"]
-    message = page.locator(".message.customer")
-    message.locator(".uploads a").wait_for()
     message.locator(".picture").click()
     page.wait_for_selector("#zoom[open]")
     page.keyboard.press("Escape")
-    assert page.locator(".file").count() == 0
-    assert page.evaluate("document.activeElement.matches('.picture')")
+    expect(page.locator(".file")).to_have_count(0)
+    expect(message.locator(".picture")).to_be_focused()
 
 
 def test_who_is_signed_in_goes_back_to_what_they_asked(page):
@@ -122,6 +122,7 @@ def test_who_is_signed_in_goes_back_to_what_they_asked(page):
     page.reload()
     page.fill("#text", "写了一半")
     page.click("#past")
+    expect(page.locator("#history input")).to_be_focused()
     page.keyboard.type("df -h")
     row = page.locator("#history li button")
     row.get_by_text("磁盘满了").wait_for()
@@ -130,13 +131,13 @@ def test_who_is_signed_in_goes_back_to_what_they_asked(page):
     page.fill("#history input", "")
     row.first.wait_for()
     row.get_by_text("磁盘满了").click()
-    page.get_by_text("df -h").wait_for()
+    page.locator("#log").get_by_text("df -h").wait_for()
     assert conversation_of(page) == old
-    assert page.input_value("#text") == "", "it was written in another conversation"
+    expect(page.locator("#text")).to_have_value("")  # it was written in another conversation
     page.fill("#text", "接着问")
     page.click("#new")
     page.wait_for_selector("#empty:visible")
-    assert page.input_value("#text") == "接着问", "it goes along to a new one"
+    expect(page.locator("#text")).to_have_value("接着问")  # it goes along to a new one
 
 
 def test_offline_is_told_and_what_is_written_waits(page):
@@ -148,7 +149,7 @@ def test_offline_is_told_and_what_is_written_waits(page):
     page.locator(".sending", has_text="等待网络").wait_for()
     page.context.set_offline(False)
     page.wait_for_selector(".source")
-    assert page.locator("#banner").is_hidden()
+    expect(page.locator("#banner")).to_be_hidden()
     assert [text for role, text in said(page) if role == "customer"] == ["你好", DRAIN]
 
 
@@ -211,20 +212,20 @@ def test_the_widget_answers_in_another_sites_page(enter, portal):
     assert launcher.get_attribute("aria-label") == "打开在线咨询"
     assert launcher.evaluate("e => getComputedStyle(e).color") == "rgb(0, 0, 0)", "on yellow"
     frame = opened(page)
-    assert launcher.get_attribute("aria-expanded") == "true"
+    expect(launcher).to_have_attribute("aria-expanded", "true")
     assert page.locator("#opsdesk-widget iframe").get_attribute("title") == "运维咨询"
     wait_for(lambda: frame.locator("#text").evaluate("e => e === document.activeElement"), "focus")
     asked(frame, DRAIN)
     frame.locator(".cite").first.click()
     frame.locator("#drawer .cited").first.wait_for()
     frame.locator("#drawer").press("Escape")  # shuts the original, not the chat
-    assert frame.locator("#drawer").is_hidden()
-    assert launcher.get_attribute("aria-expanded") == "true"
+    expect(frame.locator("#drawer")).to_be_hidden()
+    expect(launcher).to_have_attribute("aria-expanded", "true")
     frame.locator("#text").press("Escape")
     page.locator("#opsdesk-widget .panel").wait_for(state="hidden")
     focused = "document.getElementById('opsdesk-widget').shadowRoot.activeElement.localName"
-    assert page.evaluate(focused) == "button"
-    assert launcher.get_attribute("aria-expanded") == "false"
+    wait_for(lambda: page.evaluate(focused) == "button", "the focus to come back")
+    expect(launcher).to_have_attribute("aria-expanded", "false")
     made = Conversation.objects.get(channel="widget")
     assert (made.site.key, made.identity, made.verified) == (portal.key, "", False)
     # The browser keeps who it is for this site: after a reload the conversation goes on.
@@ -270,8 +271,8 @@ def test_a_word_that_ran_out_is_asked_for_again(enter, portal):
 def test_a_page_of_another_origin_does_not_get_the_chat(enter, portal):
     WidgetSite.objects.filter(key=portal.key).update(origins="https://portal.example.com")
     page = enter()
-    page.locator("#opsdesk-widget button").click()
-    page.wait_for_timeout(500)
+    with page.expect_console_message(lambda said: "Framing" in said.text):
+        page.locator("#opsdesk-widget button").click()
     frames = [frame for frame in page.frames if "/embed/" in frame.url]
     assert not any(frame.locator("#text").count() for frame in frames)
 

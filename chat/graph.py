@@ -39,6 +39,7 @@ class Answered:
     # is what mark [n] means
     citations: list[dict[str, Any]]
     confidence: float | None  # 0–1; None when nothing was looked for
+    guessed: bool = False  # whether a customer would have been asked which of several is meant
 
 
 def run(turn: TurnState) -> TurnState:
@@ -53,13 +54,16 @@ def answer_question(
     bases: Iterable[KnowledgeBase],
     history: Iterable[Said] = (),
     emit: Callable[..., None] | None = None,
+    *,
+    guesses: bool = False,
 ) -> Answered:
     """Answer outside a conversation, by the same steps; nothing is written and nobody called.
 
-    Raises Outdated when what it cites does not answer any more.
+    `guesses`: of several that may be meant the best answers, and it is said that it does. Raises
+    Outdated when what it cites does not answer any more.
     """
     turn = outside(question, bases, history)
-    turn.tuned = configurations.overrides()
+    turn.tuned, turn.guesses = configurations.overrides(), guesses
     if emit:
         turn.emit = emit
     done = run(turn)
@@ -77,7 +81,8 @@ def answer_question(
         }
         for passage in done.sources
     ]
-    return Answered(done.outcome, done.text, citations, done.confidence)
+    guessed = any(check["verdict"] == "guessed" for check in done.trace.get("checks", ()))
+    return Answered(done.outcome, done.text, citations, done.confidence, guessed)
 
 
 def outside(

@@ -7,30 +7,35 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from django.db.models import F
 from django.utils.translation import gettext as _
 
 from chat import ambiguity, extractive, understanding
 from chat.models import Turn
 from chat.state import TurnState
-from knowledge import arranging
+from knowledge.models import Chunk, Document
 from knowledge.retrieval import Passage
+from knowledge.scope import answering
 
 LABEL = 60  # characters of a ready reply
 ABOUT = "passage"
 
 
-def offer(turn: TurnState, query: str, passages: Sequence[Passage]) -> TurnState | None:
-    """End the turn with the choice of what the best of `passages` are about, a line of each and a
-    person beside it; None where there is nothing to choose."""
-    meant = arranging.shown(passages)
-    if len(meant) < 2:
-        return None
+def offer(turn: TurnState, query: str, meant: list[Passage]) -> TurnState:
+    """End the turn with the choice of what passages are about, a line of each and a person beside
+    it."""
     labels = told_apart(meant)
     scope = {name: value for name, value in asdict(turn.scope).items() if value}
+    digests = dict(
+        Chunk.objects.filter(pk__in=[one.chunk_id for one in meant]).values_list("pk", "digest")
+    )
     choices = [
-        ambiguity.Choice(name, turn.query, scope, document=one.document_id, chunk=one.chunk_id)
+        ambiguity.Choice(
+            name, turn.query, scope, one.document_id, one.chunk_id,
+            digests.get(one.chunk_id, ""), _section(one),
+        )
         for name, one in zip(labels, meant, strict=True)
-    ]
+    ]  # fmt: skip
     turn.check("ambiguity", "asked", about=ABOUT, choices=labels)
     turn.pending = ambiguity.as_pending(turn.query, ambiguity.Ambiguity(ABOUT, choices))
     turn.sources = meant
@@ -46,23 +51,82 @@ def numbered(asked: dict[str, Any], told: str) -> ambiguity.Choice | None:
     return ambiguity.Choice(**asked["choices"][place - 1]) if place and there else None
 
 
+def standing(turn: TurnState, choice: ambiguity.Choice) -> list[int]:
+    """The chunks that are the place of `choice` now: the very one, or in a newer revision of its
+    document what reads the same, else what stands under the same headings. None where it may
+    answer no more."""
+    document = Document.objects.filter(pk=choice.document, knowledge_base__in=turn.bases).first()
+    if document is None or turn.scope.differs(document):
+        return []
+    there = list(
+        Chunk.objects.filter(
+            answering("document__"),
+            document=document,
+            enabled=True,
+            revision=F("document__current"),
+        ).order_by("position")
+    )
+    same = [
+        [one.pk for one in there if one.pk == choice.chunk],
+        [one.pk for one in there if choice.digest and one.digest == choice.digest][:1],
+        [one.pk for one in there if _section(one) == choice.section],
+    ]
+    return next(filter(None, same), [])
+
+
+def _section(one: Passage | Chunk) -> list[str]:
+    return [*one.heading_path, *filter(None, [one.question])]
+
+
 def beyond(asked: dict[str, Any], told: str) -> bool:
     """Whether a number is said that no place has, for the first time."""
-    wanted = asked["about"] == ABOUT and not asked.get("again")
+    wanted = asked["about"] == ABOUT and not asked.get("again") and not asked.get("picked")
     return wanted and understanding.place(told) is not None and numbered(asked, told) is None
 
 
 def again(turn: TurnState) -> TurnState:
     """End the turn with the choice that it was a reply to."""
-    turn.pending = {**turn.asked, "again": True}
-    labels = [choice["label"] for choice in turn.asked["choices"]]
+    text = _("None of the places has that number. Which one is it?")
+    return _once_more(turn, text, turn.asked["choices"], again=True)
+
+
+def without(turn: TurnState, picked: ambiguity.Choice) -> None:
+    """Say that the picked place answers no more, and end the turn with the choice of the others;
+    where none of them does either, what was asked is looked for anew."""
+    turn.check("ambiguity", "gone", about=ABOUT, choices=[picked.label])
+    left = [one for one in turn.asked["choices"] if standing(turn, ambiguity.Choice(**one))]
+    if left:
+        text = _("“%(place)s” answers no more. Which of the others is it about?")
+        _once_more(turn, text % {"place": extractive.literal(picked.label)}, left)
+        return
+    turn.query, turn.gone, turn.asked = turn.asked["question"], picked.label, {}
+
+
+def noted(gone: str, text: str) -> str:
+    """`text` under what was picked and answers no more."""
+    if not gone:
+        return text
+    note = _("“%(place)s” answers no more. Instead:") % {"place": extractive.literal(gone)}
+    return f"{note}\n\n{text}"
+
+
+def _once_more(
+    turn: TurnState, text: str, choices: list[dict[str, Any]], **more: bool
+) -> TurnState:
+    turn.pending = {**turn.asked, **more, "choices": choices}
+    turn.pending.pop("picked", None)
+    labels = [choice["label"] for choice in choices]
     turn.check("ambiguity", "asked", about=ABOUT, choices=labels)
     turn.trace["query"] = turn.asked["question"]
-    return _ask(
-        turn,
-        _("None of the places has that number. Which one is it?"),
-        [*map(extractive.literal, labels)],
-    )
+    return _ask(turn, text, [*map(extractive.literal, labels)])
+
+
+def others(turn: TurnState) -> list[str]:
+    """The places beside the one that answers, which may be picked as well."""
+    if not turn.picked:
+        return []
+    left = (choice["label"] for choice in turn.pending["choices"])
+    return [label for label in left if label != turn.pending["picked"]]
 
 
 def _ask(turn: TurnState, text: str, lines: Sequence[str]) -> TurnState:

@@ -52,8 +52,8 @@ def questions(request: HttpRequest) -> Panel | None:
 def asked_of(request: HttpRequest, base: KnowledgeBase) -> Panel | None:
     """The last month's answers out of a base, and what of it none of them cited."""
     since = timezone.now() - MONTH
-    answers = Citation.objects.exclude(message__replied_turn__outcome=Turn.Outcome.CLARIFYING)
-    cited = answers.filter(document__knowledge_base=base, message__created_at__gte=since).aggregate(
+    shown = Citation.objects.of_answers()
+    cited = shown.filter(document__knowledge_base=base, message__created_at__gte=since).aggregate(
         answers=Count("message", distinct=True), documents=Count("document", distinct=True)
     )
     asked = Turn.objects.filter(

@@ -47,7 +47,8 @@ class Past:
     offered: str = ""  # why a person was offered, "" when none was
     told: int = 0  # fields of its topic that were known, or known not to be told
     disliked: bool = False  # rated 👎
-    asked: dict[str, Any] = field(default_factory=dict)  # what it asked back for
+    asked: dict[str, Any] = field(default_factory=dict)  # what it asked back for, or may be picked
+    picked: str = ""  # which of the choices before it was picked
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def _base(turn: TurnState) -> int | None:
 
 
 def _facts(turn: TurnState, unsure: bool) -> Facts:
-    now = Past(fold(turn.query), turn.intent, turn.outcome, told=len(turn.slots))
+    picked = turn.trace.get("picked", "")
+    now = Past(fold(turn.query), turn.intent, turn.outcome, told=len(turn.slots), picked=picked)
     return facts_of(now, turn.past or [], turn.mood, unsure)
 
 
@@ -163,7 +165,7 @@ def _went_on(one: Past, newer: Past, complains: bool, unsure: bool) -> bool:
     if one.outcome != Turn.Outcome.CLARIFYING or one.offered:
         return False
     being_made = not newer.outcome and not unsure  # what was replied is looked for now
-    return newer.told > one.told or being_made
+    return bool(newer.picked) or newer.told > one.told or being_made
 
 
 def _complains(now: Past, past: Sequence[Past]) -> bool:
@@ -171,13 +173,14 @@ def _complains(now: Past, past: Sequence[Past]) -> bool:
     if now.intent == understanding.UNHAPPY:
         return True
     return bool(now.query) and any(
-        one.query == now.query and one.outcome == Turn.Outcome.ANSWERED for one in past
+        (one.query, one.picked, one.outcome) == (now.query, now.picked, Turn.Outcome.ANSWERED)
+        for one in past
     )
 
 
 _COLUMNS = (
     "trace__query", "trace__intent", "outcome", "trace__policy__action", "trace__policy__because",
-    "trace__slots", "reply__rating__helpful", "pending",
+    "trace__slots", "reply__rating__helpful", "pending", "trace__picked",
 )  # fmt: skip
 
 
@@ -202,13 +205,16 @@ def _past(
     slots: dict[str, str] | None,
     helpful: bool | None,
     pending: dict[str, Any],
+    picked: str | None,
 ) -> Past:
     offered = because if action == "offer" and because != "mood" else ""
     told = len(slots or {})
-    asked = pending if outcome == Turn.Outcome.CLARIFYING else {}
+    waits = outcome == Turn.Outcome.CLARIFYING or "picked" in pending
+    asked = pending if waits else {}
     return Past(
-        fold(query or ""), intent or "", outcome, offered or "", told, helpful is False, asked
-    )
+        fold(query or ""), intent or "", outcome, offered or "", told, helpful is False, asked,
+        picked or "",
+    )  # fmt: skip
 
 
 def nothing_found(turn: TurnState) -> str:

@@ -82,15 +82,15 @@ def make(turn: Turn, cancelled: threading.Event) -> None:
         _look_at_pictures(turn, conversation, deadline)
         for tried in range(TRIES):
             state = turns.load(turn, deadline)
-            if turn.attempt > turns.ATTEMPTS:
-                state = graph.escalate(state.call_person("failed"))
-            elif conversation.epoch == turn.epoch:
-                state.emit, state.cancelled = _emitter(turn, state), cancelled.is_set
-                # A replica may not know yet what replaced a passage that answers no more.
-                with replicas.primary() if tried else nullcontext():
-                    if tried or not kept.answer(state):
-                        state = graph.run(state)
             try:
+                if turn.attempt > turns.ATTEMPTS:
+                    state = graph.escalate(state.call_person("failed"))
+                elif conversation.epoch == turn.epoch:
+                    state.emit, state.cancelled = _emitter(turn, state), cancelled.is_set
+                    # A replica may not know yet what replaced a passage that answers no more.
+                    with replicas.primary() if tried else nullcontext():
+                        if tried or not kept.answer(state):
+                            state = graph.run(state)
                 outcome = turns.finish(turn, state)
                 break
             except citing.Outdated:

@@ -45,6 +45,7 @@ class TurnState:
     asked: dict[str, Any] = field(default_factory=dict)
     scope: Scope = EVERYTHING
     emit: Callable[..., None] = _silent  # emit("step", step=…), emit("delta", text=…)
+    guesses: bool = False  # nobody can be asked which one is meant: the best answers
     deadline: float = field(default_factory=lambda: time.monotonic() + 120)  # of time.monotonic()
     cancelled: Callable[[], bool] = _never
     hints: list[dict[str, Any]] = field(default_factory=list)  # that leave with the reply
@@ -62,8 +63,9 @@ class TurnState:
     intent: str = ""  # beside a question: a name of `chat.understanding`
     mood: str = ""  # "urgent", "upset" or, for most, ""
     query: str = ""  # the question made complete
-    # The document and the chunk that the customer picked to be answered from.
-    picked: tuple[int, int] | None = None
+    # The document that the customer picked to be answered from, and its chunks that are the place.
+    picked: tuple[int, list[int]] | None = None
+    gone: str = ""  # what was picked, and answers no more
     retrieval: Retrieval | None = None
     outcome: str = ""  # a value of Turn.Outcome, set by the step that ends the turn
     reason: Reason | None = None  # why a person is needed

@@ -37,18 +37,25 @@ class Action:
         """Whether `user`, who may open the conversation, is offered it now."""
         raise NotImplementedError
 
+    def refusal(self, user: Any, conversation: Conversation) -> str:
+        """Why `user`, who is not offered it, is shown it all the same, as what they may not do; ""
+        where it is no matter of theirs."""
+        return ""
+
     def run(self, user: Any, conversation: Conversation) -> Done:
         raise NotImplementedError
 
 
 def offered(user: Any, conversation: Conversation) -> list[dict[str, str]]:
-    """The buttons for `user`: [{"name", "title"}]."""
+    """The buttons for `user`: [{"name", "title"}], with "refused", a sentence, where they may not."""
     if not access.opens(user, conversation):
         return []
     return [
-        {"name": one.name, "title": str(one.title)}
+        {"name": one.name, "title": str(one.title)} | ({"refused": why} if why else {})
         for one in _registered()
-        if one.allowed(user, conversation)
+        for allowed in [one.allowed(user, conversation)]
+        for why in ["" if allowed else one.refusal(user, conversation)]
+        if allowed or why
     ]
 
 

@@ -5,12 +5,13 @@ All of it is from the bases that the customer may read: what is quoted to them i
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
-from chat import graph, presenting, turns
+from chat import graph, presenting, turns, understanding
 from chat.models import Citation, Conversation, Message, Turn
 from chat.state import Said
 from handoff import access
@@ -45,17 +46,21 @@ def _shown(chunks: list[int]) -> list[dict[str, Any]]:
 
 def draft(conversation: Conversation, agent: Any) -> dict[str, Any] | None:
     """What OpsDesk would say to what the customer asked last: {"draft": id, "text", "html",
-    "citations", "confidence"}; None when it has no answer. Nothing is said, nobody called."""
+    "citations", "confidence", "guessed": whether it is the best of several that may be meant};
+    None when it has no answer. Nothing is said, nobody called."""
     said = conversation.messages.filter(public=True).exclude(role=Message.Role.SYSTEM)
     latest = list(said.order_by("-seq")[:HISTORY])[::-1]
-    asked = next((one for one in reversed(latest) if one.role == Message.Role.CUSTOMER), None)
+    asked = _asked(latest)
     if asked is None:
         return None
     history = [Said(one.role, one.text) for one in latest if one.seq < asked.seq]
+    answer = partial(
+        graph.answer_question, asked.text, turns.bases(conversation), history, guesses=True
+    )
     try:
-        answered = graph.answer_question(asked.text, turns.bases(conversation), history)
+        answered = answer()
     except citing.Outdated:  # a document was replaced meanwhile: once more
-        answered = graph.answer_question(asked.text, turns.bases(conversation), history)
+        answered = answer()
     if answered.outcome != Turn.Outcome.ANSWERED:
         return None
     chunks = [citation["chunk"] for citation in answered.citations]
@@ -71,9 +76,17 @@ def draft(conversation: Conversation, agent: Any) -> dict[str, Any] | None:
         "text": answered.text,
         "html": presenting.html(answered.text, len(chunks)),
         "confidence": answered.confidence,
+        "guessed": answered.guessed,
         "cites": chunks,
         "citations": _shown(chunks),
     }
+
+
+def _asked(latest: list[Message]) -> Message | None:
+    """What the customer said last that asks something; "转人工" does not."""
+    theirs = [one for one in reversed(latest) if one.role == Message.Role.CUSTOMER]
+    asking = (one for one in theirs if not understanding.intent(one.text))
+    return next(asking, next(iter(theirs), None))
 
 
 def used(agent: Any, pk: Any, message: Message) -> None:

@@ -92,6 +92,7 @@ STRINGS = {
     "assist.none": _("Nothing found."),
     "assist.drafting": _("Drafting…"),
     "assist.draft": _("Draft %(sure)s"),
+    "assist.draft.guessed": _("Draft %(sure)s, from the best of several places: please check"),
     "assist.no.draft": _("The knowledge has no answer to this."),
     "earlier.none": _("No earlier conversations."),
 }

@@ -34,6 +34,11 @@ class FaqDraft(Action):
         handoff = _helped(conversation)
         return handoff is not None and _base(user, handoff) is not None
 
+    def refusal(self, user: Any, conversation: Conversation) -> str:
+        if _helped(conversation) is None:
+            return ""
+        return _("This needs a role that may add FAQ entries to the knowledge base in question.")
+
     @transaction.atomic
     def run(self, user: Any, conversation: Conversation) -> Done:
         handoff = _helped(conversation)
@@ -168,4 +173,4 @@ def _sources(handoff: Handoff) -> list[dict[str, str]]:
 
 
 def _citations(handoff: Handoff) -> QuerySet[Citation]:
-    return Citation.objects.filter(message__in=_messages(handoff))
+    return Citation.objects.of_answers().filter(message__in=_messages(handoff))

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -30,12 +32,19 @@ def of_each(conversations: Collection[Conversation]) -> dict[UUID, Team | None]:
 
 
 def _cited_bases(conversations: Collection[UUID]) -> dict[UUID, int]:
-    """What the last answer of each cites first."""
+    """What the last answer of each cites first; a choice tells only where all of it is of one."""
     cited = Citation.objects.filter(
         message__conversation__in=conversations, document__isnull=False
-    ).order_by("message__conversation_id", "-message__seq", "n")
-    of = cited.distinct("message__conversation_id")
-    return dict(of.values_list("message__conversation", "document__knowledge_base"))
+    ).order_by("message__conversation", "-message__seq", "n")
+    of = ("message__conversation", "message", "message__replied_turn__outcome")
+    found: dict[UUID, int] = {}
+    for (conversation, _message, outcome), rows in groupby(
+        cited.values_list(*of, "document__knowledge_base"), key=itemgetter(0, 1, 2)
+    ):
+        bases = [base for *_of, base in rows]
+        if outcome != Turn.Outcome.CLARIFYING or len(set(bases)) == 1:
+            found.setdefault(conversation, bases[0])
+    return found
 
 
 def agents(team: Team | None) -> AgentQuerySet:

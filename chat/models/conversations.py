@@ -208,6 +208,12 @@ class Rating(models.Model):
         return "👍" if self.helpful else " ".join(["👎", self.get_reason_display()]).strip()
 
 
+class CitationQuerySet(models.QuerySet["Citation"]):
+    def of_answers(self) -> "CitationQuerySet":
+        """Those that were shown as an answer: what a choice offers is none."""
+        return self.exclude(message__replied_turn__outcome=Turn.Outcome.CLARIFYING)
+
+
 class Citation(models.Model):
     """What a numbered mark in an answer points to, as it stood when the answer was given."""
 
@@ -222,6 +228,8 @@ class Citation(models.Model):
     locator = models.CharField(max_length=500, blank=True)
     quote = models.TextField()  # the cited passage, Markdown
     regions = models.JSONField(default=list, blank=True)
+
+    objects = CitationQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("citation")

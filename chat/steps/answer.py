@@ -50,8 +50,10 @@ def answer(turn: TurnState) -> TurnState:
         return turn.call_person("no_answer")
     if not turn.asked and not turn.scope:
         several = ambiguity.ambiguity(turn.query, passages)
-        if several:
+        if several and not turn.guesses:
             return _ask_which(turn, several)
+        if several:
+            turn.check("ambiguity", "guessed", about=several.about)
     kind = None if turn.picked else kinds.asked(turn.question) or kinds.asked(turn.query)
     if kind:
         worth = found.asked.words() if found.asked else {}
@@ -63,15 +65,22 @@ def answer(turn: TurnState) -> TurnState:
     # A model says itself when passages do not answer; what staff chose for a base holds for it too.
     if not found.sure and (model is None or found.calibrated):
         again = turn.asked or turn.attached  # to ask, or to ask a log back, leads nowhere
-        offered = None if again else offering.offer(turn, _meant(turn), passages)
-        if offered:
-            offered.text = _noted(offered, dangers.warned(offered.text))
-            return offered
-        if found.calibrated or not again:
+        several = not again and len(arranging.shown(passages)) > 1
+        if several and not turn.guesses:
+            return _offer(turn, passages)
+        if several:
+            turn.check("ambiguity", "guessed", about=offering.ABOUT)
+        elif found.calibrated or not again:
             return turn.call_person("no_answer")
     if model is None:
         return _extract(turn, passages, kind, EXTRACTIVE)
     return _generate(turn, passages, kind, model)
+
+
+def _offer(turn: TurnState, passages: list[Passage]) -> TurnState:
+    offering.offer(turn, _meant(turn), arranging.shown(passages))
+    turn.text = _noted(turn, dangers.warned(turn.text))
+    return turn
 
 
 def _asks_anew(turn: TurnState) -> bool:
@@ -201,15 +210,17 @@ def _say(turn: TurnState, text: str) -> TurnState:
     """An answer that is not certain, or shows what destroys, comes with the offer of a person."""
     assert turn.retrieval is not None  # noqa: S101
     warned = dangers.warned(text)
+    turn.options = offering.others(turn)
     if warned != text or turn.retrieval.confidence < (1 + turn.retrieval.threshold) / 2:
-        turn.options = [_("Talk to a person")]
+        turn.options.append(_("Talk to a person"))
     return turn.end(Turn.Outcome.ANSWERED, _noted(turn, warned))
 
 
 def _noted(turn: TurnState, text: str) -> str:
-    """`text` under what was read otherwise than written, and what is named that nobody knows."""
+    """`text` under what was picked and is gone, what was read otherwise than written, and what is
+    named that nobody knows."""
     assert turn.retrieval is not None  # noqa: S101
     if turn.unseen:
         note = _("%(nothing)s This is what comes nearest:") % {"nothing": unseen.told(turn.unseen)}
         text = f"{note}\n\n{text}"
-    return misread.noted(turn.retrieval.mended, text)
+    return offering.noted(turn.gone, misread.noted(turn.retrieval.mended, text))

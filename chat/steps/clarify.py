@@ -9,6 +9,7 @@ from chat import ambiguity, followups, offering, policy, reading, slots, tools, 
 from chat.models import Turn
 from chat.state import TurnState
 from knowledge import scope
+from knowledge.masking import masked
 from knowledge.models import Document
 from knowledge.scope import Scope
 
@@ -78,12 +79,7 @@ def _replied_to_choice(turn: TurnState) -> bool:
     choice = ambiguity.chosen(turn.asked, told) or offering.numbered(turn.asked, told)
     about = turn.asked["about"]
     if choice:
-        turn.query, turn.attached = choice.query, ""
-        turn.scope = Scope.of(asdict(turn.scope) | choice.scope)
-        turn.picked = (choice.document, choice.chunk) if choice.document else None
-        turn.check("ambiguity", "chosen", about=about, choices=[choice.label])
-        if not turn.picked:
-            tools.offered(turn)
+        _pick(turn, choice)
     elif understanding.none_of_these(told):
         turn.query = turn.asked["question"]
         turn.check("ambiguity", "none", about=about)
@@ -91,9 +87,30 @@ def _replied_to_choice(turn: TurnState) -> bool:
     elif offering.beyond(turn.asked, told):
         offering.again(turn)
     else:
+        if turn.asked.get("picked"):  # that question was answered
+            turn.asked = {}
         return False
     turn.trace["completed"] = True
     return True
+
+
+def _pick(turn: TurnState, choice: ambiguity.Choice) -> None:
+    """The question is about what was chosen; of a place that answers no more the others are
+    offered."""
+    turn.attached = ""
+    turn.scope = Scope.of(asdict(turn.scope) | choice.scope)
+    chunks = offering.standing(turn, choice) if choice.document else []
+    if choice.document and not chunks:
+        return offering.without(turn, choice)
+    turn.query = choice.query
+    turn.check("ambiguity", "chosen", about=turn.asked["about"], choices=[choice.label])
+    turn.trace["picked"] = masked(choice.label)
+    if chunks:
+        turn.picked = (choice.document, chunks)
+        turn.pending = {**turn.asked, "picked": choice.label}  # another may be picked next
+    else:
+        tools.offered(turn)
+    return None
 
 
 def _displeased(turn: TurnState) -> TurnState:

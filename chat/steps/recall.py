@@ -1,11 +1,11 @@
 """Second step: find the passages that could answer."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 
 from chat import pasting, tools
 from chat.state import TurnState
-from knowledge import addressed, arranging, retrieval
+from knowledge import addressed, arranging, citing, retrieval
 from knowledge.retrieval import Passage, Retrieval
 from opsdesk.tuning import tuned
 
@@ -17,7 +17,7 @@ def recall(turn: TurnState) -> TurnState:
     tools.act(turn)
     if turn.outcome or turn.reason:
         return turn
-    found = (_of_picked(turn, *turn.picked) if turn.picked else None) or _found(turn)
+    found = _of_picked(turn, *turn.picked) if turn.picked else _found(turn)
     found.passages = list(_for_readers(turn, found.passages))
     turn.retrieval, turn.confidence = found, found.confidence
     for name in found.failed:
@@ -81,20 +81,16 @@ def _surer(one: Retrieval, other: Retrieval) -> bool:
     return (one.sure, one.near) > (other.sure, other.near)
 
 
-def _of_picked(turn: TurnState, document: int, chunk: int) -> Retrieval | None:
-    """What the document says that the customer picked, behind the passage that was picked, and
-    nothing else, wherever the search has it; None, and that is noted, where it answers no more."""
+def _of_picked(turn: TurnState, document: int, place: Sequence[int]) -> Retrieval:
+    """What the document says that the customer picked, behind the place that was picked, and
+    nothing else, wherever the search has it. Raises citing.Outdated when it was replaced since."""
     found = _searched(turn, turn.sought, retrieval.CANDIDATES)
     its = [one for one in found.passages if one.document_id == document]
-    if not any(one.chunk_id == chunk for one in its):
-        its += retrieval.passages_of([chunk], turn.bases, turn.scope, found)
-    if not its:
-        turn.picked = None
-        for check in turn.trace["checks"]:
-            if check["verdict"] == "chosen":
-                check["verdict"] = "gone"
-        return None
-    ranked = sorted(its, key=lambda passage: passage.chunk_id != chunk)
+    missed = set(place) - {one.chunk_id for one in its}
+    its += retrieval.passages_of(sorted(missed), turn.bases, turn.scope, found)
+    ranked = sorted(its, key=lambda passage: passage.chunk_id not in place)
+    if not ranked or ranked[0].chunk_id not in place:
+        raise citing.Outdated
     found.passages = arranging.arrange(
         ranked, tuned("PASSAGES"), tuned("PASSAGE_CHARACTERS")
     ).passages

@@ -38,12 +38,12 @@ export class Assist {
   }
 
   // `cites`: the passages that its marks mean, of which some may be gone.
-  drafted({ draft, text, cites, citations, confidence, html }) {
+  drafted({ draft, text, cites, citations, confidence, guessed, html }) {
     if (!draft) return this.#say(say("assist.no.draft"));
     const item = clone("t-draft");
     item.querySelector(".prose").innerHTML = html; // cleaned by the server's allow-list
     const sure = confidence === null ? "" : `${Math.round(confidence * 100)}%`;
-    item.querySelector(".sure").textContent = say("assist.draft", { sure });
+    item.querySelector(".sure").textContent = say(guessed ? "assist.draft.guessed" : "assist.draft", { sure });
     item.querySelector("ol").append(...citations.map(source));
     item.querySelector(".send").addEventListener("click", () => {
       this.send({ text, cites, draft });

@@ -46,14 +46,26 @@ function define(list, pairs) {
   }
 }
 
-function doing({ name, title }, run) {
+function doing({ name, title, refused }, run) {
   const button = document.createElement("button");
   Object.assign(button, { type: "button", className: "button", textContent: title });
+  if (refused) return not(button, name, refused);
   button.addEventListener("click", () => {
     button.disabled = true; // until what is known comes anew
     run(name);
   });
   return button;
+}
+
+// What one may not do, with the reason for all to read: what is disabled shows no hint.
+function not(button, name, refused) {
+  const [part, why] = [document.createElement("span"), document.createElement("small")];
+  part.className = "refused";
+  Object.assign(why, { id: `why-not-${name}`, textContent: refused });
+  button.disabled = true;
+  button.setAttribute("aria-describedby", why.id);
+  part.append(button, why);
+  return part;
 }
 
 function row({ conversation, title, state, channel, by, updated_at: at }, open) {

@@ -3,12 +3,14 @@ answer does, and counts as none.
 """
 
 import pytest
+from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from chat import panels
+from chat.models import Turn
 from chat.tools.base import Context
 from chat.tools.builtin import ExportPdf
-from knowledge import retrieval, vocabulary
+from knowledge import retrieval, tasks, uploading, vocabulary
 from knowledge.models import Attachment, Chunk, Document, KnowledgeBase
 from knowledge.parsing.document import Block
 from tests.chat.conftest import put, put_all
@@ -24,6 +26,12 @@ def said(name):
 @pytest.fixture
 def places(base):
     return put_all(base, *((f"{name}手册", [said(name)], "") for name in PLACES))
+
+
+@pytest.fixture(autouse=True)
+def hasty(settings):
+    """Reading waits for nobody."""
+    settings.BUSY = []
 
 
 @pytest.fixture
@@ -51,6 +59,52 @@ def test_it_answers_though_the_search_finds_it_no_more(picked, conversation, mon
     answers_alone(picked, ask(conversation, picked.title))
 
 
+def revise(document, text):
+    """A newer revision of `document`, through the door and the worker."""
+    Document.objects.filter(pk=document.pk).update(external_id="revised")
+    added = uploading.add(
+        document.knowledge_base,
+        file=ContentFile(text.encode()),
+        name=f"{document.title}.md",
+        external_id="revised",
+        approved=True,
+    )
+    tasks.process(added.revision.pk)
+
+
+def test_the_same_place_of_a_newer_revision_answers(picked, conversation, monkeypatch):
+    before = Chunk.objects.get(document=picked)
+    revise(picked, said("新机房").text)
+    assert not Chunk.objects.filter(pk=before.pk).exists()
+    other = Chunk.objects.exclude(document=picked).first().pk
+    monkeypatch.setattr(retrieval.store(), "best", lambda *given, **more: {other: 1.0})
+    turn = ask(conversation, picked.title)
+    assert turn.outcome == "answered"
+    assert "新机房" in turn.reply.text
+    assert checks(turn) == [("ambiguity", "chosen", "passage")]
+
+
+def test_of_a_newer_revision_what_stands_at_the_same_place_answers(picked, conversation):
+    same = said(picked.title.removesuffix("手册")).text
+    revise(picked, f"{said('各处').text}\n\n## 附录\n\n先看这里。\n\n## 其他\n\n{same}")
+    turn = ask(conversation, picked.title)
+    assert turn.outcome == "answered"
+    assert said("各处").text in turn.reply.text
+
+
+def test_a_section_that_the_newer_revision_has_no_more_is_gone(base, conversation, settings):
+    settings.CONFIDENCE, settings.ANSWER_CONFIDENCE = 0.1, 0.9
+    heading = Block("heading", "密码", level=1)
+    put_all(base, *((f"{name}手册", [heading, said(name)], "") for name in PLACES))
+    options = ask(conversation, QUESTION).reply.data["options"]
+    assert options[0].endswith("手册 › 密码")
+    document = Document.objects.get(title=options[0].removesuffix(" › 密码"))
+    revise(document, "## 巡检\n\n每周巡检一次。")
+    turn = ask(conversation, options[0])
+    assert turn.reply.text.splitlines()[0] == f"“{options[0]}”已不能作答。是其余哪一处？"
+    assert turn.reply.data["options"] == options[1:]
+
+
 @pytest.mark.parametrize(
     "gone",
     [
@@ -59,14 +113,56 @@ def test_it_answers_though_the_search_finds_it_no_more(picked, conversation, mon
         {"expires_on": "2020-01-01"},
     ],
 )
-def test_one_that_answers_no_more_is_not_said_to_be_chosen(gone, picked, conversation):
+def test_of_one_that_answers_no_more_it_is_said_and_the_others_are_offered(
+    gone, picked, conversation
+):
+    options = Turn.objects.get().reply.data["options"]
     Document.objects.filter(pk=picked.pk).update(**gone)
     turn = ask(conversation, picked.title)
-    assert ("ambiguity", "chosen", "passage") not in checks(turn)
-    assert ("ambiguity", "gone", "passage") in checks(turn)
+    assert checks(turn) == [("ambiguity", "gone", "passage"), ("ambiguity", "asked", "passage")]
+    assert turn.outcome == "clarifying"
+    assert turn.reply.data["options"] == [one for one in options if one != picked.title]
+    assert "sureness" not in turn.trace  # nothing was searched
+    answered = ask(conversation, "2")
+    assert answered.reply.citations.get().title == options[2]
+
+
+def test_where_none_of_them_answers_any_more_it_is_looked_for_anew(picked, places, conversation):
+    Document.objects.filter(pk__in=[one.pk for one in places[:8]]).update(retired_at=timezone.now())
+    new = put(picked.knowledge_base, "新手册", said("新机房"))
+    turn = ask(conversation, picked.title)
+    assert checks(turn)[0] == ("ambiguity", "gone", "passage")
     assert turn.outcome == "answered"
-    assert picked.title not in turn.reply.text
-    assert turn.trace["sureness"]["features"]  # as of any question
+    assert turn.reply.citations.get().document == new
+    assert turn.reply.text.startswith(f"“{picked.title}”已不能作答，")
+
+
+def test_another_place_may_be_picked_after_the_first(picked, conversation):
+    options = Turn.objects.get().reply.data["options"]
+    first = ask(conversation, "2")
+    assert first.reply.data["options"][:4] == [one for one in options[:5] if one != picked.title]
+    for told, title in (("第三个", options[2]), (options[3], options[3]), ("1", options[0])):
+        turn = ask(conversation, told)
+        assert checks(turn) == [("ambiguity", "chosen", "passage")]
+        assert turn.reply.citations.get().title == title
+    assert ask(conversation, "137").trace.get("picked") is None  # a code, and no place
+    assert ask(conversation, "2").trace.get("picked") is None  # of another question's
+
+
+def test_after_a_pick_the_next_question_is_one_of_its_own(picked, conversation):
+    ask(conversation, "2")
+    turn = ask(conversation, "数据库备份保存在哪个目录？")
+    assert turn.outcome == "answered"
+    assert turn.trace["query"] == "数据库备份保存在哪个目录？"
+    assert turn.pending == {}
+
+
+def test_picking_again_and_again_calls_nobody(picked, conversation):
+    for n in range(1, 4):
+        if n > 1:
+            assert ask(conversation, QUESTION).outcome == "clarifying"
+        assert ask(conversation, str(n)).outcome == "answered"
+        assert Turn.objects.latest("pk").trace["policy"]["facts"]["rounds"] == 0
 
 
 def test_one_that_its_reader_may_not_read_any_more_does_not_answer(picked, base, conversation):

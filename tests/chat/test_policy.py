@@ -175,6 +175,9 @@ def past(outcome, intent="question", **fields):
         ([past("chat", "greeting"), past("answered", disliked=True)], past(""), False, 1),
         ([past("chat", "thanks"), past("answered", disliked=True)], past(""), False, 0),
         ([past("answered")], past("", "unhappy"), False, 1),
+        ([past("clarifying"), past("answered")], past("", picked="a"), True, 1),
+        ([past("answered", query="q", picked="a")], past("", query="q"), False, 0),
+        ([past("answered", query="q", picked="a")], past("", query="q", picked="a"), False, 1),
     ],
 )
 def test_rounds_are_counted(earlier, now, unsure, rounds):

@@ -83,9 +83,11 @@ def test_an_entry_that_asks_the_same_is_opened(ana, resolved, base):
     assert Handoff.objects.get().entry == there
 
 
-def test_who_may_not_change_the_base_is_not_offered_it(hire, resolved):
+def test_who_may_not_change_the_base_is_told_so(hire, resolved):
     ben = hire("ben")
-    assert actions.offered(ben, resolved) == []
+    [shown] = actions.offered(ben, resolved)
+    assert shown["name"] == "faq_draft"
+    assert "权限" in shown["refused"]
     assert refused(ben, resolved) == "forbidden"
     assert not Entry.objects.exists()
 

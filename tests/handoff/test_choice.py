@@ -1,0 +1,92 @@
+"""What staff see of a choice that was offered: it is no answer, and nobody waits in vain for one."""
+
+import pytest
+
+from chat import asking, runner, transcript
+from chat.models import Citation, Conversation, Turn
+from handoff import assisting, desk, learning, teams
+from handoff.models import Handoff, Team
+from knowledge.models import Document, KnowledgeBase
+from knowledge.parsing.document import Block
+from tests.chat.conftest import put_all
+
+QUESTION = "堡垒机密码过期后怎么处理"
+
+
+@pytest.fixture
+def conversation(db):
+    return Conversation.objects.create(visitor="v" * 32)
+
+
+@pytest.fixture
+def bases(db):
+    return [
+        KnowledgeBase.objects.create(slug=slug, name=slug, audience="visitors")
+        for slug in ("ops", "net")
+    ]
+
+
+def cite(conversation, outcome, *bases):
+    message = transcript.append(conversation.pk, "assistant", "…")
+    asked = transcript.append(conversation.pk, "customer", "问题")
+    Turn.objects.create(
+        conversation=conversation, message=asked, reply=message, epoch=0, outcome=outcome,
+        status="done",
+    )  # fmt: skip
+    for n, base in enumerate(bases, 1):
+        document = Document.objects.create(knowledge_base=base, title="手册")
+        Citation.objects.create(message=message, n=n, title="手册", document=document, quote="…")
+
+
+def test_the_team_is_that_of_the_last_answer_and_no_choice_among_bases(conversation, bases):
+    ops, net = bases
+    for base in bases:
+        Team.objects.create(name=base.name).bases.add(base)
+    other = Conversation.objects.create(visitor="w" * 32)
+    cite(other, "answered", ops)
+    cite(conversation, "answered", ops)
+    cite(conversation, "clarifying", net, ops)
+    assert teams.of(conversation).name == "ops"
+    cite(conversation, "clarifying", net, net)  # all of what is offered is theirs
+    found = teams.of_each([conversation, other])
+    assert [found[one.pk].name for one in (conversation, other)] == ["net", "ops"]
+
+
+def test_a_draft_entry_names_no_place_that_was_only_offered(conversation, bases, admin_user):
+    cite(conversation, "clarifying", *bases)
+    asking.call_human(conversation, "asked")
+    desk.claim(conversation, admin_user)
+    assert learning._sources(Handoff.objects.get()) == []
+
+
+@pytest.fixture
+def offered(bases, conversation, settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+    text = "堡垒机密码过期后处理：联系{}负责人重置。"
+    places = "机房一", "机房二", "办公网", "测试环境", "开发环境", "容灾中心", "分支机构", "云上"
+    put_all(
+        bases[0],
+        *((f"{one}手册", [Block("paragraph", text.format(one))], "") for one in places),
+        *(
+            (f"值班 {n}", [Block("paragraph", f"第 {n} 组值班人员负责机房巡检并交接。")], "")
+            for n in range(12)
+        ),
+    )
+    asking.ask(conversation, QUESTION)
+    runner.run_waiting()
+    turn = Turn.objects.get()
+    assert turn.outcome == "clarifying"
+    return turn.reply
+
+
+def test_an_agent_gets_the_best_of_the_places_as_a_draft(offered, conversation, admin_user):
+    asking.ask(conversation, "转人工")  # asks nothing
+    runner.run_waiting()
+    desk.claim(conversation, admin_user)
+    draft = assisting.draft(conversation, admin_user)
+    assert draft["guessed"]
+    best = offered.citations.get(n=1).title
+    assert draft["text"].startswith(f"堡垒机密码过期后处理：联系{best.removesuffix('手册')}")
+    assert {one["title"] for one in draft["citations"]} == {
+        one.title for one in offered.citations.all()
+    }

@@ -47,7 +47,7 @@ class Action:
 
 
 def offered(user: Any, conversation: Conversation) -> list[dict[str, str]]:
-    """The buttons for `user`: [{"name", "title"}], with "refused", a sentence, where they may not."""
+    """The buttons for `user`: [{"name", "title"}], with "refused", why, where not allowed."""
     if not access.opens(user, conversation):
         return []
     return [

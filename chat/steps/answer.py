@@ -65,10 +65,10 @@ def answer(turn: TurnState) -> TurnState:
     # A model says itself when passages do not answer; what staff chose for a base holds for it too.
     if not found.sure and (model is None or found.calibrated):
         again = turn.asked or turn.attached  # to ask, or to ask a log back, leads nowhere
-        several = not again and len(arranging.shown(passages)) > 1
-        if several and not turn.guesses:
-            return _offer(turn, passages)
-        if several:
+        places = [] if again else arranging.shown(passages)
+        if len(places) > 1 and not turn.guesses:
+            return _offer(turn, places)
+        if len(places) > 1:
             turn.check("ambiguity", "guessed", about=offering.ABOUT)
         elif found.calibrated or not again:
             return turn.call_person("no_answer")
@@ -77,8 +77,8 @@ def answer(turn: TurnState) -> TurnState:
     return _generate(turn, passages, kind, model)
 
 
-def _offer(turn: TurnState, passages: list[Passage]) -> TurnState:
-    offering.offer(turn, _meant(turn), arranging.shown(passages))
+def _offer(turn: TurnState, places: list[Passage]) -> TurnState:
+    offering.offer(turn, _meant(turn), places)
     turn.text = _noted(turn, dangers.warned(turn.text))
     return turn
 

@@ -1,4 +1,4 @@
-"""What staff see of a choice that was offered: it is no answer, and nobody waits in vain for one."""
+"""What staff see of a choice that was offered: it is no answer, and agents get the best of it."""
 
 import pytest
 

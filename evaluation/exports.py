@@ -27,7 +27,6 @@ KINDS: dict[str, tuple[Callable[[Answer], bytes], str]] = {
         "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     ),
 }
-LANGUAGES = ("zh-hans", "en")
 FACE = "Han"
 MARKS = "\\`*_{}[]<>|#~$"  # of Markdown
 WIDTH, ROW, LEFT, RIGHT, FOOT = 480, 26, 120, 90, 26  # points
@@ -62,7 +61,7 @@ def answer(certificate: Certificate, language: str) -> Answer:
     caption = _("Estimates with their intervals; dashed marks are goals")
     return Answer(
         title=f"{name}: {wording.FINDINGS[record['finding']]}",
-        question=claim(certificate),
+        question=wording.claim(certificate),
         text="\n\n".join(markdown(part) for part in wording.sections(certificate)),
         at=timezone.localtime(datetime.fromisoformat(record["issued"])),
         note=_("Issued by %(name)s") % {"name": record["by"]},
@@ -70,15 +69,6 @@ def answer(certificate: Certificate, language: str) -> Answer:
         language=language,
         headed=False,
     )
-
-
-def claim(certificate: Certificate) -> str:
-    """What it is about, in a line."""
-    goals = _(", ").join(
-        f"{wording.SHORT[one['figure']]} ≥ {wording.percent(one['goal'])}"
-        for one in certificate.record["outcomes"]
-    )
-    return f"{goals} · {certificate.record['sample']['name']}"
 
 
 def markdown(section: Section) -> str:

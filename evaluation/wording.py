@@ -15,6 +15,7 @@ from evaluation.charts import Chart, Series, shown
 from evaluation.models import Certificate, Design
 from evaluation.sampling import AXES, REASONS
 
+LANGUAGES = ("zh-hans", "en")  # that a certificate is handed out in
 NAMES = {
     "accuracy": gettext_lazy("accuracy: right answers among answers"),
     "recall": gettext_lazy("recall: relevant passages shown among those of the pool"),
@@ -221,6 +222,14 @@ def judge(given: Given) -> str:
 
 
 # --- a certificate ------------------------------------------------------------------------
+
+
+def claim(certificate: Certificate) -> str:
+    """What it is about, in a line."""
+    goals = _(", ").join(
+        f"{SHORT[one['figure']]} ≥ {percent(one['goal'])}" for one in certificate.record["outcomes"]
+    )
+    return f"{goals} · {certificate.record['sample']['name']}"
 
 
 def sections(certificate: Certificate) -> list[Section]:

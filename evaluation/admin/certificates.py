@@ -15,7 +15,7 @@ from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from evaluation import certifying, exports, figures, judges, labelling, wording
+from evaluation import certifying, figures, judges, labelling, wording
 from evaluation.models import Certificate, Sample
 from opsdesk.admin import ReadOnlyAdmin
 from opsdesk.errors import BoundaryError
@@ -36,7 +36,7 @@ class CertificateAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("about"))
     def about(self, certificate: Certificate) -> str:
-        return exports.claim(certificate) if certifying.untouched(certificate) else "–"
+        return wording.claim(certificate) if certifying.untouched(certificate) else "–"
 
     @admin.display(description=gettext_lazy("verdict"))
     def verdict(self, certificate: Certificate) -> str:
@@ -128,11 +128,11 @@ class CertificateAdmin(ReadOnlyAdmin):
                 "certificate": certificate,
                 "finding": record["finding"],
                 "said": wording.FINDINGS[record["finding"]],
-                "claim": exports.claim(certificate),
+                "claim": wording.claim(certificate),
                 "issued": wording.moment(record["issued"]),
                 "sections": wording.sections(certificate),
                 "chart": wording.chart(record["figures"], _("Figures with their intervals")),
-                "languages": exports.LANGUAGES,
+                "languages": wording.LANGUAGES,
             }
         return self._page(request, "certificate", str(certificate), context)
 
@@ -141,12 +141,14 @@ class CertificateAdmin(ReadOnlyAdmin):
     def export_view(request: HttpRequest, pk: int, kind: str) -> HttpResponse:
         if not request.user.has_perm("evaluation.view_certificate"):
             raise PermissionDenied
+        from evaluation import exports  # what sets pages takes a second to import
+
         certificate = get_object_or_404(Certificate, pk=pk)
         if kind not in exports.KINDS:
             raise Http404
-        language = request.GET.get("language", get_language() or exports.LANGUAGES[0])
-        if language not in exports.LANGUAGES:
-            language = exports.LANGUAGES[0]
+        language = request.GET.get("language", get_language() or wording.LANGUAGES[0])
+        if language not in wording.LANGUAGES:
+            language = wording.LANGUAGES[0]
         try:
             body = exports.export(certificate, kind, language)
         except BoundaryError as error:

@@ -19,7 +19,7 @@ from tests.chat.fake_model import FakeModel
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def until(condition, seconds=90):
+def until(condition, seconds=240):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -83,7 +83,7 @@ def test_a_stopped_runner_gives_back_what_it_cannot_finish(base, start):
         _message, turn = asking.ask(conversation, "数据库备份保存在哪个目录？")
         until(lambda: model.requests)
         first.send_signal(signal.SIGTERM)
-        assert first.wait(runner.GRACE + 10) == 0
+        assert first.wait(runner.GRACE + 60) == 0
     finally:
         model.close()
     turn.refresh_from_db()

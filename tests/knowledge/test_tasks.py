@@ -156,6 +156,7 @@ def test_a_killed_worker_loses_nothing(home, killed):
     revision = uploading.add(base, file=ContentFile(CSV), name="a.csv", approved=True).revision
     with workers(home) as cluster:
         worker = wait_for(lambda: reader(cluster.pid), "the worker to read")
+        os.kill(worker, signal.SIGSTOP)  # else it may be done before it is killed
         assert fresh(revision).status == Status.PROCESSING
         if killed == "worker":
             os.kill(worker, signal.SIGKILL)

@@ -6,13 +6,12 @@ moment, and nothing is asked twice. It is made for one search and goes with it.
 """
 
 import datetime
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from knowledge.models import Calibration, EmbeddingIndex
-from opsdesk.replicas import connection
+from opsdesk.replicas import planned
 
 # Of a base what answers for it: the vectors, what it learned, how sure it must be.
 _STANDINGS = """
@@ -30,7 +29,7 @@ _STANDINGS = """
     LEFT JOIN knowledge_adaptervectors points ON points.adapter_id = adapter.id
     LEFT JOIN knowledge_calibration calibration ON calibration.knowledge_base_id = base.id
         AND calibration.active
-    WHERE base.id = ANY(%s) ORDER BY base.id
+    WHERE base.id = ANY(%s::bigint[]) ORDER BY base.id
 """
 
 
@@ -52,7 +51,7 @@ class Asked(tuple[int, ...]):
 
     @cached_property
     def standings(self) -> list[Standing]:
-        with connection.cursor() as cursor:
+        with planned() as cursor:
             cursor.execute(_STANDINGS, [list(self)])
             return [
                 Standing(
@@ -96,7 +95,7 @@ def _index(
 
 
 def _calibration(
-    base_id: int, pk: int | None, threshold: float, intercept: float, coefficients: str
+    base_id: int, pk: int | None, threshold: float, intercept: float, coefficients: dict[str, float]
 ) -> Calibration | None:
     if pk is None:
         return None
@@ -105,6 +104,6 @@ def _calibration(
         knowledge_base_id=base_id,
         threshold=threshold,
         intercept=intercept,
-        coefficients=json.loads(coefficients),
+        coefficients=coefficients,
         active=True,
     )

@@ -23,7 +23,7 @@ from knowledge import pacing, wire
 from knowledge.models import ChunkTerms, PendingTerms, PostingSegment
 from knowledge.weighing import K1, Query, array
 from opsdesk import locking
-from opsdesk.replicas import connection
+from opsdesk.replicas import connection, planned
 
 FULL = 16_384  # chunks of a segment; a place takes two bytes, what a term weighs there one
 PENDING = 1_000  # chunks that are too many to be scored with every question
@@ -54,22 +54,23 @@ def propose(asked: Query, base_ids: Sequence[int], number: int) -> Proposal:
     """
     worth = asked.by_key()
     terms = _affordable(worth, asked.counts)
-    with connection.cursor() as cursor:
+    with planned() as cursor:
         cursor.execute(
             "SELECT segment_id, term, packed FROM knowledge_posting"
             " WHERE term = ANY(%(terms)s::int4[]) AND segment_id = ANY(ARRAY("
-            " SELECT id FROM knowledge_postingsegment WHERE knowledge_base_id = ANY(%(bases)s)))"
+            " SELECT id FROM knowledge_postingsegment"
+            " WHERE knowledge_base_id = ANY(%(bases)s::bigint[])))"
             " UNION ALL SELECT NULL, chunk_id, NULL FROM knowledge_pendingterms"
-            " WHERE knowledge_base_id = ANY(%(bases)s)",
+            " WHERE knowledge_base_id = ANY(%(bases)s::bigint[])",
             {"terms": array(terms), "bases": list(base_ids)},
         )
         rows = cursor.fetchall()
     pending = {chunk for segment, chunk, _packed in rows if segment is None}
-    sums: dict[int, NDArray[np.float32]] = defaultdict(lambda: np.zeros(FULL, np.float32))
+    lists: dict[int, list[tuple[float, bytes]]] = defaultdict(list)
     for segment, term, packed in rows:
         if segment is not None:
-            places, weights = _unpacked(packed)
-            np.add.at(sums[segment], places, weights * np.float32(worth[term]))
+            lists[segment].append((worth[term], packed))
+    sums = {segment: _sums(of) for segment, of in lists.items()}
     chunks = _chunks_of(sums)
     if len(chunks) < len(sums):  # one became part of a larger one this moment
         return propose(asked, base_ids, number)
@@ -86,6 +87,17 @@ def _affordable(worth: Mapping[int, float], counts: Mapping[int, int]) -> list[i
             chosen.append(term)
             room -= counts[term]
     return chosen or sorted(worth, key=lambda term: counts[term])[:1]
+
+
+def _sums(lists: Sequence[tuple[float, bytes]]) -> NDArray[np.float32]:
+    """What each place of a segment is worth by the lists of terms that are worth so much."""
+    counts = [len(packed) // 3 for _worth, packed in lists]
+    both = list(zip(lists, counts, strict=True))
+    places = b"".join(packed[: 2 * count] for (_worth, packed), count in both)
+    levels = b"".join(packed[2 * count :] for (_worth, packed), count in both)
+    weights = np.repeat([worth for worth, _packed in lists], counts)
+    weights *= np.frombuffer(levels, np.uint8)
+    return np.bincount(np.frombuffer(places, "<u2"), weights, FULL).astype(np.float32)
 
 
 def _best(
@@ -112,12 +124,6 @@ def _chunks_of(segments: Mapping[int, object]) -> dict[int, Ids]:
             _kept.clear()
         known[row.pk] = _kept[row.pk] = _ids(row)
     return {segment: known[segment] for segment in segments if segment in known}
-
-
-def _unpacked(packed: bytes) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-    """The places of a term, and its weight in each by STEP."""
-    count = len(packed) // 3
-    return np.frombuffer(packed, "<u2", count), np.frombuffer(packed, np.uint8, offset=2 * count)
 
 
 # --- keeping up -------------------------------------------------------------------

@@ -3,7 +3,6 @@ fuse what was found into one order, look at the best of it again, arrange what a
 of, and say how sure that is.
 """
 
-import json
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -38,7 +37,7 @@ from knowledge.stores import store
 from opsdesk import replicas, tuning
 from opsdesk.backends import backend
 from opsdesk.errors import ModelError
-from opsdesk.replicas import connection
+from opsdesk.replicas import planned
 from opsdesk.tuning import tuned
 
 log = logging.getLogger(__name__)
@@ -469,7 +468,7 @@ def passages_of(
 
 
 def _passages(fused: Sequence[Fused], asked: weighing.Query, found: Retrieval) -> list[Passage]:
-    with found.timed("passages"), connection.cursor() as cursor:
+    with found.timed("passages"), planned() as cursor:
         cursor.execute(_PASSAGES, [weighing.array(one.chunk_id for one in fused)])
         rows = {row[0]: row for row in cursor.fetchall()}
     return [
@@ -486,7 +485,7 @@ def _passage(
     fields: dict[str, Any] = dict(zip(_FIELDS, values, strict=True))
     return Passage(
         **fields,
-        regions=json.loads(regions),
+        regions=regions,
         holds_for=(fold(product), fold(version), fold(environment)),
         score=score,
         scores=scores,

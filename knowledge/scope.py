@@ -21,12 +21,13 @@ FIELDS = ("product", "version", "environment")
 
 # Ids of the chunks that do not answer. Wants the parameters `bases` and `today`.
 HIDDEN = """
-    SELECT id FROM knowledge_chunk WHERE knowledge_base_id = ANY(%(bases)s) AND NOT enabled
+    SELECT id FROM knowledge_chunk
+    WHERE knowledge_base_id = ANY(%(bases)s::bigint[]) AND NOT enabled
     UNION ALL
     SELECT chunk.id FROM knowledge_chunk chunk JOIN knowledge_document document
         ON document.id = chunk.document_id
-    WHERE document.knowledge_base_id = ANY(%(bases)s) AND (document.approved_at IS NULL
-        OR document.retired_at IS NOT NULL OR document.expires_on <= %(today)s)
+    WHERE document.knowledge_base_id = ANY(%(bases)s::bigint[]) AND (document.approved_at IS NULL
+        OR document.retired_at IS NOT NULL OR document.expires_on <= %(today)s::date)
 """
 _FOLDED = "lower(normalize(btrim({}), NFKC))"
 # A document without the field holds for all of its values.
@@ -34,7 +35,7 @@ _SAME = "(document.{0} = '' OR " + _FOLDED.format("document.{0}") + " = %(scope_
 _TAGGED = (
     "(document.tags = '{}' OR EXISTS (SELECT FROM unnest(document.tags) tag WHERE "
     + _FOLDED.format("tag")
-    + " = ANY(%(scope_tags)s)))"
+    + " = ANY(%(scope_tags)s::text[])))"
 )
 
 
@@ -70,7 +71,7 @@ class Scope:
         return f"""
             SELECT chunk.id FROM knowledge_chunk chunk JOIN knowledge_document document
                 ON document.id = chunk.document_id
-            WHERE document.knowledge_base_id = ANY(%(bases)s) AND {" AND ".join(wanted)}
+            WHERE document.knowledge_base_id = ANY(%(bases)s::bigint[]) AND {" AND ".join(wanted)}
         """  # noqa: S608 - names of fields
 
     @property

@@ -26,7 +26,7 @@ SPARSE_UP_TO = 20_000  # chunks asked
 GRAPH_MEMORY_MB = (64, 1024)  # it is made in memory, or slowly
 
 ASKED = """
-    index_id = {index:d} AND knowledge_base_id = ANY(%(bases)s)
+    index_id = {index:d} AND knowledge_base_id = ANY(%(bases)s::bigint[])
     AND NOT EXISTS (SELECT FROM hidden WHERE hidden.id = chunk_id)
 """
 
@@ -69,7 +69,8 @@ def nearest(
     Exact, or by the HNSW index where there is one and the planner finds it cheaper; always
     exact in a scope so small that the graph might not come across it.
     """
-    distance = _distance(index)
+    # A question's vector is long: it is read once, not for each place where it stands.
+    distance = _distance(index, "(SELECT vector FROM asked)")
     # No graph gives the order of a sum.
     order = f"({distance}) + 0" if scope.small(base_ids, GRAPH_FROM) else distance
     # Twice as far as what is wanted (docs/scaling.md).
@@ -79,14 +80,15 @@ def nearest(
     nearest_first = f"""
         SET LOCAL hnsw.iterative_scan = relaxed_order;
         SET LOCAL hnsw.ef_search = {reach:d};
-        WITH hidden AS MATERIALIZED ({HIDDEN}), nearest AS (
+        WITH hidden AS MATERIALIZED ({HIDDEN}),
+        asked AS MATERIALIZED (SELECT %(vector)s::{_kind(index)} AS vector), nearest AS (
             SELECT chunk_id, {distance} AS distance FROM knowledge_embedding
             WHERE {ASKED.format(index=index.pk)} {scope.condition}
             ORDER BY {order} LIMIT %(limit)s)
         SELECT chunk_id, distance FROM nearest
         UNION ALL SELECT chunk_id, {distance} FROM knowledge_embedding
         WHERE index_id = {index.pk:d} AND chunk_id = ANY(%(also)s::bigint[])
-            AND knowledge_base_id = ANY(%(bases)s)
+            AND knowledge_base_id = ANY(%(bases)s::bigint[])
     """  # noqa: S608 - numbers
     parameters: dict[str, Any] = scope.parameters(base_ids)
     parameters |= {"vector": str(vector), "limit": limit, "also": array(also)}
@@ -128,7 +130,7 @@ def scores(
             f"SELECT chunk_id, 1 - ({_distance(index)}), -(weights <#> %(weights)s::sparsevec)"  # noqa: S608
             " FROM knowledge_embedding WHERE index_id = %(index)s AND chunk_id = ANY(%(chunks)s)"
             # An index may still hold chunks of a base that another one answers for.
-            " AND knowledge_base_id = ANY(%(bases)s)",
+            " AND knowledge_base_id = ANY(%(bases)s::bigint[])",
             {
                 "bases": list(base_ids),
                 "vector": str(meaning.vector),
@@ -161,10 +163,13 @@ def rank(
     return (row[1] + 1, 1.0 - row[0]) if row else None
 
 
-def _distance(index: EmbeddingIndex) -> str:
+def _distance(index: EmbeddingIndex, asked: str = "%(vector)s") -> str:
     """The type and the index's id stand in the text so that the partial index can be used."""
-    kind = f"halfvec({index.dimensions:d})"
-    return f"vector::{kind} <=> %(vector)s::{kind}"
+    return f"knowledge_embedding.vector::{_kind(index)} <=> {asked}::{_kind(index)}"
+
+
+def _kind(index: EmbeddingIndex) -> str:
+    return f"halfvec({index.dimensions:d})"
 
 
 def _text(weights: Weights) -> str:

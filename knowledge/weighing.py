@@ -15,9 +15,9 @@ from knowledge import near, terms
 from knowledge.asked import Asked
 from knowledge.asked import chunks as asked_chunks
 from knowledge.synonyms import Reading
-from opsdesk.replicas import connection
+from opsdesk.replicas import planned
 
-K1, B = 1.6, 0.85
+K1, B = 1.6, 0.9
 VIEW_WEIGHTS = {terms.WORDS: 1.0, terms.BIGRAMS: 0.3, terms.UNIGRAMS: 1.0}
 OTHER_WORD_WEIGHT = 0.9  # at most, of the word that was asked for: of two alike it comes first
 DIMENSIONS = 1_000_000_000  # the most a sparsevec may have
@@ -234,10 +234,10 @@ def frequencies(keys: Iterable[int], base_ids: Sequence[int]) -> dict[int, int]:
 
 
 def _count(keys: Iterable[int], base_ids: Sequence[int]) -> dict[int, int]:
-    with connection.cursor() as cursor:
+    with planned() as cursor:
         cursor.execute(
             "SELECT term, sum(chunks) FROM knowledge_termcount"
-            " WHERE knowledge_base_id = ANY(%s) AND term = ANY(%s::int4[])"
+            " WHERE knowledge_base_id = ANY(%s::bigint[]) AND term = ANY(%s::int4[])"
             " GROUP BY term HAVING sum(chunks) > 0",
             [list(base_ids), array(keys)],
         )

@@ -13,9 +13,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+import psycopg
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.utils.connection import ConnectionProxy
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,20 @@ class _Connection(ConnectionProxy):
 
 # As django.db.connection, but inside `read` that of the replica. For modules that search.
 connection = cast(BaseDatabaseWrapper, _Connection(connections, DEFAULT_DB_ALIAS))
+
+
+def planned() -> CursorWrapper:
+    """A cursor of `connection` for what is asked all the time: where `prepare_threshold` allows it
+    the server plans a statement once, and rows come as bytes, JSON as what it stands for.
+
+    The server takes parameters as they are: each needs a type where the statement gives none.
+    """
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    cursor: Any = psycopg.Cursor(connection.connection)
+    cursor.format = psycopg.pq.Format.BINARY
+    make = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+    return make(cursor)
 
 
 class Router:

@@ -6,10 +6,8 @@ Everything is written as the product writes it, but for the vectors, which are c
 import random
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
-from multiprocessing import get_context
 from typing import Protocol
 
 import numpy as np
@@ -35,7 +33,6 @@ DOCUMENT = 50  # chunks
 STEP = 1000  # chunks written at once
 RARE = 100  # every so many-th document is about the product that is asked for
 PRODUCT = "bench"
-PROCESSES = 2
 NAME = "synthetic"
 
 
@@ -95,10 +92,26 @@ class Corpus:
     """Recombined texts, their terms and vectors, and questions; more are made as it grows."""
 
     def __init__(self, sets: Sequence[Texts], chunks: int, dimensions: int) -> None:
-        self.texts, self.pairs = _recombined(sets, chunks)
+        rows = [row for one in sets for row in one.rows]
+        self.pieces = [
+            (n, piece) for n, row in enumerate(rows) for piece in sentences.fit(row.text, HALF)
+        ]
+        self._drawn = _drawn(self.pieces, chunks)
+        # Of the document of each piece, by chunk.
+        self.pairs = [(self.pieces[one][0], self.pieces[two][0]) for one, two in self._drawn]
         self.space = Space(max(map(max, self.pairs)) + 1, dimensions, SEED)
         self.bags: list[lexical.Bag] = []
         self.vectors: Vectors = np.empty((0, dimensions), np.float32)
+
+    def text(self, chunk: int) -> str:
+        return "\n".join(self.pieces[n][1] for n in self._drawn[chunk])
+
+    def bag(self, chunk: int) -> lexical.Bag:
+        return together(*(self._bags[n] for n in self._drawn[chunk]))
+
+    @cached_property
+    def _bags(self) -> list[lexical.Bag]:
+        return [lexical.bag(piece) for _document, piece in self.pieces]
 
     def ask(self, base: KnowledgeBase, sets: Sequence[Texts], most: int) -> None:
         """Questions of the sets, each near some chunk of the smallest size."""
@@ -110,21 +123,28 @@ class Corpus:
         Known.questions = dict(zip(texts, self.asked.tolist(), strict=True))
 
 
-def _recombined(sets: Sequence[Texts], chunks: int) -> tuple[list[str], list[tuple[int, int]]]:
-    """Texts of two pieces of different documents each, and the numbers of these documents."""
-    rows = [row for one in sets for row in one.rows]
-    pieces = [(n, piece) for n, row in enumerate(rows) for piece in sentences.fit(row.text, HALF)]
-    if chunks < 1 or len({row for row, _ in pieces}) < 2:
+def _drawn(pieces: Sequence[tuple[int, str]], chunks: int) -> list[tuple[int, int]]:
+    """For each chunk two pieces of different documents."""
+    if chunks < 1 or len({document for document, _ in pieces}) < 2:
         raise ValueError("one chunk of two documents is the least")
     chance = random.Random(SEED)  # noqa: S311 - the same every time is what is wanted
-    texts: list[str] = []
-    pairs: list[tuple[int, int]] = []
-    while len(texts) < chunks:
-        (one, first), (other, second) = chance.sample(pieces, 2)
-        if one != other:
-            texts.append(f"{first}\n{second}")
-            pairs.append((one, other))
-    return texts, pairs
+    drawn: list[tuple[int, int]] = []
+    while len(drawn) < chunks:
+        one, two = chance.sample(range(len(pieces)), 2)
+        if pieces[one][0] != pieces[two][0]:
+            drawn.append((one, two))
+    return drawn
+
+
+def together(one: lexical.Bag, two: lexical.Bag) -> lexical.Bag:
+    """The terms of two texts, each on lines of its own: no term goes from line to line."""
+    keys, first, places = np.unique(
+        np.concatenate([one.keys, two.keys]), return_index=True, return_inverse=True
+    )
+    counts = np.bincount(places, np.concatenate([one.counts, two.counts]))
+    views = np.concatenate([one.views, two.views])[first]
+    lengths = tuple(a + b for a, b in zip(one.lengths, two.lengths, strict=True))
+    return lexical.Bag(keys, counts.astype(np.float32), views, lengths)
 
 
 def _questions(base: KnowledgeBase, sets: Sequence[Texts], most: int) -> list[str]:
@@ -143,14 +163,11 @@ def _questions(base: KnowledgeBase, sets: Sequence[Texts], most: int) -> list[st
 def grow(base: KnowledgeBase, corpus: Corpus, chunks: int) -> dict[str, float]:
     """Put in what is missing of the first `chunks`."""
     there, start = len(corpus.bags), time.perf_counter()
-    steps = range(there, chunks, STEP)
-    with ProcessPoolExecutor(PROCESSES, get_context("fork")) as pool:
-        texts = [corpus.texts[first : min(first + STEP, chunks)] for first in steps]
-        for first, prepared in zip(steps, pool.map(_prepared, texts), strict=True):
-            corpus.bags += [bag for one in prepared for bag in one.bags]
-            names = range(first // DOCUMENT, first // DOCUMENT + len(prepared))
-            made = [_revision(base, str(name)) for name in names]
-            indexing.put_all(list(zip(made, prepared, strict=True)))
+    for first in range(there, chunks, STEP):
+        numbers = range(first, min(first + STEP, chunks))
+        corpus.bags += map(corpus.bag, numbers)
+        documents = [numbers[n : n + DOCUMENT] for n in range(0, len(numbers), DOCUMENT)]
+        indexing.put_all([_document(base, corpus, one) for one in documents])
     indexing.renew(base)
     postings.merge(base.pk)
     Document.objects.filter(knowledge_base=base).update(product="other")
@@ -168,21 +185,20 @@ def grow(base: KnowledgeBase, corpus: Corpus, chunks: int) -> dict[str, float]:
     }
 
 
-def _prepared(texts: list[str]) -> list[indexing.Prepared]:
-    return [_document(texts[start : start + DOCUMENT]) for start in range(0, len(texts), DOCUMENT)]
-
-
-def _document(texts: list[str]) -> indexing.Prepared:
-    drafts = [ChunkDraft("text", [], "", text, None, None, "", [], []) for text in texts]
-    bags = [lexical.bag(text) for text in texts]
-    return indexing.Prepared(ParsedDocument().to_json(), [], drafts, texts, bags)
-
-
-def _revision(base: KnowledgeBase, name: str) -> Revision:
+def _document(
+    base: KnowledgeBase, corpus: Corpus, numbers: Sequence[int]
+) -> tuple[Revision, indexing.Prepared]:
+    name = str(numbers[0] // DOCUMENT)
     document = Document.objects.create(
         knowledge_base=base, title=name, external_id=name, approved_at=timezone.now()
     )
-    return Revision.objects.create(document=document, name=name, media_type="text/plain", size=0)
+    revision = Revision.objects.create(
+        document=document, name=name, media_type="text/plain", size=0
+    )
+    texts = [corpus.text(n) for n in numbers]
+    drafts = [ChunkDraft("text", [], "", text, None, None, "", [], []) for text in texts]
+    bags = [corpus.bags[n] for n in numbers]
+    return revision, indexing.Prepared(ParsedDocument().to_json(), [], drafts, texts, bags)
 
 
 def size(function: str, table: str) -> float:

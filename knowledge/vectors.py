@@ -23,7 +23,7 @@ GRAPH_FROM = 20_000  # vectors
 # Above, learned weights order what other stages found and find nothing by themselves
 # (docs/retrieval.md): no index of pgvector gives their order.
 SPARSE_UP_TO = 20_000  # chunks asked
-GRAPH_MEMORY_MB = (64, 1024)  # it is made in memory, or slowly
+GRAPH_MEMORY_MB = (64, 4096)  # of what it takes: it is made in memory, or slowly
 
 ASKED = """
     index_id = {index:d} AND knowledge_base_id = ANY(%(bases)s::bigint[])

@@ -9,7 +9,7 @@ from django.db import connection
 
 from evaluation import benchmark, recombined
 from evaluation.synthetic import Space
-from knowledge import vectors
+from knowledge import lexical, vectors
 from knowledge.models import EmbeddingIndex, KnowledgeBase
 from tests.evaluation.test_evaluate import lines
 
@@ -69,6 +69,18 @@ def test_one_document_cannot_be_recombined(folder):
     with pytest.raises(CommandError):
         bench(str(folder))
     assert not KnowledgeBase.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "other", ["第 2 步：重启 nginx。\n\n- `df -h`", "磁盘", "ORA-01555 快照过旧"]
+)
+def test_terms_of_two_pieces_are_those_of_their_text(other):
+    piece = "磁盘满了先清理日志，再看 ORA-01555。"
+    whole = lexical.bag(f"{piece}\n{other}")
+    both = recombined.together(lexical.bag(piece), lexical.bag(other))
+    assert both.lengths == whole.lengths
+    for one, other_one in zip(both[:3], whole[:3], strict=True):
+        assert np.array_equal(one, other_one)
 
 
 def test_a_look_at_every_vector_is_refused(folder, monkeypatch):

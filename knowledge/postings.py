@@ -104,22 +104,20 @@ def _best(
     sums: Mapping[int, NDArray[np.float32]], chunks: Mapping[int, Ids], number: int
 ) -> list[int]:
     """The heaviest; a chunk whose terms have changed may be among them twice."""
-    if not sums:
-        return []
-    scores = np.concatenate([sums[segment][: len(ids)] for segment, ids in chunks.items()])
-    ids = np.concatenate(list(chunks.values()))
-    least = np.partition(scores, -number)[-number] if len(scores) > number else 0.0
-    first = np.flatnonzero(scores > least)
-    if least > 0:  # of those that score the same some
-        first = np.append(first, np.flatnonzero(scores == least)[: number - len(first)])
-    found: list[int] = ids[first].tolist()
+    hits = {segment: np.flatnonzero(of) for segment, of in sums.items()}
+    scores = np.concatenate([np.empty(0), *(sums[one][hit] for one, hit in hits.items())])
+    ids = np.concatenate([np.empty(0, np.int64), *(chunks[one][hit] for one, hit in hits.items())])
+    if len(ids) > number:
+        ids = ids[np.argpartition(scores, -number)[-number:]]
+    found: list[int] = ids.tolist()
     return found
 
 
 def _chunks_of(segments: Mapping[int, object]) -> dict[int, Ids]:
     """The chunks of each segment that is still there, by place."""
     known = dict(_kept)
-    for row in PostingSegment.objects.filter(pk__in=segments.keys() - known.keys()):
+    new = segments.keys() - known.keys()
+    for row in PostingSegment.objects.filter(pk__in=new) if new else ():
         if len(_kept) >= KEPT:
             _kept.clear()
         known[row.pk] = _kept[row.pk] = _ids(row)

@@ -27,6 +27,7 @@ ROWS = 8  # of a table
 LINE = 120  # characters shown of a passage beneath the first
 _FENCE = re.compile(r"(^```.*?^```[^\n]*$|^~~~.*?^~~~[^\n]*$)", re.MULTILINE | re.DOTALL)
 _TABLE = re.compile(r"((?:^\|.*\|[ \t]*$\n?){2,})", re.MULTILINE)
+_FORMULA = re.compile(r"\s*(?:\$\$[^$]+\$\$|\\\[.+\\\])\s*", re.DOTALL)  # on lines of its own
 _HEADING = re.compile(r"#{1,6} [^\n]*")
 _CODE = re.compile(r"(?=\S*\d)[A-Za-z0-9][\w.:-]{1,30}", re.ASCII)  # 137, ORA-01555
 _LIST = re.compile(r"^\s*(?:[-*+>]|\d{1,3}[.)])\s+")
@@ -51,7 +52,7 @@ class Extract:
 
 @dataclass(frozen=True)
 class _Unit:
-    """A sentence, or what is not cut: code, a table, a heading."""
+    """A sentence, or what is not cut: code, a table, a formula, a heading."""
 
     text: str
     paragraph: int
@@ -146,7 +147,7 @@ def _units(text: str) -> list[_Unit]:
     units: list[_Unit] = []
     section = 0
     for paragraph, block in enumerate(_blocks(text)):
-        if _FENCE.fullmatch(block) or _TABLE.fullmatch(block):
+        if any(whole.fullmatch(block) for whole in (_FENCE, _TABLE, _FORMULA)):
             units.append(_Unit(block, paragraph, section, "whole"))
         elif _HEADING.fullmatch(block):
             section += 1
@@ -263,7 +264,8 @@ def _marked(units: list[_Unit], n: int) -> str:
     last: _Unit | None = None
     for unit in units:
         introduced = last is not None and last.kind == "sentence"
-        text = unit.text if _FENCE.fullmatch(unit.text) else plain(unit.text)
+        kept = _FENCE.fullmatch(unit.text) or _FORMULA.fullmatch(unit.text)
+        text = unit.text if kept else plain(unit.text)
         if unit.kind == "sentence":
             text = _with_mark(text, mark)
         elif unit.kind != "heading" and not introduced:

@@ -69,7 +69,11 @@ class UploadForm(forms.Form):
         KnowledgeBase.objects.none(), label=_("Knowledge base"), required=False
     )
     new_base = forms.CharField(
-        label=_("or a new one, called"), max_length=200, required=False, strip=True
+        label=_("or a new one, called"),
+        help_text=_("Who is signed in is answered from it; its page opens it to every visitor."),
+        max_length=200,
+        required=False,
+        strip=True,
     )
     files = FilesField(  # type: ignore[assignment]  # of the form, not the request's
         label=_("Files"),
@@ -96,6 +100,8 @@ class UploadForm(forms.Form):
         self.fields["knowledge_base"].queryset = self.offered  # type: ignore[attr-defined]
         if not getattr(user, "has_perm", lambda _: False)("knowledge.add_knowledgebase"):
             del self.fields["new_base"]
+            if self.offered.count() == 1:  # there is nothing to choose
+                self.initial["knowledge_base"] = self.offered.get()
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}

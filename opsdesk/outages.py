@@ -118,13 +118,14 @@ def _text(outage: Outage) -> str:
 def panel(request: HttpRequest) -> Panel | None:
     """What does not answer now, and what did not lately."""
     since = timezone.now() - RECENT
-    rows = [_row(outage) for outage in Outage.objects.filter(seen_at__gt=since)[:10]]
+    linked = request.user.has_perm("opsdesk.view_outage")
+    rows = [_row(outage, linked) for outage in Outage.objects.filter(seen_at__gt=since)[:10]]
     return {"title": _("Services that failed"), "rows": rows} if rows else None
 
 
-def _row(outage: Outage) -> Row:
+def _row(outage: Outage, linked: bool) -> Row:
     began = timezone.localtime(outage.began_at).strftime("%m-%d %H:%M")
-    url = reverse("admin:opsdesk_outage_change", args=[outage.pk])
+    url = reverse("admin:opsdesk_outage_change", args=[outage.pk]) if linked else ""
     if outage.lasts:
         value = _("since %(began)s") % {"began": began}
         return {"label": outage.label, "value": value, "url": url, "level": "error"}

@@ -21,6 +21,7 @@ from chat.admin import EXCERPT
 from chat.admin.topics import WordsField
 from chat.models import Turn
 from evaluation import golden, golden_sheets, running
+from evaluation.admin.runs import startable
 from evaluation.models import GoldenQuestion, GoldenSource, Run
 from knowledge import retrieval, sheets
 from knowledge.admin.entries import download
@@ -107,6 +108,10 @@ class GoldenQuestionAdmin(ByBase):
 
     class Media:
         css = {"all": ["evaluation/golden.css"]}
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        may = {"may_start": startable(request.user).exists()}
+        return super().changelist_view(request, {**may, **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[GoldenQuestion]:
         gone = GoldenSource.objects.gone().filter(question=OuterRef("pk"))

@@ -157,6 +157,10 @@ class RunAdmin(ReadOnlyAdmin):
             *super().get_urls(),
         ]
 
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        may = {"may_start": startable(request.user).exists()}
+        return super().changelist_view(request, {**may, **(extra_context or {})})
+
     # --- starting and stopping ----------------------------------------------------------
 
     def start_view(self, request: HttpRequest) -> HttpResponse:

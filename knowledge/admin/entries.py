@@ -21,7 +21,7 @@ from django_q.tasks import async_task
 
 from knowledge import entries, retrieval, sheets
 from knowledge.admin.parts import deleted
-from knowledge.models import Entry
+from knowledge.models import Entry, Import
 from knowledge.permissions import ByBase
 
 AT_ONCE = 200  # entries decided while the curator waits; more are left to a worker
@@ -137,6 +137,10 @@ class EntryAdmin(ByBase):
             },
         ),
     ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        may = {"may_import": self.admin_site.get_model_admin(Import).has_add_permission(request)}
+        return super().changelist_view(request, {**may, **(extra_context or {})})
 
     def get_ordering(self, request: HttpRequest) -> Any:
         """What waits for a decision comes first."""

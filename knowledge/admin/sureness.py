@@ -75,7 +75,7 @@ def sureness_view(request: HttpRequest, pk: int) -> HttpResponse:
         "history": history,
         "fitting": {one.pk for one in history if calibration.fits(one)},
         "may_change": permissions.may(request.user, "change", base),
-        "turns": reverse("admin:chat_turn_changelist"),
+        "turns": request.user.has_perm("chat.view_turn") and reverse("admin:chat_turn_changelist"),
         "width": WIDTH,
         "height": HEIGHT,
     }

@@ -5,7 +5,7 @@ import { watch } from "./states.js";
 
 const form = document.getElementById("upload");
 const list = document.getElementById("uploaded");
-const input = form.elements.files;
+const { files: input, knowledge_base: base, new_base: named } = form.elements;
 const zone = form.querySelector(".drop");
 zone.querySelector(".drop-hint").hidden = false;
 
@@ -80,6 +80,13 @@ function show(result, { item, state }) {
   state.innerHTML = result.html; // made and escaped by the server
 }
 
+// Said at its field before anything is sent: each file would be sent in vain, and be gone from the form.
+function based() {
+  const one = Boolean(base.value) !== Boolean(named?.value.trim());
+  base.setCustomValidity(one ? "" : form.dataset.base);
+  return base.reportValidity();
+}
+
 async function sendAll(files) {
   const queue = [...files].map((file) => [file, row(file.name)]);
   for (const [file, place] of queue) await send(file, place);
@@ -87,10 +94,12 @@ async function sendAll(files) {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!form.reportValidity() || !input.files.length) return;
+  if (!based() || !form.reportValidity() || !input.files.length) return;
   sendAll(input.files);
   input.value = "";
 });
+
+form.addEventListener("input", () => base.setCustomValidity(""));
 
 for (const name of ["dragenter", "dragover"]) {
   zone.addEventListener(name, (event) => {
@@ -103,5 +112,5 @@ for (const name of ["dragleave", "drop"]) {
 }
 zone.addEventListener("drop", (event) => {
   event.preventDefault();
-  sendAll(event.dataTransfer.files);
+  if (based()) sendAll(event.dataTransfer.files);
 });

@@ -12,7 +12,7 @@
   const name = title || say("title");
 
   const CSS = `
-    :host { all: initial; }
+    :host { all: initial !important; } /* whatever the page says of its own elements */
     button { position: fixed; bottom: 20px; ${position === "left" ? "left" : "right"}: 20px; z-index: 2147483000;
       width: 56px; height: 56px; padding: 0; border: 0; border-radius: 50%; cursor: pointer;
       box-shadow: 0 2px 6px rgb(0 0 0 / 25%), 0 8px 24px rgb(0 0 0 / 18%); }
@@ -170,7 +170,7 @@
   launcher.addEventListener("click", () => (panel.hidden ? open() : close()));
 
   function start() {
-    document.body.append(host);
+    document.documentElement.append(host); // beside the body: a transformed one would take it along
     paint();
     label();
   }

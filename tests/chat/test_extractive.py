@@ -43,6 +43,12 @@ def test_code_without_an_introduction_carries_its_mark_beneath():
     assert made.text == f"## 下线\n\n{code}\n\n[1]"
 
 
+def test_a_formula_on_its_lines_is_not_cut_by_marks():
+    formula = "$$\nA = \\prod_{i=1}^{n} A_i\n$$"
+    made = extractive.extract("可用性怎么计算", [passage(f"系统可用性这样计算：\n\n{formula}")])
+    assert made.text == f"系统可用性这样计算：[1]\n\n{formula}"
+
+
 def test_the_section_about_the_question_comes_before_its_neighbours():
     text = (
         "## 6.1 快照过旧\n\n长查询的回滚数据已被覆盖时报 ORA-01555。紧急时执行以下命令：\n\n"

@@ -26,7 +26,7 @@
       border-radius: 12px; overflow: hidden; background: #fff; box-shadow: 0 8px 40px rgb(0 0 0 / 30%); }
     iframe { display: block; width: 100%; height: 100%; border: 0; }
     p { margin: 0; padding: 24px; color: #1d2529; font: 15px/1.6 system-ui, sans-serif; }
-    @media (max-width: 480px) {
+    @media (max-width: 480px), (max-height: 480px) { /* a phone, either way up, or a small frame */
       .panel { inset: 0; width: 100%; max-width: none; height: 100%; border-radius: 0; }
     }`;
   const ICON = "M4 5h16v11H9l-5 4z";

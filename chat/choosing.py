@@ -72,6 +72,24 @@ def holds(question: str, kind: Kind, passage: Passage, shown: str) -> bool:
     return _meant(passage, kind) or kind.held(shown, question)
 
 
+def akin(passages: Sequence[Passage], small: float) -> list[Passage]:
+    """The first, and of the others those whose most telling word of the question tells about as
+    much as the first's. How much is for `small` to say (`knowledge.confidence.features`): of few
+    passages some are always next best, of many those that are share more than "怎么处理"."""
+    least = small * max(map(_telling, passages[:1]), default=0.0)
+    return [
+        *passages[:1],
+        *(p for p in passages[1:] if "dense" in p.scores or _telling(p) >= least),
+    ]
+
+
+def _telling(passage: Passage) -> float:
+    """What the most telling of the question's words in a passage is worth."""
+    worth = passage.asked.words()
+    there = worth.keys() & passage.asked.understood(passage.words)
+    return max((worth[word] for word in there - terms.question_words()), default=0.0)
+
+
 def _meant(passage: Passage, kind: Kind) -> bool:
     """An entry of a FAQ, and a text that itself asks for the same kind of thing."""
     return passage.kind == "qa" or (len(passage.text) <= ASKED and asked(passage.text) == kind)
@@ -82,14 +100,20 @@ def _evidence(
 ) -> float:
     """How well a sentence of `passage` tells what is asked, 0 when none does, else up to 1.8."""
     about = _share(words, _whole(passage))
+    if passage.question:  # it answers its own question; what else its answer names counts half
+        asks = " ".join([passage.question, *passage.questions])
+        return max(0.9 * (about + _share(words, asks)), SOME)
     if _meant(passage, kind):
         return max(1.8 * about, SOME)
     parts = [part for part in sentences(passage.text) if part.strip()]
     headings = " ".join([passage.title, *passage.heading_path])
-    found = [0.0]
+    found, header = [0.0], ""
     for place, part in enumerate(parts):
+        row = part.lstrip().startswith("|")
+        header = (header or part) if row else ""  # says what stands in the cells of each row
         if kind.held(part, question):
-            near = _share(words, f"{headings} {' '.join(parts[max(0, place - 1) : place + 1])}")
+            said = " ".join([headings, header, *parts[max(0, place - 1) : place + 1]])
+            near = _share(words, said)
             if near >= least:
                 found.append(near + 0.5 * about + 0.3 * _share(words, part))
     return max(found)

@@ -33,10 +33,12 @@ class Kind:
     # None for people: no pattern tells them from other words, the segmenter guesses.
     looks: re.Pattern[str] | None
     certain: bool  # whether a text without such a thing cannot answer
+    other: re.Pattern[str] | None = None  # looks alike, and is none: of durations dates
 
     def held(self, text: str, question: str = "") -> bool:
         """Whether `text` holds such a thing that does not stand in the question already."""
         told, asked = _COUNTING.sub(" ", plain(text)), plain(question)
+        told = self.other.sub(" ", told) if self.other else told
         found = (match[0] for match in self.looks.finditer(told)) if self.looks else _people(told)
         return any(one not in asked for one in found)
 
@@ -81,7 +83,8 @@ def _kind(one: dict[str, str], certain: bool) -> Kind:
     looks = one.get("holds", "").replace("{N}", _NUMBER)
     if not looks:
         return Kind(one["name"], None, certain=False)
-    return Kind(one["name"], re.compile(looks, re.IGNORECASE), certain)
+    other = re.compile(one["other"]) if "other" in one else None
+    return Kind(one["name"], re.compile(looks, re.IGNORECASE), certain, other)
 
 
 def _any(patterns: list[str]) -> re.Pattern[str]:

@@ -191,7 +191,9 @@ def _extract(
     if kind and certain and not choosing.holds(turn.query, kind, passages[0], extract.text):
         turn.check("kind", "not_shown", kind=kind.name)
         return turn.call_person("no_answer")
-    extract = extractive.beneath(meant, extract, passages, wanted if certain else None)
+    small = turn.retrieval.features.get("small", 0.0) if turn.retrieval else 0.0
+    akin = choosing.akin(arranging.shown(passages), small)
+    extract = extractive.beneath(meant, extract, akin, wanted if certain else None)
     turn.mode, turn.sources = mode, extract.sources
     if mode == FALLBACK:
         turn.emit("afresh")  # what the model said before it failed is not gone on with

@@ -28,6 +28,8 @@ def clarify(turn: TurnState) -> TurnState:
     read = _read(turn)
     if turn.intent in (understanding.PERSON, understanding.UNHAPPY, understanding.ABUSE):
         return _displeased(turn)
+    if turn.intent == understanding.CHAT:
+        return policy.decline(turn)
     if turn.intent:
         return turn.end(Turn.Outcome.CHAT, _small_talk(turn.intent))
     if not slots.fill(turn, read) and not turn.query:
@@ -128,9 +130,6 @@ def _small_talk(intent: str) -> str:
         understanding.THANKS: _("You are welcome. Ask again whenever you like."),
         understanding.GREETING: _(
             "Hello! I answer from the knowledge base, with sources. What can I do for you?"
-        ),
-        understanding.CHAT: _(
-            "I only know what stands in the knowledge base. What can I look up for you there?"
         ),
     }
     return texts[intent]

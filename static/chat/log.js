@@ -135,7 +135,7 @@ function draw(message) {
   if (ALONE.includes(message.event)) element.append(clone("t-another"));
   const ready = message.options?.length ? options(message.options) : null;
   if (ready && message.outcome === "clarifying") element.append(ready); // before where each is from
-  const shown = message.figures?.map(figure).filter((one) => !repeats(one, prose));
+  const shown = message.figures?.map((one) => figure(one, message.citations)).filter((one) => !repeats(one, prose));
   if (shown?.length) element.append(figures(shown));
   if (message.degraded) element.append(degraded(message.degraded));
   if (message.citations?.length) element.append(sources(message.citations));
@@ -283,11 +283,12 @@ function figures(elements) {
   return section;
 }
 
-function figure({ n, kind, number, caption, ...rest }) {
+function figure({ n, kind, number, caption, ...rest }, citations) {
   const element = clone("t-figure");
   const name = caption.startsWith(number) ? [caption] : [number, caption];
-  const label = [...name, place(rest), `[${n}]`].filter(Boolean).join(" · ");
-  element.querySelector("figcaption").textContent = label;
+  const label = [...name, place(rest)].filter(Boolean).join(" · ");
+  const mark = button({ dataset: { n }, textContent: n }, citations);
+  element.querySelector("figcaption").append(label, mark);
   const shown = kind === "picture" ? picture(rest, label) : table(rest, label);
   element.querySelector(".body").append(shown);
   return element;

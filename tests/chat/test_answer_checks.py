@@ -2,6 +2,7 @@
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from chat import asking, graph, runner
 from chat.models import Turn
@@ -9,7 +10,7 @@ from handoff.models import Handoff
 from knowledge.models import Document, Term
 from knowledge.parsing.document import Block
 from knowledge.scope import Scope
-from tests.chat.conftest import put
+from tests.chat.conftest import put, put_all
 
 
 def ask(conversation, text, **more):
@@ -181,3 +182,36 @@ def test_staff_read_what_the_checks_found(base, conversation, admin_client):
     turn = ask(conversation, "数据库备份保留多久？")
     page = admin_client.get(reverse("admin:chat_turn_change", args=[turn.pk])).content.decode()
     assert all(f"<td>{told}</td>" in page for told in ("问的是哪类内容", "分块中有", "时长"))
+
+
+def test_in_a_small_base_what_shares_only_how_stands_not_beneath(base, conversation):
+    said = {
+        "常见问题": "告警太多怎么处理：在监控平台点击静默，选择标签与时长。",
+        "值班": "收到告警以后怎么处理：先在应急群里说明，再看监控平台。",
+        "证书": "证书过期怎么处理：同步时间，更新以后再连。",
+        "令牌": "令牌过期怎么处理：同步时间，再领一个新的。",
+    }
+    put_all(base, *((title, [Block("paragraph", text)], "") for title, text in said.items()))
+    turn = ask(conversation, "告警怎么处理")
+    assert turn.outcome == "answered"
+    titles = set(turn.reply.citations.values_list("title", flat=True))
+    assert titles == {"常见问题", "值班"}
+
+
+BACKUPS = [
+    ["产品", "全量备份", "保留时间"],
+    ["MySQL 用户库", "每天 03:00", "30 天"],
+    ["PostgreSQL 分析库", "每天 04:30", "14 天"],
+]
+
+
+def test_a_cell_is_read_with_its_column_and_a_date_is_no_duration(base, conversation):
+    Document.objects.filter(title="数据库备份").update(retired_at=timezone.now())
+    heading = Block("heading", "备份策略", level=1)
+    put(base, "数据库运维手册", heading, Block("table", rows=BACKUPS, header_rows=1))
+    changes = "V2.2（2026 年 3 月）：调整数据库备份的保留时间。备份保留到什么时候由数据库组定。"
+    put(base, "修订记录", Block("paragraph", changes))
+    turn = ask(conversation, "数据库备份保留多久")
+    assert turn.outcome == "answered"
+    assert "30 天" in turn.reply.text
+    assert turn.reply.citations.first().title == "数据库运维手册"

@@ -154,7 +154,7 @@ def test_what_failed_or_called_a_person_is_not_kept(base, settings):
     a_model(base, settings)  # nobody listens there
     turn = asked()
     assert turn.trace["degraded"] == ["extractive"]
-    asked("量子纠缠如何影响茶叶发酵？")
+    asked("量子纠缠仪如何部署？")
     assert not KeptAnswer.objects.exists()
 
 

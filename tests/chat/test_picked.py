@@ -172,7 +172,8 @@ def test_one_that_its_reader_may_not_read_any_more_does_not_answer(picked, base,
     assert picked.title not in turn.reply.text
 
 
-def test_a_question_about_something_else_is_one_of_its_own(places, base, conversation):
+def test_a_question_about_something_else_is_one_of_its_own(places, base, conversation, settings):
+    settings.CONFIDENCE, settings.ANSWER_CONFIDENCE = 0.1, 0.9
     ask(conversation, QUESTION)
     put_all(
         base,
@@ -197,7 +198,7 @@ def test_without_choices_what_the_base_does_not_hold_is_for_a_person(
 ):
     settings.ANSWER_CONFIDENCE = least
     assert ask(conversation, QUESTION).outcome == "answered"
-    assert ask(conversation, "咖啡机怎么清洗").outcome == "handoff"
+    assert ask(conversation, "咖啡机怎么安装").outcome == "handoff"
 
 
 # --- what is offered --------------------------------------------------------------------

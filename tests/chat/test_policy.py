@@ -7,7 +7,7 @@ from handoff.models import Handoff
 from knowledge.models import KnowledgeBase
 
 DISK = "磁盘使用率超过 90% 怎么找出大的日志？"
-UNKNOWN = ["量子纠缠如何影响茶叶发酵？", "火星上的土壤怎么改良？", "恐龙化石怎么断代？"]
+UNKNOWN = ["量子纠缠仪如何部署？", "火星上的基站怎么安装？", "恐龙化石怎么升级？"]
 
 
 def say(conversation, *texts):

@@ -37,7 +37,7 @@ def test_staff_read_it_as_sentences(admin_client, default):
 
 
 def test_a_preview_weighs_what_was_asked_and_saves_nothing(admin_client, default, conversation):
-    for text in ("量子纠缠如何影响茶叶发酵？", "谢谢"):
+    for text in ("量子纠缠仪如何部署？", "谢谢"):
         other = type(conversation).objects.create(visitor="w" * 32)
         asking.ask(other, text)
     runner.run_waiting()

@@ -60,7 +60,7 @@ def test_what_is_logged_of_a_turn_names_it(base, conversation):
 
 
 def test_what_is_not_known_goes_to_a_person(base, conversation):
-    asking.ask(conversation, "量子纠缠如何影响茶叶发酵？")
+    asking.ask(conversation, "量子纠缠仪如何部署？")
     runner.run_waiting()
     turn = Turn.objects.get()
     assert turn.outcome == "handoff"

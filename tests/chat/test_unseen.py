@@ -1,6 +1,8 @@
 import pytest
 
-from chat import unseen
+from chat import asking, runner, unseen
+from chat.models import Turn
+from handoff.models import Handoff
 
 NAMED = [
     ("EMQX 怎么安装", ["EMQX"]),
@@ -44,3 +46,30 @@ def test_what_a_question_names(question, names):
 @pytest.mark.parametrize("question", NOTHING)
 def test_values_messages_and_plain_words_are_no_names(question):
     assert unseen.names(question) == []
+
+
+def ask(conversation, text):
+    asking.ask(conversation, text)
+    runner.run_waiting()
+    return Turn.objects.select_related("reply").latest("pk")
+
+
+@pytest.mark.parametrize("question", ["食堂几点开饭", "明天放假吗", "今天天气怎么样"])
+def test_what_is_for_somebody_else_gets_a_button_and_waits_for_nobody(question, base, conversation):
+    turn = ask(conversation, question)
+    assert turn.outcome == "chat"
+    assert turn.reply.data["options"] == ["转人工"]
+    assert not Handoff.objects.exists()
+    assert ask(conversation, "转人工").outcome == "handoff"
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["堡垒机坏了怎么修", "EMQX 怎么安装", "一周里哪几天可以上线", "网络很慢", "谁管机房大门钥匙"],
+)
+def test_what_sounds_of_work_or_of_the_base_is_for_a_person(question, base, conversation):
+    assert ask(conversation, question).outcome == "handoff"
+
+
+def test_bases_that_hold_nothing_decline_nothing(db, conversation):
+    assert ask(conversation, "食堂几点开饭").outcome == "handoff"

@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("unanswered")]
 
 @pytest.fixture
 def asked(site):
-    for number, text in enumerate(("量子纠缠如何影响茶叶发酵？", "转人工", "谢谢", "答非所问")):
+    for number, text in enumerate(("量子纠缠仪如何部署？", "转人工", "谢谢", "答非所问")):
         asking.ask(Conversation.objects.create(visitor=f"{number:032}"), text)
     runner.run_waiting()
 

@@ -15,7 +15,7 @@ from tests.evaluation import drawn
 
 pytestmark = pytest.mark.browser
 # The documents have the answer to the first, but it is below the shipped threshold.
-BORDERLINE, UNKNOWN = "扩容怎么弄？", "量子纠缠如何影响茶叶发酵？"
+BORDERLINE, UNKNOWN = "扩容怎么弄？", "量子纠缠仪如何部署？"
 KNOWN = "忘记堡垒机密码怎么办？"
 TRULY = {KNOWN: "right", BORDERLINE: "missed", UNKNOWN: "refused"}
 KEYS = {"right": "1", "wrong": "3", "refused": "1", "missed": "2"}

@@ -23,9 +23,10 @@ install: $(VENV)/.installed  ## The environment only
 run: $(VENV)/.installed  ## Database, web server and workers; Ctrl-C stops all
 	@exec $(BIN)/python manage.py serve
 
-# Tests often wait for what they started: three workers keep two cores busy.
+# Tests often wait for the processes they started: three workers keep two cores busy. What the first
+# of those compiles the others need not.
 test: $(VENV)/.installed-dev  ## Everything that needs no root
-	$(BIN)/python -m pytest tests -n 3 --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest tests -n 3 --dist loadfile
 
 screenshots: $(VENV)/.installed-dev  ## The pictures of the README; needs chromium
 	OPSDESK_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/pages/screenshots.py

@@ -270,7 +270,7 @@ def test_a_drop_is_taken_up_within_seconds(tmp_path):
         dropped = time.monotonic()
         (inbox / "重启.md").write_text("# 重启\n\n执行 systemctl restart nginx。\n")
         wait_for(lambda: there() == ["重启"], "the file to come in")
-        assert time.monotonic() - dropped < 10
+        assert time.monotonic() - dropped < 40  # the regular look comes after a minute
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

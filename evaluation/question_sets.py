@@ -36,6 +36,7 @@ from knowledge import (
     sentences,
     terms,
     vocabulary,
+    weighing,
 )
 from knowledge.models import Chunk, Document, KnowledgeBase, Lexicon, Revision
 from knowledge.parsing import markdown
@@ -45,7 +46,7 @@ BATCH = 1000  # documents indexed in one transaction
 PROCESSES = 2
 LONGEST_USUAL_SPAN = 50  # characters of the median answer
 # What decides how a text is indexed: when one of these files changes, so does every base.
-CUTTING = (markdown, pieces, sentences, chunking, terms, lexical)
+CUTTING = (markdown, pieces, sentences, chunking, terms, lexical, weighing)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def independent_scores(texts, query):
     scores = [0.0] * len(texts)
     for view, weight in (("words", 1.0), ("bigrams", 0.3), ("unigrams", 1.0)):
         ranker = LuceneBM25(
-            [list(terms.views(text)[view].elements()) for text in texts], k1=1.6, b=0.85
+            [list(terms.views(text)[view].elements()) for text in texts], k1=1.6, b=0.9
         )
         for term, share in asked[view].items():
             for n, score in enumerate(ranker.get_scores([term])):

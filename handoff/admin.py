@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
+from django.contrib.postgres.fields import ArrayField
 from django.db.models import Case, QuerySet, Value, When
 from django.http import HttpRequest
 from django.urls import reverse
@@ -29,7 +30,11 @@ from handoff.models import (
     SpecialDay,
     Team,
 )
+from knowledge.forms import TagsField
 from opsdesk.admin import ReadOnlyAdmin
+
+# Words between commas, also those of a Chinese keyboard: what is read as one word fits nobody.
+WORDS: Any = {ArrayField: {"form_class": TagsField}}
 
 ORDER = {Handoff.Status.WAITING: 0, Handoff.Status.OFFERED: 0, Handoff.Status.TAKEN: 1}
 WAITING = [Handoff.Status.WAITING, Handoff.Status.OFFERED]
@@ -52,6 +57,7 @@ class AgentAdmin(admin.ModelAdmin):
     autocomplete_fields = ["user"]
     search_fields = ["user__username", "user__first_name", "user__last_name"]
     inlines = [TeamsInline]
+    formfield_overrides = WORDS
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
@@ -208,6 +214,7 @@ class MacroAdmin(admin.ModelAdmin):
     list_display = ["name", "does", "team"]
     list_filter = ["team", "then"]
     search_fields = ["name", "reply", "note"]
+    formfield_overrides = WORDS
     fieldsets = [
         (None, {"fields": ["name", "team"]}),
         (_("What is done, in this order"), {

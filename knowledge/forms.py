@@ -11,11 +11,16 @@ from django.contrib.postgres.forms import SimpleArrayField
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from django.forms import BoundField
-from django.utils.text import slugify
+from django.utils.text import Truncator, slugify
 from django.utils.translation import gettext_lazy as _
 
 from knowledge import permissions, uploading
 from knowledge.models import Document, KnowledgeBase
+
+
+def quoted(text: str) -> str:
+    """The beginning of what somebody typed, for a sentence about it."""
+    return Truncator(text).chars(40)
 
 
 class LinesField(forms.CharField):
@@ -126,6 +131,8 @@ class UploadForm(forms.Form):
 
 class TagsField(SimpleArrayField):
     """Tags between commas, as a Chinese keyboard types them too."""
+
+    default_error_messages = {"item_invalid": _("Tag %(nth)s:")}
 
     def __init__(self, base_field: forms.Field | None = None, **kwargs: Any):
         super().__init__(base_field or forms.CharField(max_length=50), **kwargs)

@@ -23,7 +23,7 @@ from chat import presenting, slots
 from chat.asking import MESSAGE_LENGTH
 from chat.models import Collected, Conversation, Topic
 from chat.topics import exchange, schema, trial
-from knowledge.forms import LinesField
+from knowledge.forms import LinesField, quoted
 from knowledge.models import KnowledgeBase
 from opsdesk.errors import ParseError
 
@@ -47,7 +47,7 @@ class WordsField(LinesField):
             raise ValidationError(text % {"most": exchange.MOST_WORDS})
         if long := next((line for line in value if len(line) > self.longest), ""):
             text = _("“%(word)s” is longer than %(most)d characters.")
-            raise ValidationError(text % {"word": long, "most": self.longest})
+            raise ValidationError(text % {"word": quoted(long), "most": self.longest})
 
 
 class SchemaField(forms.CharField):

@@ -5,6 +5,7 @@ import secrets
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from knowledge.models import KnowledgeBase
@@ -21,7 +22,7 @@ def validate_origins(lines: str) -> None:
     for origin in lines.split():
         if not _ORIGIN.fullmatch(origin):
             sentence = _("“%(origin)s” is no origin: https://, a name and perhaps a port.")
-            raise ValidationError(sentence, params={"origin": origin})
+            raise ValidationError(sentence, params={"origin": Truncator(origin).chars(60)})
 
 
 class WidgetSite(models.Model):

@@ -33,6 +33,7 @@ from knowledge import (
     terms,
     uploading,
 )
+from knowledge.forms import quoted
 from knowledge.models import Chunk, Document, KnowledgeBase
 from knowledge.scope import Scope
 from opsdesk.errors import Conflict
@@ -383,7 +384,7 @@ def _add_synonym(
     word, means = _said(request, "word"), _said(request, "means")
     if len(word) > termlists.LONGEST or len(means) > termlists.LONGEST:
         message = _("“%(word)s” is longer than %(most)d characters.")
-        raise ValidationError(message % {"word": max(word, means, key=len), "most": 100})
+        raise ValidationError(message % {"word": quoted(max(word, means, key=len)), "most": 100})
     term = synonyms.add(base, word, means)
     return _("“%(word)s” counts as “%(term)s” now.") % {"word": word, "term": term}
 

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from knowledge import sheets, synonyms, termlists
 from knowledge.admin.entries import TYPES, download
-from knowledge.forms import LinesField, SheetForm
+from knowledge.forms import LinesField, SheetForm, quoted
 from knowledge.models import Term
 from knowledge.permissions import ByBase
 from opsdesk.errors import ParseError
@@ -37,7 +37,7 @@ class WordsField(LinesField):
         super().validate(value)
         if long := next((word for word in value if len(word) > termlists.LONGEST), ""):
             text = _("“%(word)s” is longer than %(most)d characters.")
-            raise ValidationError(text % {"word": long, "most": termlists.LONGEST})
+            raise ValidationError(text % {"word": quoted(long), "most": termlists.LONGEST})
 
 
 class TermForm(forms.ModelForm):

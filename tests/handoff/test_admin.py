@@ -86,6 +86,13 @@ NEW = {
 }  # fmt: skip
 
 
+def test_skills_are_told_apart_by_the_commas_of_any_keyboard(admin_client, agent):
+    path = reverse("admin:handoff_agent_change", args=[Agent.objects.get().pk])
+    made = {**NEW, "memberships-TOTAL_FORMS": "0", "user": agent.pk, "skills": "MySQL，英语, 网络"}
+    assert admin_client.post(path, made).status_code == 302
+    assert Agent.objects.get().skills == ["MySQL", "英语", "网络"]
+
+
 def test_who_is_made_an_agent_may_work_at_the_console(client, admin_client, django_user_model):
     lead, team = django_user_model.objects.create_user("lea"), Team.objects.create(name="运维")
     made = {**NEW, "user": lead.pk, "memberships-0-team": team.pk}

@@ -1,5 +1,7 @@
 """Every page of the knowledge administration, for every kind of user and two bases."""
 
+import re
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
@@ -8,6 +10,7 @@ from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from knowledge import permissions, tasks, uploading
 from knowledge.models import (
@@ -24,7 +27,7 @@ from knowledge.models import (
     TermSuggestion,
 )
 from knowledge.permissions import ByBase
-from opsdesk.models import ApiToken
+from opsdesk.models import ApiToken, Outage
 
 pytestmark = pytest.mark.django_db
 PAGES = {
@@ -149,7 +152,7 @@ def test_who_gets_which_page(clients, rows):
                     args=[] if named else [rows[base][model].pk],
                 )
                 for name, status in (expected(model, route, base) or {}).items():
-                    got = clients[name].get(url).status_code
+                    got = viewer.get(url).status_code
                     # Some pages of ours are as if there were no such row.
                     if got != status and (status == 200 or got not in CLOSED):
                         wrong.append((model.__name__, route, base, name, got, status))
@@ -257,9 +260,9 @@ def test_originals_open_for_roles_even_before_approval(clients, rows):
         Document.objects.filter(pk=rows[base][Document].pk).update(approved_at=None)
     urls = [reverse("revision", args=[rows[base][Document].latest_id]) for base in "ab"]
     for name in ("curator", "viewer"):
-        assert [clients[name].get(url).status_code for url in urls] == [200, 404]
+        assert [viewer.get(url).status_code for url in urls] == [200, 404]
     for name in ("nobody", "outsider", "visitor"):
-        assert [clients[name].get(url).status_code for url in urls] == [404, 404]
+        assert [viewer.get(url).status_code for url in urls] == [404, 404]
     assert clients["editor"].get(urls[1]).status_code == 200
 
 
@@ -303,3 +306,17 @@ def test_rights_are_read_once(users, rows, django_assert_num_queries):
         for _ in range(50):
             assert page.has_change_permission(request, document)
             assert not page.has_delete_permission(request, rows["b"][Document])
+
+
+def test_no_page_leads_where_its_reader_may_not_go(rows, clients):
+    viewer = clients["viewer"]
+    Outage.objects.create(service="openai", reason="timeout", ended_at=timezone.now())
+    base = rows["a"][KnowledgeBase]
+    lists = ["evaluation_goldenquestion", "evaluation_run"]
+    lists += [f"knowledge_{page.opts.model_name}" for page in PAGES.values()]
+    pages = [reverse("admin:index")] + [reverse(f"admin:{one}_changelist") for one in lists]
+    pages.append(reverse("admin:knowledge_knowledgebase_sureness", args=[base.pk]))
+    read = "".join(viewer.get(page).content.decode() for page in pages)
+    linked = set(re.findall(r'href="(/admin/[^"?#]*)', read))
+    assert len(linked) > len(lists)
+    assert [path for path in sorted(linked) if viewer.get(path).status_code == 403] == []

@@ -40,8 +40,10 @@ def test_a_curator_uploads_watches_retries_and_deletes(site, browse, base, files
     page = browse()
     with site.workers():
         sign_in_by_the_form(page)
-        page.select_option("#id_knowledge_base", label="运维")
         page.set_input_files("#id_files", [str(path) for path in files])
+        page.click("#upload [type=submit]")  # without a base nothing is sent, and all is kept
+        assert page.locator("#id_knowledge_base:invalid").count() == 1
+        page.select_option("#id_knowledge_base", label="运维")
         page.click("#upload [type=submit]")
 
         # Each file has a line of its own, which becomes ready or failed by itself.

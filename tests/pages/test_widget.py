@@ -277,8 +277,16 @@ def test_a_page_of_another_origin_does_not_get_the_chat(enter, portal):
     assert not any(frame.locator("#text").count() for frame in frames)
 
 
-def test_the_widget_is_accessible(enter):
+# What some page may say of all its elements.
+HOSTILE = """() => { const sheet = new CSSStyleSheet();
+sheet.replaceSync("div { display: none !important; opacity: 0 } body { transform: scale(.5) }");
+document.adoptedStyleSheets = [sheet]; }"""
+
+
+def test_the_widget_is_accessible_whatever_styles_the_page_has(enter):
     page = enter()
+    page.evaluate(HOSTILE)
+    assert page.locator("#opsdesk-widget button").bounding_box()["width"] == 56
     asked(opened(page), DRAIN)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)

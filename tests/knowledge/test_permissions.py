@@ -152,7 +152,7 @@ def test_who_gets_which_page(clients, rows):
                     args=[] if named else [rows[base][model].pk],
                 )
                 for name, status in (expected(model, route, base) or {}).items():
-                    got = viewer.get(url).status_code
+                    got = clients[name].get(url).status_code
                     # Some pages of ours are as if there were no such row.
                     if got != status and (status == 200 or got not in CLOSED):
                         wrong.append((model.__name__, route, base, name, got, status))
@@ -260,9 +260,9 @@ def test_originals_open_for_roles_even_before_approval(clients, rows):
         Document.objects.filter(pk=rows[base][Document].pk).update(approved_at=None)
     urls = [reverse("revision", args=[rows[base][Document].latest_id]) for base in "ab"]
     for name in ("curator", "viewer"):
-        assert [viewer.get(url).status_code for url in urls] == [200, 404]
+        assert [clients[name].get(url).status_code for url in urls] == [200, 404]
     for name in ("nobody", "outsider", "visitor"):
-        assert [viewer.get(url).status_code for url in urls] == [404, 404]
+        assert [clients[name].get(url).status_code for url in urls] == [404, 404]
     assert clients["editor"].get(urls[1]).status_code == 200
 
 

@@ -14,6 +14,7 @@ from chat import ambiguity, extractive, understanding
 from chat.models import Turn
 from chat.state import TurnState
 from knowledge.models import Chunk, Document
+from knowledge.ranking import letters
 from knowledge.retrieval import Passage
 from knowledge.scope import answering
 
@@ -49,6 +50,18 @@ def numbered(asked: dict[str, Any], told: str) -> ambiguity.Choice | None:
     place = understanding.place(told) if asked["about"] == ABOUT else None
     there = place is not None and 1 <= place <= len(asked["choices"])
     return ambiguity.Choice(**asked["choices"][place - 1]) if place and there else None
+
+
+def worded(asked: dict[str, Any], told: str) -> ambiguity.Choice | None:
+    """The only choice whose name says all that is said: "机房二的吧" of "机房二手册 › 密码"."""
+    if asked["about"] != ABOUT or asked.get("picked") or understanding.intent(told):
+        return None
+    for bare in understanding.bared(told):
+        named = letters(bare)
+        found = [one for one in asked["choices"] if named in letters(one["label"])]
+        if len(named) > 1 and len(found) == 1:
+            return ambiguity.Choice(**found[0])
+    return None
 
 
 def standing(turn: TurnState, choice: ambiguity.Choice) -> list[int]:

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from chat import degrading, uploads
 from chat.formulas import formulas
-from chat.models import Citation, Figure, Message, Upload
+from chat.models import Citation, Figure, Message, Turn, Upload
 from chat.originals import originals
 from knowledge import addressed, pages
 from knowledge.models import Chunk
@@ -108,6 +108,7 @@ def message_json(message: Message) -> dict[str, Any]:
     """The public shape of a message; a system message and a customer's are plain text."""
     citations = list(message.citations.all())
     formatted = message.role in (Message.Role.ASSISTANT, Message.Role.AGENT)
+    offered = message.data.get("outcome") == Turn.Outcome.CLARIFYING  # a choice is no answer
     return {
         "seq": message.seq,
         "id": message.client_msg_id,
@@ -124,7 +125,7 @@ def message_json(message: Message) -> dict[str, Any]:
         "citations": [citation_json(citation) for citation in citations],
         "figures": [figure_json(figure) for figure in message.figures.all()],
         "uploads": [uploads.as_json(upload) for upload in message.uploads.all()],
-        "exports": _exports(message) if citations else None,
+        "exports": _exports(message) if citations and not offered else None,
         "originals": originals(citations),
         "rating": _rating(message),
         "created_at": message.created_at.isoformat(),

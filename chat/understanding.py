@@ -18,7 +18,7 @@ LONGEST = 60  # characters of a clause that can say so
 
 _CLAUSES = re.compile(r"[\s]*[，。！？；、~…,!?;\n]+[\s]*|\.(?=\s|$)")
 _SPACED = re.compile(r"(?<=[\u4e00-\u9fff])[ \t]+(?=[\u4e00-\u9fff])")  # "转 人工"
-_PARTS = "intents", "beside", "alone", "moods", "replies", "signs"
+_PARTS = "intents", "beside", "alone", "moods", "replies", "signs", "picking"
 # What a whole message is made of, and what it is then; the first wins.
 _ALONE = {
     "unhappy_alone": UNHAPPY,
@@ -151,6 +151,13 @@ def place(text: str) -> int | None:
         return int(found["n"]) if found else None
     numbers = enumerate(words("intents")["places"]["numbers"], 1)
     return next((number for number, said in numbers if found["n"] in said.split()), None)
+
+
+def bared(text: str) -> list[str]:
+    """`text`, then with ever more taken off its ends that names nothing: "我要机房二的那个吧"."""
+    bare = list(_bare(unicodedata.normalize("NFKC", text).strip(" \t。.!！?？")))
+    behind = ((one, _patterns("behind").search(one)) for one in bare)
+    return bare + [one[: found.start()] for one, found in behind if found]
 
 
 def vague(text: str, names: list[str]) -> bool:

@@ -78,7 +78,11 @@ def _replied_to_choice(turn: TurnState) -> bool:
     before anything else is read in it: what a ready reply says may sound like all sorts of things.
     """
     told = turn.row.message.text if turn.row else turn.question
-    choice = ambiguity.chosen(turn.asked, told) or offering.numbered(turn.asked, told)
+    choice = (
+        ambiguity.chosen(turn.asked, told)
+        or offering.numbered(turn.asked, told)
+        or offering.worded(turn.asked, told)
+    )
     about = turn.asked["about"]
     if choice:
         _pick(turn, choice)

@@ -222,7 +222,11 @@ const clicks = {
     const citation = cited(hit, hit.dataset.n);
     if (citation) drawer.open(citation);
   },
-  ".option:not(.reason), .example": (hit) => send({ text: hit.textContent, uploads: [] }),
+  ".option:not(.reason), .example": (hit) => {
+    const keyed = hit.matches(":focus-visible"); // it is hidden by what is sent
+    send({ text: hit.textContent, uploads: [] });
+    if (keyed) document.querySelector("#text").focus();
+  },
   ".rate": (hit) => {
     const { rating } = hit.closest(".message").message;
     const helpful = hit.dataset.helpful === "true";

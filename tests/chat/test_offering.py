@@ -152,6 +152,20 @@ def test_the_first_is_picked_by_its_number_too(places, conversation):
     assert turn.reply.citations.get().title == options[0]
 
 
+@pytest.mark.parametrize("told", ["机房二", "机房二的", "我要机房二手册", "机房二那个吧。"])
+def test_a_place_is_picked_by_the_part_of_its_name_that_no_other_has(told):
+    asked = pending(*(f"{place}手册 › 密码" for place in PLACES))
+    assert offering.worded(asked, told).label == "机房二手册 › 密码"
+
+
+@pytest.mark.parametrize("told", ["机房", "手册", "密码", "都行", "机房二的网络怎么配置", "的"])
+def test_what_several_places_say_or_none_picks_none(told):
+    asked = pending(*(f"{place}手册 › 密码" for place in PLACES))
+    assert offering.worded(asked, told) is None
+    assert offering.worded({**asked, "picked": "机房一手册 › 密码"}, "机房二") is None
+    assert offering.worded(pending("如何转人工", "密码手册"), "转人工") is None
+
+
 LABELS = (
     "org.apache.kafka.common.errors.TimeoutException: topic missing in the cluster of the room",
     "java.lang.OutOfMemoryError: Java heap space",

@@ -6,7 +6,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
-from chat import panels
+from chat import panels, presenting
 from chat.models import Turn
 from chat.tools.base import Context
 from chat.tools.builtin import ExportPdf
@@ -250,6 +250,7 @@ def test_a_choice_is_no_answer(places, base, conversation, rf, admin_user):
         one.attachments.add(shown)
     turn = ask(conversation, QUESTION)
     assert turn.reply.citations.count() == 5
+    assert presenting.message_json(turn.reply)["exports"] is None
     assert not turn.reply.figures.exists()
     assert str(turn.reply.pk) not in exported(conversation)
     request = rf.get("/")

@@ -24,9 +24,10 @@ LEAST_WORDS = 4  # of an English sentence in a Chinese text, that it is one
 _FENCE = re.compile(r"(^[ \t]*(?:```|~~~).*?^[ \t]*(?:```|~~~)[ \t]*$)", re.MULTILINE | re.DOTALL)
 _SPOKEN_FENCE = re.compile(r"[ \t]*(?:```|~~~)[ \t]*(?:system|assistant|user|prompt)\b", re.I)
 _QUOTED = re.compile(r"`[^`\n]*`|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』|\"[^\"\n]*\"|'[^'\n]{4,}'")
-_LANGUAGES = re.compile(
+_LANGUAGES = re.compile(  # without a space between: where Chinese begins, or a sentence in English
     r"(?:(?<=[A-Za-z0-9'\"’”)\]][.?!])|(?<=[.?!]['\"’”)\]]))(?=[\u3400-\u9fff`])"
-)  # without a space between
+    r"|(?<=[\u3400-\u9fff\uff01-\uff65)\]}>*])(?=[A-Z][a-z]*(?: [A-Za-z'-]+){2})"
+)
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _WORD = re.compile(r"[a-z][a-z0-9+#]{2,}")
 _LEAD = re.compile(r"^[\s>*\-+•#|]*(?:\d{1,3}[.)、]\s*)?")

@@ -14,7 +14,7 @@ from tests.knowledge import documents
 
 BACKUP = "数据库备份保存在哪个目录，保留多久？"
 DISK = "磁盘使用率超过 90% 时先用什么命令？"
-NOWHERE = "食堂周三的菜单是什么？"
+NOWHERE = "食堂周三的巡检菜单是什么？"
 
 
 TEXTS = {"磁盘空间": chat.DISK, "数据库备份": chat.BACKUP} | {

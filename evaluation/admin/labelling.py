@@ -88,8 +88,8 @@ def _next(request: HttpRequest, sample: Sample, decide: bool, last: int = 0) -> 
     label = claiming.claim(sample, request.user, decide)
     after = f"?last={last}" if last else ""
     if label is None:
-        said = _("Nothing is left to decide.") if decide else _("You have labelled all there is for you.")  # fmt: skip  # noqa: E501
-        messages.success(request, said)
+        nothing = [_("Nothing is left for you to label."), _("Nothing is left to decide.")]
+        messages.success(request, nothing[decide])
         return redirect(reverse("admin:evaluation_sample_change", args=[sample.pk]) + after)
     return redirect(reverse("admin:evaluation_sample_label", args=[label.pk]) + after)
 

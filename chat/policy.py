@@ -232,17 +232,6 @@ def beside(turn: TurnState) -> TurnState:
     return turn
 
 
-def decline(turn: TurnState) -> TurnState:
-    """End the turn with what OpsDesk is for, a person a button away."""
-    turn.reason, turn.sources = None, []
-    turn.options = [_("Talk to a person")]
-    text = _(
-        "I answer questions about systems and services from the knowledge base, and cannot help "
-        "with this. What can I look up for you?"
-    )
-    return turn.end(Turn.Outcome.CHAT, text)
-
-
 def offer(turn: TurnState, found: Verdict) -> TurnState:
     """End the turn with the offer of a person; the next message may say yes or no to it."""
     sorry = _("I am sorry that I could not help.")

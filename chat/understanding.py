@@ -116,16 +116,7 @@ def mood(text: str) -> str:
 
 def asks(text: str) -> bool:
     """Whether `text` asks, or names a thing in Latin letters or digits, a code, a command."""
-    return _signs("asks", text) or _signs("names", text)
-
-
-def of_work(text: str) -> bool:
-    """Whether `text` names such a thing, or sounds of work with systems."""
-    return _signs("names", text) or _signs("work", text)
-
-
-def _signs(name: str, text: str) -> bool:
-    return bool(_patterns(name).search(unicodedata.normalize("NFKC", text)))
+    return bool(_patterns("asks").search(unicodedata.normalize("NFKC", text)))
 
 
 def yes_or_no(text: str) -> bool | None:

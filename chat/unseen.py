@@ -13,8 +13,7 @@ from pathlib import Path
 
 from django.utils.translation import gettext as _
 
-from chat import understanding
-from knowledge import slips, terms
+from knowledge import slips
 
 LONGEST = 20  # characters of a product's name; what is longer is an identifier
 _HAN = re.compile(r"[\u4e00-\u9fff]")
@@ -57,13 +56,6 @@ def unseen(question: str, base_ids: Sequence[int]) -> tuple[list[str], list[str]
     named = names(question)
     known = slips.known(named, base_ids) if named else set()
     return [name for name in named if name not in known], [n for n in named if n in known]
-
-
-def beside(question: str, base_ids: Sequence[int]) -> bool:
-    """Whether `question` is for somebody else ("食堂几点开饭"): none of its telling words stands
-    anywhere in these bases, and nothing in it sounds of work with systems."""
-    words = terms.views(question)[terms.WORDS].keys() - terms.question_words()
-    return bool(words) and not understanding.of_work(question) and not slips.known(words, base_ids)
 
 
 def told(names: Sequence[str]) -> str:

@@ -28,9 +28,9 @@ def clarify(turn: TurnState) -> TurnState:
     read = _read(turn)
     if turn.intent in (understanding.PERSON, understanding.UNHAPPY, understanding.ABUSE):
         return _displeased(turn)
-    if turn.intent == understanding.CHAT:
-        return policy.decline(turn)
     if turn.intent:
+        if turn.intent == understanding.CHAT:
+            turn.options = [_("Talk to a person")]
         return turn.end(Turn.Outcome.CHAT, _small_talk(turn.intent))
     if not slots.fill(turn, read) and not turn.query:
         _complete(turn, read.question if read else "")
@@ -134,6 +134,10 @@ def _small_talk(intent: str) -> str:
         understanding.THANKS: _("You are welcome. Ask again whenever you like."),
         understanding.GREETING: _(
             "Hello! I answer from the knowledge base, with sources. What can I do for you?"
+        ),
+        understanding.CHAT: _(
+            "I answer questions about systems and services from the knowledge base, and cannot "
+            "help with this. What can I look up for you?"
         ),
     }
     return texts[intent]

@@ -3,7 +3,7 @@
 
 from django.utils.translation import gettext as _
 
-from chat import degrading, policy, slots, unseen
+from chat import degrading, policy, slots
 from chat.models import Turn
 from chat.state import TurnState
 
@@ -15,8 +15,6 @@ def escalate(turn: TurnState) -> TurnState:
         if slots.unsure(turn):
             return turn
         found = policy.verdict(turn, unsure=True)
-        if found.because == "unsure" and _beside(turn):
-            return policy.decline(turn)
         if found.action == "offer":
             turn.reason, turn.sources = None, []
             return policy.offer(turn, found)
@@ -26,18 +24,6 @@ def escalate(turn: TurnState) -> TurnState:
         turn.degrade(degrading.PERSON)
     outcome = Turn.Outcome.FAILED if turn.reason == "failed" else Turn.Outcome.HANDOFF
     return turn.end(outcome, _why(turn))
-
-
-def _beside(turn: TurnState) -> bool:
-    """Whether the bases, which hold something, know nothing at all of what a customer asks, and it
-    is no matter of work: nobody is called before they press the button."""
-    held = turn.retrieval is not None and turn.retrieval.asked and turn.retrieval.asked.chunks
-    if turn.past is None or not held or turn.attached or turn.slots or turn.asked:
-        return False
-    beside = unseen.beside(turn.query, [base.pk for base in turn.bases])
-    if beside:
-        turn.check("beside", "declined")
-    return beside
 
 
 def _why(turn: TurnState) -> str:

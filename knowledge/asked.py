@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from knowledge.models import Calibration, EmbeddingIndex
-from opsdesk.replicas import planned
+from opsdesk.replicas import in_binary
 
 # Of a base what answers for it: the vectors, what it learned, how sure it must be.
 _STANDINGS = """
@@ -51,7 +51,7 @@ class Asked(tuple[int, ...]):
 
     @cached_property
     def standings(self) -> list[Standing]:
-        with planned() as cursor:
+        with in_binary() as cursor:
             cursor.execute(_STANDINGS, [list(self)])
             return [
                 Standing(

@@ -17,7 +17,7 @@ from knowledge.models import Lexicon
 from knowledge.scope import EVERYTHING, HIDDEN, Scope
 from knowledge.stores import store
 from knowledge.weighing import DIMENSIONS, K1, B, Query, array, key
-from opsdesk.replicas import connection, planned
+from opsdesk.replicas import connection, in_binary
 
 EXACT_CHUNKS = 5_000  # up to so many chunks every one is scored
 EXACT_INSIDE = 20_000  # and up to so many inside a scope, which lists know nothing of
@@ -304,7 +304,7 @@ def _best(
     asked: Query, base_ids: Sequence[int], limit: int, scope: Scope, among: Sequence[int] | None
 ) -> dict[int, float]:
     scored, parameters = _scored(asked, base_ids, scope, among)
-    with planned() as cursor:
+    with in_binary() as cursor:
         cursor.execute(
             f"{scored} ORDER BY score DESC, chunk_id LIMIT %(limit)s",
             {**parameters, "limit": limit},
@@ -414,7 +414,7 @@ def beside(
     """The kind of chunks that were `found` and of others that were `missed`, and of these the
     score; of what is there."""
     score, vectors = _score(asked)
-    with planned() as cursor:
+    with in_binary() as cursor:
         cursor.execute(
             "SELECT id, kind, NULL FROM knowledge_chunk WHERE id = ANY(%(found)s::bigint[])"  # noqa: S608
             f" UNION ALL SELECT id, kind, {score if vectors else 'NULL'} FROM knowledge_chunk"

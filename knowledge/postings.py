@@ -23,7 +23,7 @@ from knowledge import pacing, wire
 from knowledge.models import ChunkTerms, PendingTerms, PostingSegment
 from knowledge.weighing import K1, Query, array
 from opsdesk import locking
-from opsdesk.replicas import connection, planned
+from opsdesk.replicas import connection, in_binary
 
 FULL = 16_384  # chunks of a segment; a place takes two bytes, what a term weighs there one
 PENDING = 1_000  # chunks that are too many to be scored with every question
@@ -54,7 +54,7 @@ def propose(asked: Query, base_ids: Sequence[int], number: int) -> Proposal:
     """
     worth = asked.by_key()
     terms = _affordable(worth, asked.counts)
-    with planned() as cursor:
+    with in_binary() as cursor:
         cursor.execute(
             "SELECT segment_id, term, packed FROM knowledge_posting"
             " WHERE term = ANY(%(terms)s::int4[]) AND segment_id = ANY(ARRAY("

@@ -37,7 +37,7 @@ from knowledge.stores import store
 from opsdesk import replicas, tuning
 from opsdesk.backends import backend
 from opsdesk.errors import ModelError
-from opsdesk.replicas import planned
+from opsdesk.replicas import in_binary
 from opsdesk.tuning import tuned
 
 log = logging.getLogger(__name__)
@@ -468,7 +468,7 @@ def passages_of(
 
 
 def _passages(fused: Sequence[Fused], asked: weighing.Query, found: Retrieval) -> list[Passage]:
-    with found.timed("passages"), planned() as cursor:
+    with found.timed("passages"), in_binary() as cursor:
         cursor.execute(_PASSAGES, [weighing.array(one.chunk_id for one in fused)])
         rows = {row[0]: row for row in cursor.fetchall()}
     return [

@@ -23,7 +23,8 @@ GRAPH_FROM = 20_000  # vectors
 # Above, learned weights order what other stages found and find nothing by themselves
 # (docs/retrieval.md): no index of pgvector gives their order.
 SPARSE_UP_TO = 20_000  # chunks asked
-GRAPH_MEMORY_MB = (64, 4096)  # of what it takes: it is made in memory, or slowly
+GRAPH_MEMORY_MB = (64, 1024)  # of what it takes, or CACHED: it is made in memory, or slowly
+CACHED = 0.25  # of what the server says it can hold in memory
 
 ASKED = """
     index_id = {index:d} AND knowledge_base_id = ANY(%(bases)s::bigint[])
@@ -205,6 +206,8 @@ def make_graph(index: EmbeddingIndex) -> None:
     memory = index.embeddings.count() * (index.dimensions * 2 + 500) // 2**20
     low, high = GRAPH_MEMORY_MB
     with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_size_bytes(current_setting('effective_cache_size'))")
+        high = max(high, int(CACHED * cursor.fetchone()[0]) // 2**20)
         # What a killed attempt left is not valid.
         cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_graph(index)}")
         cursor.execute(f"SET maintenance_work_mem = '{min(max(memory, low), high)}MB'")

@@ -15,7 +15,7 @@ from knowledge import near, terms
 from knowledge.asked import Asked
 from knowledge.asked import chunks as asked_chunks
 from knowledge.synonyms import Reading
-from opsdesk.replicas import planned
+from opsdesk.replicas import in_binary
 
 K1, B = 1.6, 0.9
 VIEW_WEIGHTS = {terms.WORDS: 1.0, terms.BIGRAMS: 0.3, terms.UNIGRAMS: 1.0}
@@ -234,7 +234,7 @@ def frequencies(keys: Iterable[int], base_ids: Sequence[int]) -> dict[int, int]:
 
 
 def _count(keys: Iterable[int], base_ids: Sequence[int]) -> dict[int, int]:
-    with planned() as cursor:
+    with in_binary() as cursor:
         cursor.execute(
             "SELECT term, sum(chunks) FROM knowledge_termcount"
             " WHERE knowledge_base_id = ANY(%s::bigint[]) AND term = ANY(%s::int4[])"

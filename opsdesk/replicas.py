@@ -38,9 +38,9 @@ class _Connection(ConnectionProxy):
 connection = cast(BaseDatabaseWrapper, _Connection(connections, DEFAULT_DB_ALIAS))
 
 
-def planned() -> CursorWrapper:
-    """A cursor of `connection` for what is asked all the time: where `prepare_threshold` allows it
-    the server plans a statement once, and rows come as bytes, JSON as what it stands for.
+def in_binary() -> CursorWrapper:
+    """A cursor of `connection` for what every question asks: rows come as bytes, not as text to be
+    read, and JSON as what it stands for.
 
     The server takes parameters as they are: each needs a type where the statement gives none.
     """

@@ -119,9 +119,6 @@ for _number, _replica in enumerate(env.databases("DATABASE_REPLICA_URL") if DATA
 DATABASE_ROUTERS = ["opsdesk.replicas.Router"]
 # Where LISTEN connects when DATABASE_URL points to a transaction pooler.
 DATABASE_DIRECT = env.database("DATABASE_DIRECT_URL")
-if not DATABASE_DIRECT:  # a pooler need not give back the connection that a plan was made on
-    for _database in DATABASES.values():
-        _database["OPTIONS"] = {"prepare_threshold": 5} | _database.get("OPTIONS", {})
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Tasks --------------------------------------------------------------------

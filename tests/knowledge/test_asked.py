@@ -1,7 +1,6 @@
 """How often a search asks the database, and that what it remembers is of that search alone."""
 
 import pytest
-from django.db import connection
 
 from knowledge import embedding, retrieval, synonyms, weighing
 from knowledge.asked import Asked
@@ -43,20 +42,6 @@ def test_with_vectors_six_and_one_more_in_a_scope(vectors, django_assert_max_num
     with django_assert_max_num_queries(7):
         found = retrieval.search("磁盘满了怎么清理", [vectors], scope=Scope(product="web"))
         assert found.passages
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("threshold", [5, None])
-def test_the_server_plans_them_once_unless_a_pooler_is_between(base, threshold, monkeypatch):
-    connection.close()  # with what it planned before
-    connection.ensure_connection()
-    monkeypatch.setattr(connection.connection, "prepare_threshold", threshold)
-    answers = [retrieval.search("磁盘满了怎么清理", [base]).passages for _ in range(8)]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_prepared_statements")
-        planned = cursor.fetchone()[0]
-    assert planned == (4 if threshold else 0)
-    assert all(found == answers[0] for found in answers), "the plan is kept, not the answer"
 
 
 def test_every_passage_has_its_cosine_however_it_was_found(vectors):

@@ -180,7 +180,7 @@ def enter(chromium, portal):
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda line: problems.append(line.text)
-                if "Content Security Policy" in line.text and "Framing" not in line.text
+                if "Content Security Policy" in line.text and "frame-ancestors" not in line.text
                 else None)  # fmt: skip
         page.goto(portal.origin)
         page.locator("#opsdesk-widget button").wait_for()
@@ -271,7 +271,7 @@ def test_a_word_that_ran_out_is_asked_for_again(enter, portal):
 def test_a_page_of_another_origin_does_not_get_the_chat(enter, portal):
     WidgetSite.objects.filter(key=portal.key).update(origins="https://portal.example.com")
     page = enter()
-    with page.expect_console_message(lambda said: "Framing" in said.text):
+    with page.expect_console_message(lambda said: "frame-ancestors" in said.text):
         page.locator("#opsdesk-widget button").click()
     frames = [frame for frame in page.frames if "/embed/" in frame.url]
     assert not any(frame.locator("#text").count() for frame in frames)

@@ -76,10 +76,10 @@ def unsaid(text: str, said: Sequence[str], *, told: bool = False) -> list[str]:
 
 
 def _replaced(question: str, earlier: Sequence[str]) -> str | None:
-    swapped = _swapped(question, earlier[-1]) or _swapped(question, earlier[0])
+    other = swapped(question, earlier[-1]) or swapped(question, earlier[0])
     pointing = _pattern("points").search(question)
-    if swapped or not pointing:
-        return swapped
+    if other or not pointing:
+        return other
     topic = _topic(question, earlier)
     return question[: pointing.start()] + topic + question[pointing.end() :] if topic else None
 
@@ -102,20 +102,22 @@ def _pattern(name: str) -> content.Pattern:
     return content.Pattern(_rules()[name])
 
 
-def _swapped(question: str, before: str) -> str | None:
+def instead(question: str) -> str:
+    """What "那 Nginx 呢" names in the place of something, "" where it is no such question."""
+    tried = (re.fullmatch(one, question.strip(_END), re.IGNORECASE) for one in _rules()["swaps"])
+    return next((found["thing"] for found in tried if found), "")
+
+
+def swapped(question: str, before: str) -> str | None:
     """The question before, asked about the thing that this one names instead."""
-    if before.isascii():  # what is a name there does not show
+    thing = "" if before.isascii() else instead(question)  # what is a name there does not show
+    named = list(_things(thing))
+    if not named or len(thing) > 2 + sum(map(len, named)):
         return None
-    for pattern in _rules()["swaps"]:
-        found = re.fullmatch(pattern, question.strip(_END), re.IGNORECASE)
-        named = found and list(_things(found["thing"]))
-        if found and named and len(found["thing"]) <= 2 + sum(map(len, named)):
-            parts = [part for one in _things(before) for part in one.split("的")]
-            alike = (part for part in parts if _alike(part, found["thing"]))
-            old = next(alike, _product(parts, before, found["thing"]))
-            if old:
-                return before.replace(old, found["thing"], 1)
-    return None
+    parts = [part for one in _things(before) for part in one.split("的")]
+    alike = (part for part in parts if _alike(part, thing))
+    old = next(alike, _product(parts, before, thing))
+    return before.replace(old, thing, 1) if old else None
 
 
 def _alike(one: str, other: str) -> bool:

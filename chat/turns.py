@@ -1,6 +1,7 @@
 """Turns as rows: claimed under a lease, made into a TurnState, ended in one transaction."""
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -126,7 +127,7 @@ def load(turn: Turn, deadline: float = 0.0) -> TurnState:
         unread=unread,
         bases=bases(conversation),
         history=_history(turn) if before else [],
-        asked=past[0].asked if past else {},
+        asked=_asked(past),
         scope=Scope.of(turn.message.data.get("scope", {})),
         deadline=deadline or time.monotonic() + settings.TURN_SECONDS,
         row=turn,
@@ -145,6 +146,13 @@ def load(turn: Turn, deadline: float = 0.0) -> TurnState:
         state.degrade(degrading.NO_VISION)
     state.trace["attempt"] = turn.attempt
     return state
+
+
+def _asked(past: Sequence[policy.Past]) -> dict[str, Any]:
+    """What the turn before asked back for; a choice still stands behind small talk."""
+    before = past[0].asked if past else {}
+    topical = next((one.asked for one in past if one.outcome != Turn.Outcome.CHAT), {})
+    return topical if "choices" in topical else before
 
 
 def bases(conversation: Conversation) -> list[KnowledgeBase]:

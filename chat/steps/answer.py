@@ -54,7 +54,8 @@ def answer(turn: TurnState) -> TurnState:
             return _ask_which(turn, several)
         if several:
             turn.check("ambiguity", "guessed", about=several.about)
-    kind = None if turn.picked else kinds.asked(turn.question) or kinds.asked(turn.query)
+    chosen = turn.picked and turn.trace["completed"]  # for this very question
+    kind = None if chosen else kinds.asked(turn.question) or kinds.asked(turn.query)
     if kind:
         worth = found.asked.words() if found.asked else {}
         passages = choosing.holding(turn.query, kind, passages, worth)

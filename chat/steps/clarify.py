@@ -8,9 +8,10 @@ from django.utils.translation import gettext as _
 from chat import ambiguity, followups, offering, policy, reading, slots, tools, understanding
 from chat.models import Turn
 from chat.state import TurnState
-from knowledge import scope
+from knowledge import scope, terms
 from knowledge.masking import masked
 from knowledge.models import Document
+from knowledge.ranking import letters
 from knowledge.scope import Scope
 
 OPTIONS = 4
@@ -21,6 +22,7 @@ def clarify(turn: TurnState) -> TurnState:
     turn.trace |= {"intent": reading.QUESTION, "intent_by": "rules", "mood": reading.CALM}
     if turn.asked.get("offer") and _replied_to_offer(turn):
         return turn
+    picked = turn.asked if turn.asked.get("picked") else {}
     if turn.asked.get("choices") and _replied_to_choice(turn):
         return turn if turn.outcome or turn.reason else _weighed(turn)
     if tools.takes(turn):
@@ -34,6 +36,8 @@ def clarify(turn: TurnState) -> TurnState:
         return turn.end(Turn.Outcome.CHAT, _small_talk(turn.intent))
     if not slots.fill(turn, read) and not turn.query:
         _complete(turn, read.question if read else "")
+        if picked and turn.query not in ("", turn.question) and not turn.attached:
+            _stay(turn, picked)
     return turn if turn.reason else _weighed(turn)
 
 
@@ -117,6 +121,25 @@ def _pick(turn: TurnState, choice: ambiguity.Choice) -> None:
     else:
         tools.offered(turn)
     return None
+
+
+def _stay(turn: TurnState, asked: dict[str, Any]) -> None:
+    """A follow-up is of the place that was picked, or of the one that it names ("那机房三呢"); not
+    where the same is asked of something else."""
+    thing, choices = followups.instead(turn.question), asked["choices"]
+    telling = terms.views(thing)[terms.WORDS].keys() - terms.question_words()
+    thing = letters(thing) if telling else ""
+    named = [one for one in choices if thing and thing in letters(one["label"])]
+    if len(named) == 1:
+        turn.asked, turn.trace["completed"] = asked, True
+        return _pick(turn, ambiguity.Choice(**named[0]))
+    like = any(thing[:2] in letters(one["label"]) for one in choices)
+    if thing and (like or followups.swapped(turn.question, turn.previous_question())):
+        return None
+    choices = [one | {"query": turn.query} for one in choices]
+    turn.asked = asked | {"question": turn.query, "choices": choices}
+    picked = next(one for one in choices if one["label"] == asked["picked"])
+    return _pick(turn, ambiguity.Choice(**picked))
 
 
 def _displeased(turn: TurnState) -> TurnState:

@@ -157,6 +157,49 @@ def test_after_a_pick_the_next_question_is_one_of_its_own(picked, conversation):
     assert turn.pending == {}
 
 
+def test_a_follow_up_stays_with_the_place_that_was_picked(picked, conversation):
+    ask(conversation, picked.title)
+    for told in ("那负责人是谁", "那负责人呢"):
+        turn = ask(conversation, told)
+        assert turn.outcome == "answered"
+        assert turn.reply.citations.get().document == picked
+        assert turn.trace["picked"] == turn.pending["picked"] == picked.title
+
+
+def test_a_follow_up_that_names_another_place_is_of_that_one(picked, conversation):
+    options = Turn.objects.get().reply.data["options"]
+    ask(conversation, picked.title)
+    other = next(one for one in options[:5] if one != picked.title)
+    turn = ask(conversation, f"那{other.removesuffix('手册')}呢")
+    assert turn.reply.citations.get().title == other
+
+
+def test_a_follow_up_that_the_picked_place_does_not_answer_is_for_a_person(picked, conversation):
+    ask(conversation, picked.title)
+    assert ask(conversation, "那端口是多少").outcome == "handoff"
+
+
+def test_a_follow_up_of_a_place_that_is_gone_offers_the_others(picked, conversation):
+    ask(conversation, picked.title)
+    Document.objects.filter(pk=picked.pk).update(retired_at=timezone.now())
+    turn = ask(conversation, "那负责人是谁")
+    assert turn.outcome == "clarifying"
+    assert picked.title not in turn.reply.data["options"]
+
+
+def test_thanks_leave_the_choice(picked, conversation):
+    options = Turn.objects.get().reply.data["options"]
+    for told, title in (("2", options[1]), ("3", options[2])):
+        turn = ask(conversation, told)
+        assert turn.reply.citations.get().title == title
+        assert ask(conversation, "谢谢").outcome == "chat"
+
+
+def test_thanks_before_a_pick_leave_the_choice_too(picked, conversation):
+    assert ask(conversation, "谢谢").outcome == "chat"
+    answers_alone(picked, ask(conversation, picked.title))
+
+
 def test_picking_again_and_again_calls_nobody(picked, conversation):
     for n in range(1, 4):
         if n > 1:

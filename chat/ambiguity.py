@@ -27,7 +27,7 @@ class Choice:
     scope: dict[str, Any] = field(default_factory=dict)  # fields of Scope that it sets
     document: int = 0  # and the chunk of it that is to answer, where a passage was chosen
     chunk: int = 0
-    # By which the place is known again in a newer revision: digest, headings and question.
+    # By which the place is known again in a newer revision: of its text, headings and question.
     digest: str = ""
     section: list[str] = field(default_factory=list)
 

@@ -2,6 +2,8 @@
 about as good: one answers from the passage that the customer picks, and guesses nothing.
 """
 
+import hashlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,13 +15,15 @@ from django.utils.translation import gettext as _
 from chat import ambiguity, extractive, understanding
 from chat.models import Turn
 from chat.state import TurnState
+from knowledge import terms
 from knowledge.models import Chunk, Document
-from knowledge.ranking import letters
 from knowledge.retrieval import Passage
-from knowledge.scope import answering
+from knowledge.scope import answering, fold
 
 LABEL = 60  # characters of a ready reply
 ABOUT = "passage"
+_RUNS = re.compile(rf"[{terms.HAN}]|[^\W_{terms.HAN}]+")
+_NOT = {*"非不未无没", "non", "not", "no"}  # before a word: "非生产环境" is not "生产环境"
 
 
 def offer(turn: TurnState, query: str, meant: list[Passage]) -> TurnState:
@@ -27,13 +31,10 @@ def offer(turn: TurnState, query: str, meant: list[Passage]) -> TurnState:
     it."""
     labels = told_apart(meant)
     scope = {name: value for name, value in asdict(turn.scope).items() if value}
-    digests = dict(
-        Chunk.objects.filter(pk__in=[one.chunk_id for one in meant]).values_list("pk", "digest")
-    )
     choices = [
         ambiguity.Choice(
             name, turn.query, scope, one.document_id, one.chunk_id,
-            digests.get(one.chunk_id, ""), _section(one),
+            _digest(one.stored or one.text), _section(one),
         )
         for name, one in zip(labels, meant, strict=True)
     ]  # fmt: skip
@@ -53,21 +54,37 @@ def numbered(asked: dict[str, Any], told: str) -> ambiguity.Choice | None:
 
 
 def worded(asked: dict[str, Any], told: str) -> ambiguity.Choice | None:
-    """The only choice whose name says all that is said: "机房二的吧" of "机房二手册 › 密码"."""
+    """The only choice whose name says all that is said: "机房二的吧" of "机房二手册 › 密码". Not a
+    number, nor what only asks: "怎么办"."""
     if asked["about"] != ABOUT or asked.get("picked") or understanding.intent(told):
         return None
-    for bare in understanding.bared(told):
-        named = letters(bare)
-        found = [one for one in asked["choices"] if named in letters(one["label"])]
-        if len(named) > 1 and len(found) == 1:
-            return ambiguity.Choice(**found[0])
-    return None
+    parts = [one for one in understanding.clauses(told) if not understanding.intent(one)]
+    if len(parts) != 1 or understanding.place(told) is not None:  # "好的，机房二" is one
+        return None
+    return next(filter(None, (named(asked, bare) for bare in understanding.bared(parts[0]))), None)
+
+
+def named(asked: dict[str, Any], text: str) -> ambiguity.Choice | None:
+    """The only choice in whose name `text` stands, where `text` names anything."""
+    words = (word for word in terms.words(text) - terms.question_words() if len(word) > 1)
+    found = [one for one in asked["choices"] if _says(one["label"], text)]
+    names = any(any(map(str.isalpha, word)) for word in words)
+    return ambiguity.Choice(**found[0]) if names and len(found) == 1 else None
+
+
+def _says(label: str, told: str) -> bool:
+    """Whether `told` stands in `label`, runs of Latin letters and digits whole, and not denied."""
+    there, said = (_RUNS.findall(fold(text)) for text in (label, told))
+    return any(
+        there[at : at + len(said)] == said and (at == 0 or there[at - 1] not in _NOT)
+        for at in range(len(there) - len(said) + 1)
+    )
 
 
 def standing(turn: TurnState, choice: ambiguity.Choice) -> list[int]:
     """The chunks that are the place of `choice` now: the very one, or in a newer revision of its
-    document what reads the same, else what stands under the same headings. None where it may
-    answer no more."""
+    document what reads the same, whatever it stands under, else what stands under the same
+    headings. None where it may answer no more."""
     document = Document.objects.filter(pk=choice.document, knowledge_base__in=turn.bases).first()
     if document is None or turn.scope.differs(document):
         return []
@@ -79,12 +96,16 @@ def standing(turn: TurnState, choice: ambiguity.Choice) -> list[int]:
             revision=F("document__current"),
         ).order_by("position")
     )
-    same = [
-        [one.pk for one in there if one.pk == choice.chunk],
-        [one.pk for one in there if choice.digest and one.digest == choice.digest][:1],
-        [one.pk for one in there if _section(one) == choice.section],
-    ]
-    return next(filter(None, same), [])
+    same = [one for one in there if _digest(one.text) == choice.digest]
+    section = [one for one in there if _section(one) == choice.section]
+    very = [one for one in there if one.pk == choice.chunk]
+    both = [one for one in same if one in section]
+    found = next(filter(None, (very, both[:1], same[:1], section)), [])
+    return [one.pk for one in found]
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _section(one: Passage | Chunk) -> list[str]:

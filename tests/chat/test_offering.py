@@ -152,7 +152,10 @@ def test_the_first_is_picked_by_its_number_too(places, conversation):
     assert turn.reply.citations.get().title == options[0]
 
 
-@pytest.mark.parametrize("told", ["机房二", "机房二的", "我要机房二手册", "机房二那个吧。"])
+@pytest.mark.parametrize(
+    "told",
+    ["机房二", "机房二的", "我要机房二手册", "机房二那个吧。", "好的，机房二", "嗯，机房二，谢谢"],
+)
 def test_a_place_is_picked_by_the_part_of_its_name_that_no_other_has(told):
     asked = pending(*(f"{place}手册 › 密码" for place in PLACES))
     assert offering.worded(asked, told).label == "机房二手册 › 密码"
@@ -164,6 +167,35 @@ def test_what_several_places_say_or_none_picks_none(told):
     assert offering.worded(asked, told) is None
     assert offering.worded({**asked, "picked": "机房一手册 › 密码"}, "机房二") is None
     assert offering.worded(pending("如何转人工", "密码手册"), "转人工") is None
+
+
+@pytest.mark.parametrize(
+    ("told", "labels", "picked"),
+    [
+        ("ES", ("Kubernetes 手册", "Elasticsearch 手册"), None),
+        ("DB", ("MongoDB 手册", "网络手册"), None),
+        ("Java", ("JavaScript 手册", "网络手册"), None),
+        ("java 的", ("JavaScript 手册", "Java 手册"), 1),
+        ("MySQL 8", ("MySQL 5.8", "MySQL 8.0"), 1),
+        ("生产环境", ("非生产环境", "测试环境"), None),
+        ("生产环境", ("非生产环境手册", "生产环境手册"), 1),
+        ("非生产环境", ("非生产环境手册", "生产环境手册"), 0),
+        ("production", ("Non-production", "Staging"), None),
+        ("加密的", ("未加密的磁盘", "网络"), None),
+        ("停机升级", ("不停机升级", "回退"), None),
+        ("10", ("ORA-01017", "错误 10"), None),
+        ("7.2", ("Redis 7.2", "Redis 6.0"), None),
+        ("第 10 个", ("第 10 章", "第 2 章"), None),
+        ("怎么办", ("密码过期怎么办", "网络手册"), None),
+        ("好的", ("好的做法", "网络手册"), None),
+        ("机房一，机房二", ("机房一", "机房二"), None),
+    ],
+)
+def test_no_part_of_a_word_no_opposite_no_number_and_nothing_that_only_asks_picks(
+    told, labels, picked
+):
+    found = offering.worded(pending(*labels), told)
+    assert (found and found.label) == (picked if picked is None else labels[picked])
 
 
 LABELS = (

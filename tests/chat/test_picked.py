@@ -2,11 +2,14 @@
 answer does, and counts as none.
 """
 
+from dataclasses import replace
+from itertools import chain
+
 import pytest
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
-from chat import panels, presenting
+from chat import ambiguity, graph, offering, panels, presenting
 from chat.models import Turn
 from chat.tools.base import Context
 from chat.tools.builtin import ExportPdf
@@ -86,10 +89,32 @@ def test_the_same_place_of_a_newer_revision_answers(picked, conversation, monkey
 
 def test_of_a_newer_revision_what_stands_at_the_same_place_answers(picked, conversation):
     same = said(picked.title.removesuffix("手册")).text
-    revise(picked, f"{said('各处').text}\n\n## 附录\n\n先看这里。\n\n## 其他\n\n{same}")
+    revise(picked, f"{said('各处').text}\n\n## 附录\n\n先看这里。\n\n## 其他\n\n{same}按新流程。")
     turn = ask(conversation, picked.title)
     assert turn.outcome == "answered"
     assert said("各处").text in turn.reply.text
+
+
+def test_what_reads_the_same_under_a_renamed_heading_answers(picked, conversation):
+    same = said(picked.title.removesuffix("手册")).text
+    revise(picked, f"## 密码重置\n\n{same}")
+    assert Chunk.objects.get(document=picked).heading_path == ["密码重置"]
+    turn = ask(conversation, picked.title)
+    assert turn.outcome == "answered"
+    assert turn.reply.citations.get().quote == same
+
+
+def test_of_several_that_read_the_same_the_one_under_its_heading_answers(base):
+    text = "堡垒机密码过期后联系管理员重置。" * 40  # so long that each section is a passage
+    parts = [(Block("heading", name, level=1), Block("paragraph", text)) for name in ("甲", "乙")]
+    document = put(base, "密码手册", *chain(*parts))
+    first, second = Chunk.objects.filter(document=document).order_by("position")
+    choice = ambiguity.Choice(
+        "乙", QUESTION, {}, document.pk, 0, offering._digest(second.text), ["乙"]
+    )
+    turn = graph.outside(QUESTION, [base])
+    assert offering.standing(turn, choice) == [second.pk]
+    assert offering.standing(turn, replace(choice, section=["丙"])) == [first.pk]
 
 
 def test_a_section_that_the_newer_revision_has_no_more_is_gone(base, conversation, settings):
@@ -145,8 +170,7 @@ def test_another_place_may_be_picked_after_the_first(picked, conversation):
         turn = ask(conversation, told)
         assert checks(turn) == [("ambiguity", "chosen", "passage")]
         assert turn.reply.citations.get().title == title
-    assert ask(conversation, "137").trace.get("picked") is None  # a code, and no place
-    assert ask(conversation, "2").trace.get("picked") is None  # of another question's
+    assert ask(conversation, "12").outcome != "clarifying"  # no place has it; that is asked before
 
 
 def test_after_a_pick_the_next_question_is_one_of_its_own(picked, conversation):

@@ -126,7 +126,7 @@ def load(turn: Turn, deadline: float = 0.0) -> TurnState:
         attached=masked("\n".join(told)),
         unread=unread,
         bases=bases(conversation),
-        history=_history(turn) if before else [],
+        history=history(turn.message) if before else [],
         asked=_asked(past),
         scope=Scope.of(turn.message.data.get("scope", {})),
         deadline=deadline or time.monotonic() + settings.TURN_SECONDS,
@@ -162,23 +162,24 @@ def bases(conversation: Conversation) -> list[KnowledgeBase]:
     return list(readable)
 
 
-def _history(turn: Turn) -> list[Said]:
+def history(asked: Message) -> list[Said]:
+    """What was said before `asked`, the oldest first."""
     before = (
-        remembering.said(turn.conversation_id)
-        .filter(seq__lt=turn.message.seq)
+        remembering.said(asked.conversation_id)
+        .filter(seq__lt=asked.seq)
         .select_related("turn", "replied_turn")
         .order_by("-seq")[: remembering.WINDOW]
     )
-    return [_said(message) for message in reversed(before)]
+    return [said(message) for message in reversed(before)]
 
 
-def _said(message: Message) -> Said:
+def said(message: Message) -> Said:
     """Of a reply to a question back the text is the question that it completed."""
     turn = getattr(message, "turn", None)
     trace = turn.trace if turn is not None else {}
     text = trace.get("query", message.text) if trace.get("completed") else message.text
-    said = masked(pasting.read(text).gist)
-    return Said(message.role, said, _outcome(message), trace.get("scope", {}))
+    gist = masked(pasting.read(text).gist)
+    return Said(message.role, gist, _outcome(message), trace.get("scope", {}))
 
 
 def _outcome(message: Message) -> str:

@@ -11,9 +11,8 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
-from chat import graph, presenting, turns, understanding
+from chat import graph, presenting, remembering, turns, understanding
 from chat.models import Citation, Conversation, Message, Turn
-from chat.state import Said
 from handoff import access
 from handoff.models import CannedReply, Draft, Handoff
 from knowledge import citing, retrieval
@@ -21,7 +20,7 @@ from knowledge.models import Chunk
 
 FOUND = 6  # passages of one search
 CITED = 10  # of one reply
-HISTORY = 12  # messages that a draft knows
+LATEST = 12  # messages of the customer among which that is sought which asks
 _VARIABLE = re.compile(r"\{(customer|agent|question|team)\}")
 _MARK = re.compile(r"\[(\d{1,2})\]")
 
@@ -48,15 +47,11 @@ def draft(conversation: Conversation, agent: Any) -> dict[str, Any] | None:
     """What OpsDesk would say to what the customer asked last: {"draft": id, "text", "html",
     "citations", "confidence", "guessed": whether it is the best of several that may be meant};
     None when it has no answer. Nothing is said, nobody called."""
-    said = conversation.messages.filter(public=True).exclude(role=Message.Role.SYSTEM)
-    latest = list(said.order_by("-seq")[:HISTORY])[::-1]
-    asked = _asked(latest)
+    asked = _asked(conversation)
     if asked is None:
         return None
-    history = [Said(one.role, one.text) for one in latest if one.seq < asked.seq]
-    answer = partial(
-        graph.answer_question, asked.text, turns.bases(conversation), history, guesses=True
-    )
+    question, bases = turns.said(asked).text, turns.bases(conversation)
+    answer = partial(graph.answer_question, question, bases, turns.history(asked), guesses=True)
     try:
         answered = answer()
     except citing.Outdated:  # a document was replaced meanwhile: once more
@@ -82,11 +77,12 @@ def draft(conversation: Conversation, agent: Any) -> dict[str, Any] | None:
     }
 
 
-def _asked(latest: list[Message]) -> Message | None:
+def _asked(conversation: Conversation) -> Message | None:
     """What the customer said last that asks something; "转人工" does not."""
-    theirs = [one for one in reversed(latest) if one.role == Message.Role.CUSTOMER]
-    asking = (one for one in theirs if not understanding.intent(one.text))
-    return next(asking, next(iter(theirs), None))
+    theirs = remembering.said(conversation.pk).filter(role=Message.Role.CUSTOMER).order_by("-seq")
+    latest = list(theirs.select_related("turn")[:LATEST])
+    asking = (one for one in latest if not understanding.intent(one.text))
+    return next(asking, next(iter(latest), None))
 
 
 def used(agent: Any, pk: Any, message: Message) -> None:

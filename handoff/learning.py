@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from chat import followups, grounding, remembering
 from chat.models import Citation, Conversation, Message, Turn
+from handoff import teams
 from handoff.actions import Action, Done
 from handoff.models import Handoff
 from knowledge import entries, permissions
@@ -35,8 +36,9 @@ class FaqDraft(Action):
         return handoff is not None and _base(user, handoff) is not None
 
     def refusal(self, user: Any, conversation: Conversation) -> str:
-        if _helped(conversation) is None:
-            return ""
+        handoff = _helped(conversation)
+        if handoff is None or (_held(user).exists() and not any(_bases(handoff))):
+            return ""  # whatever the user may, nothing tells which base it is
         return _("This needs a role that may add FAQ entries to the knowledge base in question.")
 
     @transaction.atomic
@@ -96,22 +98,27 @@ def _helped(conversation: Conversation) -> Handoff | None:
 # --- which base -----------------------------------------------------------------------
 def _base(user: Any, handoff: Handoff) -> KnowledgeBase | None:
     """The base it belongs to, as far as `user` may bring entries into it."""
-    own = KnowledgeBase.objects.all()
-    if not user.has_perm("knowledge.add_entry"):
-        own = own.filter(pk__in=permissions.by_role(user, "add"))
-    held = own.in_bulk()
+    held = _held(user).in_bulk()
     for pk in _bases(handoff):
         if pk in held:
             return held[pk]
     return next(iter(held.values())) if len(held) == 1 else None
 
 
+def _held(user: Any) -> QuerySet[KnowledgeBase]:
+    """The bases that `user` may bring entries into."""
+    every = KnowledgeBase.objects.all()
+    if user.has_perm("knowledge.add_entry"):
+        return every
+    return every.filter(pk__in=permissions.by_role(user, "add"))
+
+
 def _bases(handoff: Handoff) -> Iterator[int]:
-    """Ids of the base that was asked, of those that were cited, of those of the team."""
+    """Ids of the base that was asked, of the one that was cited last, of those of the team."""
     if handoff.conversation.knowledge_base_id:
         yield handoff.conversation.knowledge_base_id
-    cited = _citations(handoff).exclude(document=None).order_by("-message__seq", "n")
-    yield from cited.values_list("document__knowledge_base", flat=True)
+    said = Citation.objects.filter(message__in=_messages(handoff))
+    yield from teams.cited_bases(said).values()
     if handoff.team:
         yield from handoff.team.bases.values_list("pk", flat=True)
 

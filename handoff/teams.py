@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from chat.models import Citation, Conversation, Turn
@@ -24,18 +24,20 @@ def of_each(conversations: Collection[Conversation]) -> dict[UUID, Team | None]:
     """As `of`, in as few queries."""
     if not conversations:
         return {}
-    cited = _cited_bases([one.pk for one in conversations if not one.knowledge_base_id])
+    asked = [one.pk for one in conversations if not one.knowledge_base_id]
+    cited = cited_bases(Citation.objects.filter(message__conversation__in=asked))
     bases = {one.pk: one.knowledge_base_id or cited.get(one.pk) for one in conversations}
     rows = list(Team.objects.select_related("calendar").annotate(base=F("bases")).order_by("name"))
     named = {team.base: team for team in reversed(rows)}  # of several the first; None: for all
     return {pk: named.get(base) or named.get(None) for pk, base in bases.items()}
 
 
-def _cited_bases(conversations: Collection[UUID]) -> dict[UUID, int]:
-    """What the last answer of each cites first; a choice tells only where all of it is of one."""
-    cited = Citation.objects.filter(
-        message__conversation__in=conversations, document__isnull=False
-    ).order_by("message__conversation", "-message__seq", "n")
+def cited_bases(citations: QuerySet[Citation]) -> dict[UUID, int]:
+    """What the last answer of each conversation cites first; a choice tells only where all of it
+    is of one base."""
+    cited = citations.filter(document__isnull=False).order_by(
+        "message__conversation", "-message__seq", "n"
+    )
     of = ("message__conversation", "message", "message__replied_turn__outcome")
     found: dict[UUID, int] = {}
     for (conversation, _message, outcome), rows in groupby(

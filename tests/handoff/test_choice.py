@@ -90,3 +90,38 @@ def test_an_agent_gets_the_best_of_the_places_as_a_draft(offered, conversation, 
     assert {one["title"] for one in draft["citations"]} == {
         one.title for one in offered.citations.all()
     }
+
+
+def test_a_draft_answers_the_question_that_a_pick_completed(offered, conversation, admin_user):
+    asking.ask(conversation, "2")
+    runner.run_waiting()
+    desk.take_over(conversation, admin_user)
+    draft = assisting.draft(conversation, admin_user)
+    assert draft["text"].startswith("堡垒机密码过期后处理：联系")
+
+
+def test_a_draft_completes_what_leans_on_the_question_before(
+    bases, conversation, admin_user, settings, tmp_path
+):
+    settings.MEDIA_ROOT = tmp_path
+    put_all(
+        bases[0],
+        *(
+            (f"{what}手册", [Block("paragraph", f"{what}保存在 /data 目录，保留 {days} 天。")], "")
+            for what, days in (("访问日志", 7), ("数据库备份", 14), ("监控截图", 30))
+        ),
+    )
+    asking.ask(conversation, "数据库备份保存在哪个目录？")
+    runner.run_waiting()
+    desk.take_over(conversation, admin_user)
+    asking.ask(conversation, "那保留几天呢")
+    assert "14 天" in assisting.draft(conversation, admin_user)["text"]
+
+
+def test_a_draft_entry_goes_to_the_base_that_all_of_a_choice_is_of(bases, conversation, admin_user):
+    ops, net = bases
+    cite(conversation, "answered", ops)
+    cite(conversation, "clarifying", net, net)
+    asking.call_human(conversation, "asked")
+    desk.claim(conversation, admin_user)
+    assert learning._base(admin_user, Handoff.objects.get()) == net

@@ -92,6 +92,17 @@ def test_who_may_not_change_the_base_is_told_so(hire, resolved):
     assert not Entry.objects.exists()
 
 
+def test_where_nothing_tells_the_base_no_right_is_said_to_be_missing(
+    hire, ana, resolved, admin_user
+):
+    KnowledgeBase.objects.create(slug="net", name="网络手册")
+    Conversation.objects.filter(pk=resolved.pk).update(knowledge_base=None)
+    resolved.refresh_from_db()
+    assert actions.offered(admin_user, resolved) == []
+    [shown] = actions.offered(hire("ben"), resolved)  # who has none at all
+    assert "权限" in shown["refused"]
+
+
 def test_another_team_is_not_offered_it(ana, resolved, hire):
     team = Team.objects.create(name="网络")
     team.agents.add(hire("ben").agent)

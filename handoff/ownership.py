@@ -1,7 +1,8 @@
-"""How a conversation changes hands: the one UPDATE that all of `handoff.desk` goes through.
+"""How a conversation changes hands: the one change that all of `handoff.desk` goes through.
 
-In one transaction the epoch rises by one, the chat says what happened, an audit row tells who
-did it, and the load of who gives up or takes the conversation is counted.
+In one transaction its row is locked, its state checked and changed, the epoch rises by one, the
+chat says what happened, an audit row tells who did it, and the load of who gives up or takes the
+conversation is counted.
 """
 
 from collections.abc import Container

@@ -11,7 +11,6 @@ from chat.state import TurnState
 from knowledge import scope, terms
 from knowledge.masking import masked
 from knowledge.models import Document
-from knowledge.ranking import letters
 from knowledge.scope import Scope
 
 OPTIONS = 4
@@ -36,7 +35,7 @@ def clarify(turn: TurnState) -> TurnState:
         return turn.end(Turn.Outcome.CHAT, _small_talk(turn.intent))
     if not slots.fill(turn, read) and not turn.query:
         _complete(turn, read.question if read else "")
-        if picked and turn.query not in ("", turn.question) and not turn.attached:
+        if picked and turn.query and _follows(turn):
             _stay(turn, picked)
     return turn if turn.reason else _weighed(turn)
 
@@ -123,18 +122,24 @@ def _pick(turn: TurnState, choice: ambiguity.Choice) -> None:
     return None
 
 
+def _follows(turn: TurnState) -> bool:
+    """Whether the words leave out what was asked before. A model may put anything otherwise."""
+    made = followups.query(turn.question, turn.previous_question())
+    left_out = made != turn.question or understanding.vague(turn.question, _names(turn))
+    return left_out and not turn.attached
+
+
 def _stay(turn: TurnState, asked: dict[str, Any]) -> None:
     """A follow-up is of the place that was picked, or of the one that it names ("那机房三呢"); not
     where the same is asked of something else."""
     thing, choices = followups.instead(turn.question), asked["choices"]
-    telling = terms.views(thing)[terms.WORDS].keys() - terms.question_words()
-    thing = letters(thing) if telling else ""
-    named = [one for one in choices if thing and thing in letters(one["label"])]
-    if len(named) == 1:
+    named = offering.named(asked, thing)
+    if named:
         turn.asked, turn.trace["completed"] = asked, True
-        return _pick(turn, ambiguity.Choice(**named[0]))
-    like = any(thing[:2] in letters(one["label"]) for one in choices)
-    if thing and (like or followups.swapped(turn.question, turn.previous_question())):
+        return _pick(turn, named)
+    like = any(thing[:2] in one["label"] for one in choices)
+    other = like or followups.swapped(turn.question, turn.previous_question())
+    if other and terms.words(thing) - terms.question_words():
         return None
     choices = [one | {"query": turn.query} for one in choices]
     turn.asked = asked | {"question": turn.query, "choices": choices}

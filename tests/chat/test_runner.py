@@ -153,8 +153,9 @@ def one_sweep_fails(settings):
 
 
 def test_a_sweep_that_fails_stops_neither_the_others_nor_the_turns(
-    base, one_sweep_fails, running, caplog
+    base, one_sweep_fails, request, caplog
 ):
+    request.getfixturevalue("running")  # now: what is logged before a test begins is not its own
     asking.ask(Conversation.objects.create(visitor="v" * 32), "数据库备份保存在哪个目录？")
     until(lambda: done() and SWEPT)
     assert f"Sweep {__name__}.failing_sweep failed" in caplog.text

@@ -181,10 +181,17 @@ def test_what_comes_while_reading_above_leaves_the_page_its_width(page, agent):
     # What a person says last is followed, however far the question is.
     foot = page.locator(".foot").bounding_box()["y"]
     wait_for(lambda: newest.bounding_box()["y"] < foot, "the newest to be in view")
-    page.hover("#main")
-    page.mouse.wheel(0, -400)
     main = page.locator("#main")
-    wait_for(lambda: main.evaluate("e => e.scrollTop > 0"), "the wheel to turn")
+    page.hover("#main")
+
+    def above():
+        page.mouse.wheel(0, -400)  # in the next frame the page has heard of it
+        return main.evaluate(
+            "e => new Promise(done => requestAnimationFrame(() =>"
+            " done(e.scrollHeight - e.scrollTop - e.clientHeight > 300)))"
+        )
+
+    wait_for(above, "the wheel to turn")
     desk.reply(conversation, agent, "最后一句")
     page.wait_for_selector("#latest:visible")
     assert main.evaluate("e => e.clientWidth > innerWidth - 30")

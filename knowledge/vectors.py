@@ -23,8 +23,10 @@ GRAPH_FROM = 20_000  # vectors
 # Above, learned weights order what other stages found and find nothing by themselves
 # (docs/retrieval.md): no index of pgvector gives their order.
 SPARSE_UP_TO = 20_000  # chunks asked
-GRAPH_MEMORY_MB = (64, 1024)  # of what it takes, or CACHED: it is made in memory, or slowly
-CACHED = 0.25  # of what the server says it can hold in memory
+# A graph is made in memory, or slowly: in as much as it takes, but so much at least, and at most so
+# much or this share of what the server says it can hold in memory, whichever is more.
+GRAPH_MEMORY_MB = (64, 1024)
+CACHED = 0.25
 
 ASKED = """
     index_id = {index:d} AND knowledge_base_id = ANY(%(bases)s::bigint[])

@@ -54,18 +54,20 @@ def answer_question(
     bases: Iterable[KnowledgeBase],
     history: Iterable[Said] = (),
     emit: Callable[..., None] | None = None,
-    *,
-    guesses: bool = False,
 ) -> Answered:
-    """Answer outside a conversation, by the same steps; nothing is written and nobody called.
-
-    `guesses`: of several that may be meant the best answers, and it is said that it does. Raises
-    Outdated when what it cites does not answer any more.
-    """
+    """Answer outside a conversation, by the same steps: see `answered`."""
     turn = outside(question, bases, history)
-    turn.tuned, turn.guesses = configurations.overrides(), guesses
     if emit:
         turn.emit = emit
+    return answered(turn)
+
+
+def answered(turn: TurnState) -> Answered:
+    """What a turn that no conversation has comes to; nothing is written and nobody called.
+
+    Raises Outdated when what it cites does not answer any more.
+    """
+    turn.tuned = configurations.overrides()
     done = run(turn)
     if not citing.current(done.sources):
         raise citing.Outdated

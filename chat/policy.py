@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from chat import rules, understanding, unseen
@@ -187,12 +188,13 @@ _COLUMNS = (
 def past(turn: Turn) -> list[Past]:
     """The turns before `turn`, newest first, since a person was there last: the epoch rises with
     each change of who answers."""
-    rows = Turn.objects.filter(
-        conversation=turn.conversation_id,
-        epoch=turn.epoch,
-        pk__lt=turn.pk,
-        status=Turn.Status.DONE,
-    ).order_by("-pk")
+    earlier = Turn.objects.filter(conversation=turn.conversation_id, pk__lt=turn.pk)
+    return past_of(earlier.filter(epoch=turn.epoch))
+
+
+def past_of(turns: QuerySet[Turn]) -> list[Past]:
+    """The last of `turns` that are done, newest first."""
+    rows = turns.filter(status=Turn.Status.DONE).order_by("-pk")
     return [_past(*row) for row in rows.values_list(*_COLUMNS)[:LOOKED_AT]]
 
 

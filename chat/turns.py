@@ -8,12 +8,14 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
+from django.db.models import Max
 from django.utils import timezone
 from django_q.tasks import async_task
 
 from chat import (
     configurations,
     degrading,
+    followups,
     kept,
     pasting,
     policy,
@@ -23,6 +25,7 @@ from chat import (
     slots,
     tracing,
     transcript,
+    understanding,
     uploads,
 )
 from chat.asking import call_human, desk, wake_runner
@@ -153,6 +156,28 @@ def _asked(past: Sequence[policy.Past]) -> dict[str, Any]:
     before = past[0].asked if past else {}
     topical = next((one.asked for one in past if one.outcome != Turn.Outcome.CHAT), {})
     return topical if "choices" in topical else before
+
+
+def choice_before(message: Message) -> dict[str, Any]:
+    """The choice that stands where `message` was said, whoever had the conversation then; {} where
+    there is none, or something else was asked meanwhile that no turn answered."""
+    earlier = Turn.objects.filter(
+        conversation=message.conversation_id, message__seq__lt=message.seq
+    )
+    said = earlier.exclude(outcome=Turn.Outcome.DISCARDED)
+    asked = _asked(policy.past_of(said))
+    if "choices" not in asked:
+        return {}
+    since = said.aggregate(seq=Max("message__seq"))["seq"]
+    between = remembering.said(message.conversation_id).filter(
+        role=Message.Role.CUSTOMER, seq__gt=since, seq__lt=message.seq
+    )
+    return {} if any(_is_new(one.text, asked["question"]) for one in between) else asked
+
+
+def _is_new(text: str, before: str) -> bool:
+    """Whether it asks something that does not lean on what was asked before."""
+    return not understanding.intent(text) and followups.query(text, before) == text
 
 
 def bases(conversation: Conversation) -> list[KnowledgeBase]:

@@ -5,7 +5,6 @@ All of it is from the bases that the customer may read: what is quoted to them i
 
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -13,10 +12,12 @@ from django.utils.translation import gettext as _
 
 from chat import graph, presenting, remembering, turns, understanding
 from chat.models import Citation, Conversation, Message, Turn
+from chat.state import TurnState
 from handoff import access
 from handoff.models import CannedReply, Draft, Handoff
 from knowledge import citing, retrieval
 from knowledge.models import Chunk
+from knowledge.scope import Scope
 
 FOUND = 6  # passages of one search
 CITED = 10  # of one reply
@@ -50,12 +51,10 @@ def draft(conversation: Conversation, agent: Any) -> dict[str, Any] | None:
     asked = _asked(conversation)
     if asked is None:
         return None
-    question, bases = turns.said(asked).text, turns.bases(conversation)
-    answer = partial(graph.answer_question, question, bases, turns.history(asked), guesses=True)
     try:
-        answered = answer()
+        answered = graph.answered(_read(asked))
     except citing.Outdated:  # a document was replaced meanwhile: once more
-        answered = answer()
+        answered = graph.answered(_read(asked))
     if answered.outcome != Turn.Outcome.ANSWERED:
         return None
     chunks = [citation["chunk"] for citation in answered.citations]
@@ -75,6 +74,17 @@ def draft(conversation: Conversation, agent: Any) -> dict[str, Any] | None:
         "cites": chunks,
         "citations": _shown(chunks),
     }
+
+
+def _read(asked: Message) -> TurnState:
+    """What the customer said, as OpsDesk would read it: after a choice what it picks, else the
+    question that it completed. Nobody can be asked which one is meant."""
+    choice = turns.choice_before(asked)
+    question = asked.text if choice else turns.said(asked).text
+    turn = graph.outside(question, turns.bases(asked.conversation), turns.history(asked))
+    turn.asked, turn.guesses = choice, True
+    turn.scope = Scope.of(asked.data.get("scope", {}))
+    return turn
 
 
 def _asked(conversation: Conversation) -> Message | None:

@@ -134,6 +134,8 @@ def _question(handoff: Handoff) -> str:
     """The last question before somebody came, complete in itself; else the first one after."""
     if asked := _asked(handoff):
         trace = asked.trace
+        if picked := trace.get("picked"):  # each of the places has another answer
+            return _("%(question)s (%(place)s)") % {"question": trace["query"], "place": picked}
         return str(trace["query"]) if trace.get("completed") else asked.message.text
     said = _messages(handoff).filter(role=Message.Role.CUSTOMER).order_by("seq")
     texts = [one.text for one in said if len(one.text.strip()) > SHORT]

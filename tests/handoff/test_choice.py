@@ -92,12 +92,56 @@ def test_an_agent_gets_the_best_of_the_places_as_a_draft(offered, conversation, 
     }
 
 
-def test_a_draft_answers_the_question_that_a_pick_completed(offered, conversation, admin_user):
+def place(offered, n):
+    return offered.citations.get(n=n).title
+
+
+@pytest.mark.parametrize("taken_over_first", [False, True])
+def test_a_draft_is_of_the_place_that_was_picked(
+    taken_over_first, offered, conversation, admin_user
+):
+    if taken_over_first:
+        desk.take_over(conversation, admin_user)
     asking.ask(conversation, "2")
     runner.run_waiting()
-    desk.take_over(conversation, admin_user)
+    if not taken_over_first:
+        desk.take_over(conversation, admin_user)
     draft = assisting.draft(conversation, admin_user)
-    assert draft["text"].startswith("堡垒机密码过期后处理：联系")
+    assert [one["title"] for one in draft["citations"]] == [place(offered, 2)]
+    assert not draft["guessed"]
+
+
+@pytest.mark.parametrize("told", ["那负责人是谁", "谢谢", None])
+def test_a_draft_of_what_follows_a_pick_stays_with_it(told, offered, conversation, admin_user):
+    asking.ask(conversation, "3")
+    runner.run_waiting()
+    desk.take_over(conversation, admin_user)
+    for text in filter(None, [told, "那负责人呢"]):
+        asking.ask(conversation, text)
+    draft = assisting.draft(conversation, admin_user)
+    assert [one["title"] for one in draft["citations"]] == [place(offered, 3)]
+
+
+def test_a_draft_is_of_no_place_that_was_picked_before_something_else(
+    offered, conversation, admin_user
+):
+    asking.ask(conversation, "3")
+    runner.run_waiting()
+    desk.take_over(conversation, admin_user)
+    asking.ask(conversation, "值班人员怎么交接机房巡检")
+    asking.ask(conversation, "2")
+    draft = assisting.draft(conversation, admin_user)
+    assert draft is None or [one["title"] for one in draft["citations"]] != [place(offered, 2)]
+
+
+@pytest.mark.parametrize("told", [["2"], ["2", "那负责人是谁"]])
+def test_a_draft_entry_asks_for_the_place_that_was_picked(told, offered, conversation, admin_user):
+    for text in [*told, "转人工"]:
+        asking.ask(conversation, text)
+        runner.run_waiting()
+    question = learning._question(Handoff.objects.get())
+    assert question.startswith(QUESTION)
+    assert place(offered, 2) in question
 
 
 def test_a_draft_completes_what_leans_on_the_question_before(

@@ -14,8 +14,10 @@ import rjieba
 
 from chat import content
 from chat.understanding import follows
+from knowledge import terms
 from knowledge.scope import fold
 
+ANOTHER = 16  # characters that such a thing has at most
 _END = "?？!！。. "
 _NOUNS = {"n", "nr", "nrt", "ns", "nt", "nz", "ng", "eng", "j", "l", "i", "vn", "an"}
 _INSIDE = {"a", "m", "zg", "uj", "ng"}  # of a name, between or after its nouns
@@ -50,7 +52,8 @@ def query(question: str, before: str) -> str:
     replaced = _replaced(question, [before])
     if replaced:
         return replaced
-    return f"{before} {question}" if follows(question) or _bare(question) else question
+    leans = follows(question) or _bare(question) or _about_another(question)
+    return f"{before} {question}" if leans else question
 
 
 def faithful(rewritten: str, question: str, earlier: Sequence[str]) -> bool:
@@ -123,6 +126,12 @@ def swapped(question: str, before: str) -> str | None:
 def _alike(one: str, other: str) -> bool:
     """Two names in Latin letters, or with the same last one: 测试环境, 生产环境."""
     return one != other and ((one.isascii() and other.isascii()) or one[-1:] == other[-1:])
+
+
+def _about_another(question: str) -> bool:
+    """Whether it only names something and asks nothing of it: "Nginx 呢"."""
+    thing = instead(question).removesuffix("的")
+    return 0 < len(thing) <= ANOTHER and not terms.words(thing) & terms.question_words()
 
 
 def _product(parts: Sequence[str], text: str, other: str) -> str | None:

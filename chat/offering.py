@@ -3,7 +3,6 @@ about as good: one answers from the passage that the customer picks, and guesses
 """
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,18 +11,15 @@ from typing import Any
 from django.db.models import F
 from django.utils.translation import gettext as _
 
-from chat import ambiguity, extractive, understanding
+from chat import ambiguity, extractive, picking
 from chat.models import Turn
+from chat.picking import ABOUT
 from chat.state import TurnState
-from knowledge import terms
 from knowledge.models import Chunk, Document
 from knowledge.retrieval import Passage
-from knowledge.scope import answering, fold
+from knowledge.scope import answering
 
 LABEL = 60  # characters of a ready reply
-ABOUT = "passage"
-_RUNS = re.compile(rf"[{terms.HAN}]|[^\W_{terms.HAN}]+")
-_NOT = {*"非不未无没", "non", "not", "no"}  # before a word: "非生产环境" is not "生产环境"
 
 
 def offer(turn: TurnState, query: str, meant: list[Passage]) -> TurnState:
@@ -44,41 +40,6 @@ def offer(turn: TurnState, query: str, meant: list[Passage]) -> TurnState:
     lines = [_line(name, query, one) for name, one in zip(labels, meant, strict=True)]
     lines = [f"{line}[{n}]" for n, line in enumerate(lines, 1)]
     return _ask(turn, _("Several places may hold the answer. Which one is it about?"), lines)
-
-
-def numbered(asked: dict[str, Any], told: str) -> ambiguity.Choice | None:
-    """The choice whose number is all that is said; only places are shown with numbers."""
-    place = understanding.place(told) if asked["about"] == ABOUT else None
-    there = place is not None and 1 <= place <= len(asked["choices"])
-    return ambiguity.Choice(**asked["choices"][place - 1]) if place and there else None
-
-
-def worded(asked: dict[str, Any], told: str) -> ambiguity.Choice | None:
-    """The only choice whose name says all that is said: "机房二的吧" of "机房二手册 › 密码". Not a
-    number, nor what only asks: "怎么办"."""
-    if asked["about"] != ABOUT or asked.get("picked") or understanding.intent(told):
-        return None
-    parts = [one for one in understanding.clauses(told) if not understanding.intent(one)]
-    if len(parts) != 1 or understanding.place(told) is not None:  # "好的，机房二" is one
-        return None
-    return next(filter(None, (named(asked, bare) for bare in understanding.bared(parts[0]))), None)
-
-
-def named(asked: dict[str, Any], text: str) -> ambiguity.Choice | None:
-    """The only choice in whose name `text` stands, where `text` names anything."""
-    words = (word for word in terms.words(text) - terms.question_words() if len(word) > 1)
-    found = [one for one in asked["choices"] if _says(one["label"], text)]
-    names = any(any(map(str.isalpha, word)) for word in words)
-    return ambiguity.Choice(**found[0]) if names and len(found) == 1 else None
-
-
-def _says(label: str, told: str) -> bool:
-    """Whether `told` stands in `label`, runs of Latin letters and digits whole, and not denied."""
-    there, said = (_RUNS.findall(fold(text)) for text in (label, told))
-    return any(
-        there[at : at + len(said)] == said and (at == 0 or there[at - 1] not in _NOT)
-        for at in range(len(there) - len(said) + 1)
-    )
 
 
 def standing(turn: TurnState, choice: ambiguity.Choice) -> list[int]:
@@ -104,6 +65,12 @@ def standing(turn: TurnState, choice: ambiguity.Choice) -> list[int]:
     return [one.pk for one in found]
 
 
+def says(choice: ambiguity.Choice, thing: str) -> bool:
+    """Whether the document of the place speaks of `thing`."""
+    there = Chunk.objects.filter(document=choice.document, revision=F("document__current"))
+    return there.filter(enabled=True, text__icontains=thing).exists()
+
+
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -112,16 +79,22 @@ def _section(one: Passage | Chunk) -> list[str]:
     return [*one.heading_path, *filter(None, [one.question])]
 
 
-def beyond(asked: dict[str, Any], told: str) -> bool:
-    """Whether a number is said that no place has, for the first time."""
-    wanted = asked["about"] == ABOUT and not asked.get("again") and not asked.get("picked")
-    return wanted and understanding.place(told) is not None and numbered(asked, told) is None
+def beyond(turn: TurnState, told: str) -> bool:
+    """Whether a number is said that no place has."""
+    return picking.number(turn.asked, told) is not None and not picking.numbered(turn.asked, told)
 
 
 def again(turn: TurnState) -> TurnState:
     """End the turn with the choice that it was a reply to."""
-    text = _("None of the places has that number. Which one is it?")
-    return _once_more(turn, text, turn.asked["choices"], again=True)
+    most = len(turn.asked["choices"])
+    there = {"numbers": f"1–{most}" if most > 1 else "1"}
+    text = _("There is only %(numbers)s. Which one is it about?") % there
+    return _once_more(turn, text, turn.asked["choices"])
+
+
+def rest(turn: TurnState, left: list[dict[str, Any]]) -> TurnState:
+    """End the turn with the choice of what was not denied."""
+    return _once_more(turn, _("Which of the others is it about?"), left)
 
 
 def without(turn: TurnState, picked: ambiguity.Choice) -> None:
@@ -144,14 +117,12 @@ def noted(gone: str, text: str) -> str:
     return f"{note}\n\n{text}"
 
 
-def _once_more(
-    turn: TurnState, text: str, choices: list[dict[str, Any]], **more: bool
-) -> TurnState:
-    turn.pending = {**turn.asked, **more, "choices": choices}
+def _once_more(turn: TurnState, text: str, choices: list[dict[str, Any]]) -> TurnState:
+    turn.pending = {**turn.asked, "choices": choices}
     turn.pending.pop("picked", None)
     labels = [choice["label"] for choice in choices]
-    turn.check("ambiguity", "asked", about=ABOUT, choices=labels)
-    turn.trace["query"] = turn.asked["question"]
+    turn.check("ambiguity", "asked", about=turn.asked["about"], choices=labels)
+    turn.query = turn.trace["query"] = turn.asked["question"]
     return _ask(turn, text, [*map(extractive.literal, labels)])
 
 
@@ -165,6 +136,9 @@ def others(turn: TurnState) -> list[str]:
 
 def _ask(turn: TurnState, text: str, lines: Sequence[str]) -> TurnState:
     labels = [choice["label"] for choice in turn.pending["choices"]]
+    if turn.pending["about"] != ABOUT:
+        turn.options = [*labels, _("None of these")]
+        return turn.end(Turn.Outcome.CLARIFYING, text)
     turn.options = [*labels, _("Talk to a person")]
     numbers = (f"{n}. {line}" for n, line in enumerate(lines, 1))
     return turn.end(Turn.Outcome.CLARIFYING, "\n".join([text, "", *numbers]))

@@ -5,7 +5,18 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from chat import ambiguity, followups, offering, policy, reading, slots, tools, understanding
+from chat import (
+    ambiguity,
+    followups,
+    kinds,
+    offering,
+    picking,
+    policy,
+    reading,
+    slots,
+    tools,
+    understanding,
+)
 from chat.models import Turn
 from chat.state import TurnState
 from knowledge import scope, terms
@@ -81,26 +92,31 @@ def _replied_to_choice(turn: TurnState) -> bool:
     before anything else is read in it: what a ready reply says may sound like all sorts of things.
     """
     told = turn.row.message.text if turn.row else turn.question
-    choice = (
-        ambiguity.chosen(turn.asked, told)
-        or offering.numbered(turn.asked, told)
-        or offering.worded(turn.asked, told)
-    )
-    about = turn.asked["about"]
+    about, choice = turn.asked["about"], picking.picked(turn.asked, told)
     if choice:
         _pick(turn, choice)
     elif understanding.none_of_these(told):
         turn.query = turn.asked["question"]
         turn.check("ambiguity", "none", about=about)
         turn.call_person("no_answer")
-    elif offering.beyond(turn.asked, told):
-        offering.again(turn)
+    elif offering.beyond(turn, told):
+        _asked_again(offering.again(turn))
+    elif left := picking.left(turn.asked, told):
+        offering.rest(turn, left)
     else:
         if turn.asked.get("picked"):  # that question was answered
             turn.asked = {}
         return False
     turn.trace["completed"] = True
     return True
+
+
+def _asked_again(turn: TurnState) -> None:
+    """Calls a person where the policy says that this went on for too long."""
+    found = policy.verdict(turn)
+    if found.action == "call":
+        turn.pending = {}
+        turn.call_person(policy.reason(found))
 
 
 def _pick(turn: TurnState, choice: ambiguity.Choice) -> None:
@@ -130,21 +146,26 @@ def _follows(turn: TurnState) -> bool:
 
 
 def _stay(turn: TurnState, asked: dict[str, Any]) -> None:
-    """A follow-up is of the place that was picked, or of the one that it names ("那机房三呢"); not
-    where the same is asked of something else."""
-    thing, choices = followups.instead(turn.question), asked["choices"]
-    named = offering.named(asked, thing)
-    if named:
-        turn.asked, turn.trace["completed"] = asked, True
-        return _pick(turn, named)
-    like = any(thing[:2] in one["label"] for one in choices)
-    other = like or followups.swapped(turn.question, turn.previous_question())
-    if other and terms.words(thing) - terms.question_words():
+    """A follow-up is of the place that was picked; not where the same is asked of something else,
+    of which that place says nothing."""
+    thing = followups.instead(turn.question).removesuffix("的")
+    choices = [one | {"query": turn.query} for one in asked["choices"]]
+    picked = ambiguity.Choice(**next(one for one in choices if one["label"] == asked["picked"]))
+    if _another(thing) and (_like(thing, asked) or not offering.says(picked, thing)):
         return None
-    choices = [one | {"query": turn.query} for one in choices]
     turn.asked = asked | {"question": turn.query, "choices": choices}
-    picked = next(one for one in choices if one["label"] == asked["picked"])
-    return _pick(turn, ambiguity.Choice(**picked))
+    return _pick(turn, picked)
+
+
+def _another(thing: str) -> bool:
+    """Whether it names something, and asks nothing: not "几天"."""
+    asks = terms.words(thing) & terms.question_words() or kinds.asked(thing)
+    return bool(thing) and not asks
+
+
+def _like(thing: str, asked: dict[str, Any]) -> bool:
+    """Whether it begins like one of the places: "机房九" of "机房一" and "机房二"."""
+    return any(thing[:2] in one["label"] for one in asked["choices"])
 
 
 def _displeased(turn: TurnState) -> TurnState:

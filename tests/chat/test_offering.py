@@ -5,7 +5,17 @@ from html import escape
 
 import pytest
 
-from chat import ambiguity, asking, extractive, graph, offering, presenting, runner, understanding
+from chat import (
+    ambiguity,
+    asking,
+    extractive,
+    graph,
+    offering,
+    picking,
+    presenting,
+    runner,
+    understanding,
+)
 from chat.models import Turn
 from handoff.models import Handoff
 from knowledge.masking import masked
@@ -154,19 +164,23 @@ def test_the_first_is_picked_by_its_number_too(places, conversation):
 
 @pytest.mark.parametrize(
     "told",
-    ["机房二", "机房二的", "我要机房二手册", "机房二那个吧。", "好的，机房二", "嗯，机房二，谢谢"],
-)
+    [
+        "机房二", "机房二的", "我要机房二手册", "机房二那个吧。", "好的，机房二", "好的机房二",
+        "嗯，机房二，谢谢", "机房二吧", "那机房二呢", "机房二的呢", "换成机房二",
+        "选机房二吧", "我问的是机房二的", "不是机房一，是机房二", "what about 机房二?",
+        "the 机房二 one please",
+    ],
+)  # fmt: skip
 def test_a_place_is_picked_by_the_part_of_its_name_that_no_other_has(told):
     asked = pending(*(f"{place}手册 › 密码" for place in PLACES))
-    assert offering.worded(asked, told).label == "机房二手册 › 密码"
+    assert picking.worded(asked, told).label == "机房二手册 › 密码"
 
 
 @pytest.mark.parametrize("told", ["机房", "手册", "密码", "都行", "机房二的网络怎么配置", "的"])
 def test_what_several_places_say_or_none_picks_none(told):
     asked = pending(*(f"{place}手册 › 密码" for place in PLACES))
-    assert offering.worded(asked, told) is None
-    assert offering.worded({**asked, "picked": "机房一手册 › 密码"}, "机房二") is None
-    assert offering.worded(pending("如何转人工", "密码手册"), "转人工") is None
+    assert picking.worded(asked, told) is None
+    assert picking.worded(pending("如何转人工", "密码手册"), "转人工") is None
 
 
 @pytest.mark.parametrize(
@@ -189,12 +203,20 @@ def test_what_several_places_say_or_none_picks_none(told):
         ("怎么办", ("密码过期怎么办", "网络手册"), None),
         ("好的", ("好的做法", "网络手册"), None),
         ("机房一，机房二", ("机房一", "机房二"), None),
+        ("加密的", ("没有加密的磁盘", "网络"), None),
+        ("加密的", ("没有加密的磁盘", "加密的磁盘"), 1),
+        ("没有加密的", ("没有加密的磁盘", "加密的磁盘", "网络"), 0),
+        ("encrypted", ("Not encrypted disks", "Encrypted disks"), 1),
+        ("the cloud one", ("Cloud handbook", "Old version"), 0),
+        ("what about the cloud one", ("Cloud handbook", "Old version"), 0),
+        ("and the cloud one?", ("Cloud handbook", "Old version"), 0),
+        ("what about the port", ("Cloud handbook", "Old version"), None),
     ],
 )
 def test_no_part_of_a_word_no_opposite_no_number_and_nothing_that_only_asks_picks(
     told, labels, picked
 ):
-    found = offering.worded(pending(*labels), told)
+    found = picking.worded(pending(*labels), told)
     assert (found and found.label) == (picked if picked is None else labels[picked])
 
 
@@ -243,21 +265,76 @@ def test_a_pick_keeps_what_the_question_was_asked_within(places, conversation):
 
 def test_numbers_pick_only_where_numbers_are_shown():
     asked = pending("2.0", "3.0", about="version")
-    assert offering.numbered(asked, "2") is None
-    assert not offering.beyond(asked, "7")
+    assert picking.numbered(asked, "2") is None
+    assert picking.number(asked, "7") is None
     assert ambiguity.chosen(asked, "2") is None
     assert ambiguity.chosen(asked, "2.0").label == "2.0"
 
 
-def test_a_number_that_no_place_has_asks_again_once(places, conversation):
+def test_a_number_that_no_place_has_is_told_so(places, conversation):
     options = ask(conversation, QUESTION).reply.data["options"]
-    turn = ask(conversation, "7")
-    assert turn.outcome == "clarifying"
-    assert checks(turn) == [("ambiguity", "asked", "passage")]
-    assert turn.reply.data["options"] == options
-    assert "2. " + options[1] in turn.reply.text.splitlines()
-    assert not offering.beyond(turn.pending, "7")
+    for told in ("7", "好的，第九个"):
+        turn = ask(conversation, told)
+        assert turn.outcome == "clarifying"
+        assert checks(turn) == [("ambiguity", "asked", "passage")]
+        assert turn.reply.data["options"] == options
+        first, _blank, *lines = turn.reply.text.splitlines()
+        assert first == "只有 1–5。是哪一处？"
+        assert lines[1] == f"2. {options[1]}"
     assert ask(conversation, "第二个").reply.citations.get().title == options[1]
+
+
+def test_numbers_that_no_place_has_call_a_person_in_the_end(places, conversation):
+    ask(conversation, QUESTION)
+    outcomes = [ask(conversation, "9").outcome for _n in range(3)]
+    assert outcomes == ["clarifying", "clarifying", "handoff"]
+
+
+@pytest.mark.parametrize(
+    ("told", "labels", "left"),
+    [
+        ("没有加密的", ("加密的磁盘", "明文的磁盘", "网络"), [1, 2]),
+        ("不是加密的那个", ("加密的磁盘", "未加密的磁盘"), [1]),
+        ("不要旧版", ("旧版手册", "新版手册", "网络"), [1, 2]),
+        ("除了机房一，谢谢", ("机房一", "机房二", "云上"), [1, 2]),
+        ("机房一以外的", ("机房一", "机房二", "云上"), [1, 2]),
+        ("不是机房一，也不要云上的", ("机房一", "机房二", "云上"), [1]),
+        ("not the old one", ("Old version", "New version"), [1]),
+        ("no, anything but the cloud one", ("Cloud", "Room 1", "Room 2"), [1, 2]),
+        ("没有权限", ("权限手册", "密码手册"), []),
+        ("不是手册", ("权限手册", "密码手册"), []),
+        ("不要旧版，VPN 怎么申请", ("旧版手册", "新版手册"), []),
+        ("不是怎么重置", ("怎么重置", "怎么申请"), []),
+        ("不知道", ("知道手册", "密码手册"), []),
+    ],
+)
+def test_what_is_denied_is_left_out(told, labels, left):
+    found = picking.left(pending(*labels), told)
+    assert [one["label"] for one in found] == [labels[place] for place in left]
+
+
+def test_what_is_left_is_offered_or_answers(places, conversation):
+    *labels, _person = ask(conversation, QUESTION).reply.data["options"]
+    for told in (f"不是{labels[0]}", f"不要{labels[1]}那个"):
+        turn = ask(conversation, told)
+        assert turn.outcome == "clarifying"
+    assert turn.reply.text.splitlines()[0] == "是其余哪一处？"
+    assert turn.reply.data["options"] == [*labels[2:], "转人工"]
+    ask(conversation, f"除了{labels[2]}")
+    turn = ask(conversation, f"没有{labels[3]}的")
+    assert turn.outcome == "answered"
+    assert turn.reply.citations.get().title == labels[4]
+
+
+def test_of_two_versions_the_one_that_is_not_denied_answers(base, conversation):
+    for version in ("5.7", "8.0"):
+        text = f"网关 {version} 的监听端口在部署手册里说明，安装后重启网关。"
+        document = put(base, f"网关 {version}", Block("paragraph", text))
+        Document.objects.filter(pk=document.pk).update(version=version)
+    ask(conversation, "网关的监听端口在哪里说明")
+    turn = ask(conversation, "不是 5.7")
+    assert turn.outcome == "answered"
+    assert turn.trace["scope"]["version"] == "8.0"
 
 
 def test_places_of_one_name_are_told_apart(places, conversation, base):

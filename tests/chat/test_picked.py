@@ -10,7 +10,7 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from chat import ambiguity, graph, offering, panels, presenting
-from chat.models import Turn
+from chat.models import Conversation, Turn
 from chat.tools.base import Context
 from chat.tools.builtin import ExportPdf
 from knowledge import retrieval, tasks, uploading, vocabulary
@@ -170,7 +170,9 @@ def test_another_place_may_be_picked_after_the_first(picked, conversation):
         turn = ask(conversation, told)
         assert checks(turn) == [("ambiguity", "chosen", "passage")]
         assert turn.reply.citations.get().title == title
-    assert ask(conversation, "12").outcome != "clarifying"  # no place has it; that is asked before
+    turn = ask(conversation, "12")
+    assert turn.reply.text.startswith("只有 1–5。")
+    assert ask(conversation, "1").reply.citations.get().title == options[0]
 
 
 def test_after_a_pick_the_next_question_is_one_of_its_own(picked, conversation):
@@ -196,6 +198,30 @@ def test_a_follow_up_that_names_another_place_is_of_that_one(picked, conversatio
     other = next(one for one in options[:5] if one not in (picked.title, "云上手册"))
     turn = ask(conversation, f"那{other.removesuffix('手册')}呢")
     assert turn.reply.citations.get().title == other
+
+
+def asked_after(picked, told):
+    """What follows a pick, in a conversation of its own."""
+    conversation = Conversation.objects.create(visitor="w" * 32)
+    return [ask(conversation, text) for text in (QUESTION, picked.title, told)][-1]
+
+
+def test_a_follow_up_names_another_place_by_any_of_its_words(picked):
+    other = Document.objects.get(title=Turn.objects.get().reply.data["options"][2])
+    name = other.title.removesuffix("手册")
+    Document.objects.filter(pk=other.pk).update(environment="生产环境", product="总部门户")
+    for told in (f"{name}的呢", f"what about the {name} one", "那生产的呢", "总部呢"):
+        turn = asked_after(picked, told)
+        assert turn.reply.citations.get().document == other
+        assert turn.trace["query"] == QUESTION
+        assert turn.trace["picked"] == other.title
+
+
+def test_a_follow_up_that_names_no_place_is_searched_with_what_was_asked(picked):
+    for told in ("那海外呢", "海外的呢", "what about the overseas one", "Nginx 呢"):
+        turn = asked_after(picked, told)
+        assert turn.trace["query"] == f"{QUESTION} {told}"
+        assert turn.trace.get("picked") is None
 
 
 def test_a_follow_up_that_the_picked_place_does_not_answer_is_for_a_person(picked, conversation):

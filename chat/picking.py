@@ -1,0 +1,147 @@
+"""What a reply to a choice picks: by its number, by words that only one place has, or by leaving
+out what it denies. The words are content (`prompts/intents.toml`, "picking").
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from chat import ambiguity, content, understanding
+from knowledge import terms
+from knowledge.models import Document
+from knowledge.scope import FIELDS, fold
+
+ABOUT = "passage"  # a choice of places: only these are shown with numbers
+_RUNS = re.compile(rf"[{terms.HAN}]|[^\W_{terms.HAN}]+")
+Asked = dict[str, Any]  # as `chat.ambiguity.as_pending`
+
+
+def picked(asked: Asked, told: str) -> ambiguity.Choice | None:
+    """The choice that `told` names as it is written, by its number or by its words."""
+    return ambiguity.chosen(asked, told) or numbered(asked, told) or worded(asked, told)
+
+
+def numbered(asked: Asked, told: str) -> ambiguity.Choice | None:
+    """The choice whose number is all that is said."""
+    place, choices = number(asked, told), asked["choices"]
+    there = place is not None and 1 <= place <= len(choices)
+    return ambiguity.Choice(**choices[place - 1]) if place and there else None
+
+
+def number(asked: Asked, told: str) -> int | None:
+    """The number that is all that is said to a choice of places: "好的，就第二个吧"."""
+    parts = _parts(told) if asked["about"] == ABOUT else []
+    if len(parts) != 1:
+        return None
+    found = map(understanding.place, _ways(parts[0]))
+    return next((one for one in found if one is not None), None)
+
+
+def worded(asked: Asked, told: str) -> ambiguity.Choice | None:
+    """The only choice whose words say all that is said: "机房二的吧" of "机房二手册 › 密码". Not a
+    number, nor what only asks: "怎么办". Else the only one that what is denied leaves."""
+    parts = _parts(told)
+    naming = [one for one in parts if len(parts) == 1 or not _denied(asked, one)]
+    if len(naming) == 1 and asked["about"] == ABOUT and not understanding.intent(told):
+        choices = _without(asked, parts)
+        found = (_named(choices, bare) for bare in _ways(naming[0]))
+        if one := next(filter(None, found), None):
+            return one
+    rest = left(asked, told)
+    return ambiguity.Choice(**rest[0]) if len(rest) == 1 else None
+
+
+def left(asked: Asked, told: str) -> list[dict[str, Any]]:
+    """The choices without those that a reply denies ("不要旧版"), where it says nothing else."""
+    parts = _parts(told)
+    denies = bool(parts) and all(_denied(asked, one) for one in parts)
+    return _without(asked, parts) if denies else []
+
+
+def _without(asked: Asked, parts: list[str]) -> list[dict[str, Any]]:
+    denied = [place for one in parts for place in _denied(asked, one)]
+    return [one for one in asked["choices"] if one not in denied]
+
+
+def _parts(told: str) -> list[str]:
+    """The clauses of `told` without "好的" and "谢谢"."""
+    clauses = understanding.clauses(told)
+    return [
+        one
+        for one in clauses
+        if understanding.place(one) is not None or not understanding.intent(one)
+    ]
+
+
+def _ways(clause: str) -> Iterator[str]:
+    """`clause`, then with ever more taken off its ends that names nothing: "好的选机房二吧"."""
+    for bare in understanding.bared(clause):
+        yield bare
+        if before := _words("before").match(bare):
+            yield bare[before.end() :].strip()
+
+
+@cache
+def _words(name: str) -> content.Pattern:
+    return content.Pattern(content.words("intents")["picking"][name])
+
+
+def _named(choices: list[dict[str, Any]], text: str) -> ambiguity.Choice | None:
+    """The only choice in whose name `text` stands, else in whose other words, where `text` names
+    anything."""
+    words = terms.words(text) - terms.question_words()
+    if not any(any(map(str.isalpha, word)) for word in words if len(word) > 1):
+        return None
+    found = [one for one in choices if _says([one["label"]], text)]
+    if not found:
+        more = _more(choices)
+        found = [one for one in choices if _says(more(one), text)]
+    return ambiguity.Choice(**found[0]) if len(found) == 1 else None
+
+
+def _more(choices: list[dict[str, Any]]) -> Any:
+    """What gives all that names a choice: headings, title, product, version and environment."""
+    documents = {one["document"] for one in choices} - {0}
+    rows = Document.objects.filter(pk__in=documents).values_list("pk", "title", *FIELDS)
+    held = {pk: texts for pk, *texts in rows} if documents else {}
+    return lambda one: [one["label"], *one["section"], *held.get(one["document"], ())]
+
+
+def _denied(asked: Asked, clause: str) -> list[dict[str, Any]]:
+    """The choices that `clause` denies: some, never all of them."""
+    found = (_words("denied").fullmatch(bare) for bare in _ways(clause))
+    things = [next(filter(None, one.groups()), "") for one in found if one]
+    if not things:
+        return []
+    choices, more = asked["choices"], _more(asked["choices"])
+    for thing in (way for one in things for way in _ways(one)):
+        if not terms.words(thing) & terms.question_words():
+            out = [one for one in choices if _says(more(one), thing)]
+            if 0 < len(out) < len(choices):
+                return out
+    return []
+
+
+def _says(texts: list[str], told: str) -> bool:
+    """Whether each part of `told` ("机房二的测试环境") stands in one of `texts`."""
+    parts = [part for part in told.split("的") if part.strip()]
+    whole = any(_stands(told, text) for text in texts)
+    return whole or (
+        len(parts) > 1 and all(any(_stands(part, text) for text in texts) for part in parts)
+    )
+
+
+def _stands(told: str, text: str) -> bool:
+    """Whether `told` stands in `text`, runs of Latin letters and digits whole, and not denied."""
+    there, said = (_RUNS.findall(fold(one)) for one in (text, told))
+    return bool(said) and any(
+        there[at : at + len(said)] == said and not _no(there[:at])
+        for at in range(len(there) - len(said) + 1)
+    )
+
+
+def _no(before: list[str]) -> bool:
+    """Whether what follows is denied: 非生产环境, 没有加密的, not encrypted."""
+    words = content.words("intents")["picking"]["not"]
+    return any("".join(before[-n:]) in words for n in (1, 2))

@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from chat import degrading
 from chat.exports.blocks import Block, Span, Table, blocks, html_table, plain
+from chat.exports.repeated import once
 from chat.models import Citation, Message
 from chat.originals import original
 from knowledge.models import Attachment
@@ -37,6 +38,7 @@ class ShownFigure:
     label: str  # "图 3 · 磁盘告警 · 第 2 页 · 巡检手册"
     table: Table | None = None
     picture: Picture | None = None
+    above: bool = False  # the table stands in the text already
 
 
 @dataclass
@@ -61,6 +63,11 @@ class Answer:
     sources: list[Source] = field(default_factory=list)
     language: str = "zh-hans"
     headed: bool = True  # "Answer" stands over the text
+    body: list[Block] = field(init=False)  # `text` with each table once
+
+    def __post_init__(self) -> None:
+        self.body = blocks(self.text, self.cited)
+        once(self)
 
     @classmethod
     def of(cls, message: Message, site: str = "") -> "Answer":

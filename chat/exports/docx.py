@@ -19,7 +19,7 @@ from docx.text.paragraph import Paragraph
 from docx.text.run import Run
 
 from chat.exports.answer import Answer, ShownFigure, Source
-from chat.exports.blocks import Block, Span, Table, blocks
+from chat.exports.blocks import Block, Span, Table
 from chat.exports.formulas import equation
 
 LATIN, CHINESE, MONO = "Calibri", "Microsoft YaHei", "Consolas"
@@ -50,7 +50,7 @@ def export(answer: Answer) -> bytes:
         document.add_paragraph(answer.question, "Quote")
     if answer.headed:
         document.add_heading(_("Answer"), 2)
-    for block in blocks(answer.text, answer.cited):
+    for block in answer.body:
         _block(document, block)
     if answer.figures:
         document.add_heading(_("Figures and tables"), 2)
@@ -184,6 +184,10 @@ def _turn(document: Document, orientation: WD_ORIENT) -> None:
 
 
 def _figure(document: Document, figure: ShownFigure) -> None:
+    if figure.above:
+        document.add_paragraph(figure.label, "Caption").paragraph_format.keep_with_next = True
+        document.add_paragraph(_("The table is shown above."), "Quiet")
+        return
     if figure.table:
         _table(document, figure.table, figure.label)
         return

@@ -24,7 +24,7 @@ from xhtml2pdf import pisa, reportlab_paragraph
 from xhtml2pdf.config.resources import ResourceAccessPolicy
 
 from chat.exports.answer import Answer, ShownFigure
-from chat.exports.blocks import Block, Cell, Span, Table, blocks
+from chat.exports.blocks import Block, Cell, Span, Table
 from chat.exports.formulas import HAN, Drawing, drawing
 from opsdesk.errors import BoundaryError
 
@@ -90,7 +90,7 @@ def _print(answer: Answer, grid: bool) -> bytes:
             "answer": answer,
             "title": _text(answer.title),
             "question": _text(answer.question),
-            "text": _blocks(blocks(answer.text, answer.cited), grid),
+            "text": _blocks(answer.body, grid),
             "figures": [_figure(figure, grid) for figure in answer.figures],
             "sources": [
                 {
@@ -242,7 +242,9 @@ def _pieces(table: Table) -> list[str]:
 
 def _figure(figure: ShownFigure, grid: bool) -> dict[str, Any]:
     """What the template shows of a figure: its rows, or its picture with a size, or neither."""
-    shown: dict[str, Any] = {"label": _text(figure.label)}
+    shown: dict[str, Any] = {"label": _text(figure.label), "above": figure.above}
+    if figure.above:
+        return shown
     if figure.table:
         shown["table"] = mark_safe(_table(figure.table, grid))  # noqa: S308 - escaped
         shown["across"] = grid and figure.table.columns > WIDE

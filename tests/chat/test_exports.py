@@ -277,6 +277,52 @@ def test_word_has_headings_and_merged_tables(answer):
     ]  # fmt: skip
 
 
+TIMES = (
+    "|分级||时限|\n|---|---|---|\n|严重|P1|五分钟|\n||P2|一刻钟|\n"  # MERGED as a passage has it
+)
+OTHER = "|分级||时限|\n|---|---|---|\n|严重|五分钟|P1|\n"
+
+
+def export_of(message, text, *quotes):
+    """Words of the PDF and of the Word document of an answer that cites `quotes`."""
+    message.text = text
+    message.citations.filter(n=2).delete()
+    message.citations.update(quote=quotes[0])
+    for n, quote in enumerate(quotes[1:], 2):
+        Citation.objects.create(message=message, n=n, title=f"手册 {n}", quote=quote)
+    with translation.override("zh-hans"):
+        made = Answer.of(message)
+    printed = "".join(page.extract_text() for page in pdf_of(made).pages)
+    parts = word_of(made).element.body.iter(qn("w:t"))
+    return [words(printed), words("".join(part.text or "" for part in parts))]
+
+
+def test_a_table_stands_once_where_it_comes_first(message):
+    part = TIMES.replace("|严重|P1|五分钟|\n", "")  # a passage may begin in the middle of it
+    for text in export_of(
+        message, f"时限如下：\n\n{TIMES}\n\n[1]", TIMES, f"另见\n\n{part}", OTHER
+    ):
+        assert text.count("一刻钟") == 1
+        assert text.count("五分钟") == 2  # the other table says something else
+        label = "表1·分级·第4页·巡检手册"
+        parts = [
+            "一刻钟",
+            f"{label}表格见上文。",
+            "[1]巡检手册",
+            f"表格见上文。{label}",
+            "[2]",
+            "见上文。",
+        ]
+        in_order(text, parts)
+
+
+def test_a_table_that_only_passages_hold_is_referred_to_by_the_first_of_them(message):
+    message.figures.all().delete()
+    for text in export_of(message, "见表 [1][2]。", TIMES, TIMES):
+        assert text.count("一刻钟") == 1
+        in_order(text, ["[1]巡检手册", "一刻钟", "[2]手册2", "表格见上文。[1]"])
+
+
 def test_word_names_a_chinese_face_everywhere(answer):
     document = word_of(answer)
     for name in ("Normal", "Heading 1", "Heading 2", "Code", "Caption"):

@@ -3,18 +3,20 @@
 Everything is asked through the product's own path (`evaluation.recombined` has the data).
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from django.conf import settings
 from django.core.files import File
-from django.db import connection
+from django.db import connection, transaction
 from django_q.models import OrmQ
 from numpy.typing import NDArray
 
@@ -22,7 +24,7 @@ from evaluation import references
 from evaluation.metrics import mean, percentile, recall_at
 from evaluation.recombined import DOCUMENT, PRODUCT, RARE, Corpus, Texts, chunks_of
 from knowledge import (
-    embedding,
+    dense,
     indexing,
     lexical,
     parsing,
@@ -33,9 +35,10 @@ from knowledge import (
     weighing,
 )
 from knowledge.models import Chunk, KnowledgeBase, Revision, Status
+from opsdesk.replicas import in_binary
 
 TOP = 10
-PAGES = 20  # that the worker reads together
+PAGES = 200  # that are read in one turn
 REAL = {".pdf", ".docx", ".xlsx", ".pptx", ".xls", ".html", ".txt"}
 REAL_BYTES = 200_000  # larger ones take minutes
 
@@ -132,7 +135,7 @@ class _Asking:
         return [self.place[chunk] for chunk in found]
 
     def dense(self, question: str) -> list[int]:
-        near = embedding.nearest_in(
+        near = dense.nearest_in(
             question, [self.base.pk], retrieval.CANDIDATES, self.within
         ).stages.get("dense", {})
         order = sorted(near, key=lambda chunk: -near[chunk])
@@ -199,13 +202,12 @@ def _timed(
 
 @contextmanager
 def _without_graph() -> Iterator[None]:
-    """Index scans give the graph's order: without them every vector is looked at."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET enable_indexscan = off")
-        try:
-            yield
-        finally:
-            cursor.execute("RESET enable_indexscan")
+    """Index scans give the graph's order: without them every vector is looked at. In a transaction,
+    where all is read by one connection."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_indexscan = off")
+        yield
+        cursor.execute("SET LOCAL enable_indexscan = on")
 
 
 def plans(base: KnowledgeBase, question: str, within: scope.Scope = scope.EVERYTHING) -> list[str]:
@@ -214,15 +216,13 @@ def plans(base: KnowledgeBase, question: str, within: scope.Scope = scope.EVERYT
 
     def explain(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if "FROM knowledge_embedding" in sql and "<=>" in sql:
-            with connection.connection.cursor() as cursor:
-                cursor.execute(sql.replace("WITH ", "EXPLAIN (FORMAT JSON) WITH ", 1), params)
-                while cursor.description is None:  # settings come before it
-                    cursor.nextset()
-                (plan,) = cursor.fetchone()
-            seen.extend(_scans(plan if isinstance(plan, list) else json.loads(plan)))
+            with in_binary() as cursor:
+                cursor.cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", params)
+                seen.extend(_scans(list(cursor.cursor.fetchone())))
         return execute(sql, params, many, context)
 
-    with connection.execute_wrapper(explain):
+    # In a transaction all is read by one connection.
+    with transaction.atomic(), connection.execute_wrapper(explain):
         retrieval.search(question, [base], TOP, within)
     return seen
 
@@ -247,13 +247,15 @@ def _scans(plan: Any) -> Iterator[str]:
 
 
 def ingest(base: KnowledgeBase, sets: Sequence[Texts], pages: int) -> dict[str, float]:
-    """Chunks a second of Markdown pages through the worker's task, beside reading, cutting and
-    term counting alone; in turns, so that both meet the same machine."""
+    """Chunks a second of Markdown pages through as many workers as there are, beside reading,
+    cutting and term counting alone, by one process; in turns, so that both meet the same
+    machine."""
     rows = [row for one in sets for row in one.rows if len(row.text) < tasks.LIGHT_BYTES // 4]
     return _beside(
         [uploading.add_text(base, text=row.text, title=row.title or row.id, approved=True).revision
          for row in rows[:pages]],
         PAGES,
+        settings.Q_CLUSTER["workers"],
     )  # fmt: skip
 
 
@@ -267,52 +269,64 @@ def ingest_files(base: KnowledgeBase, folder: Path) -> dict[str, float]:
                 added.append(
                     uploading.add(base, file=File(file), name=path.name, approved=True).revision
                 )
-    return _beside(added, 1)
+    return _beside(added, 1, 1)
 
 
-def _beside(added: Sequence[Revision], together: int) -> dict[str, float]:
+def _beside(added: Sequence[Revision], together: int, workers: int) -> dict[str, float]:
     queued = {tasks.GROUP % revision.pk for revision in added}
     for task in OrmQ.objects.all():  # nobody else is to read them
         if task.group() in queued:
             task.delete()
     reading = whole = inside = 0.0
-    # As in a worker, which keeps its connection from task to task.
-    with patch.dict(connection.settings_dict, CONN_MAX_AGE=None), _clocked() as clock:
+    with _workers(workers) as process:
         for first in range(0, len(added), together):
             some = added[first : first + together]
             _read(some)  # the first who does finds files, libraries and models on the disk
-            steps = [_read, _process]
+            steps = [_read, process]
             if first // together % 2:
                 steps.reverse()
             for step in steps:
-                start, before = time.perf_counter(), clock.seconds
-                step(some)
+                start = time.perf_counter()
+                inside += step(some) or 0
+                seconds = time.perf_counter() - start
                 if step is _read:
-                    reading += time.perf_counter() - start
+                    reading += seconds
                 else:
-                    whole += time.perf_counter() - start
-                    inside += clock.seconds - before
+                    whole += seconds
     ids = [revision.pk for revision in added]
     if Revision.objects.filter(pk__in=ids).exclude(status=Status.READY).exists():
         raise ValueError("not every page could be read")
     chunks = Chunk.objects.filter(revision__in=ids).count()
     return {
-        "documents": len(added), "chunks": chunks, "parse-only, chunks/s": chunks / reading,
-        "ingest, chunks/s": chunks / whole, "ratio": reading / whole,
-        "reading's share of ingest": inside / whole,
+        "documents": len(added), "chunks": chunks, "workers": workers,
+        "parse-only, chunks/s": chunks / reading, "ingest, chunks/s": chunks / whole,
+        "ratio": reading / whole, "reading's share of ingest": inside / whole / workers,
     }  # fmt: skip
 
 
+@contextmanager
+def _workers(number: int) -> Iterator[Callable[[Sequence[Revision]], float]]:
+    """Has revisions processed by so many processes, which take one after the other as those of a
+    cluster do and keep their connections; gives the seconds that these read, cut and counted."""
+    connection.close()  # each has its own
+    with (
+        patch.dict(connection.settings_dict, CONN_MAX_AGE=None),
+        ProcessPoolExecutor(number, get_context("fork")) as pool,
+    ):
+        yield lambda revisions: sum(pool.map(_process, [revision.pk for revision in revisions]))
+
+
 def _read(revisions: Sequence[Revision]) -> None:
-    """Read, cut and count the terms."""
+    """Read, cut and count the terms: no worker's time."""
     for revision in revisions:
         parsed = parsing.parse(Path(revision.file.path), revision.name)
         indexing.prepare(revision.document.title, parsed)
 
 
-def _process(revisions: Sequence[Revision]) -> None:
-    for revision in revisions:  # the first takes the others along
-        tasks.process(revision.pk)
+def _process(revision_id: int) -> float:
+    with _clocked() as clock:
+        tasks.process(revision_id)
+    return clock.seconds
 
 
 @dataclass

@@ -13,20 +13,21 @@ from functools import cached_property
 from knowledge.models import Calibration, EmbeddingIndex
 from opsdesk.replicas import in_binary
 
-# Of a base what answers for it: the vectors, what it learned, how sure it must be.
+# Of a base what answers for it: the vectors, what it learned, how sure it must be. Each table more
+# that is joined makes the server think much longer about the order than it takes to read them.
 _STANDINGS = """
-    SELECT base.id, base.version, coalesce(lexicon.chunks, 0), vocabulary.renewed_at,
+    SELECT base.id, base.version,
+        coalesce((SELECT chunks FROM knowledge_lexicon WHERE knowledge_base_id = base.id), 0),
+        (SELECT renewed_at FROM knowledge_vocabulary WHERE knowledge_base_id = base.id),
         index.id, index.embedder, index.model, index.dimensions, index.sparse, index.state,
-        adapter.id, points.made_at, adapter.weight,
+        adapter.id, (SELECT made_at FROM knowledge_adaptervectors WHERE adapter_id = adapter.id),
+        adapter.weight,
         calibration.id, calibration.threshold, calibration.intercept, calibration.coefficients
     FROM knowledge_knowledgebase base
-    LEFT JOIN knowledge_lexicon lexicon ON lexicon.knowledge_base_id = base.id
-    LEFT JOIN knowledge_vocabulary vocabulary ON vocabulary.knowledge_base_id = base.id
     LEFT JOIN knowledge_embeddingindex index ON index.id = coalesce(base.index_id,
         (SELECT id FROM knowledge_embeddingindex WHERE state = 'active'))
     LEFT JOIN knowledge_adapter adapter ON adapter.knowledge_base_id = base.id
         AND adapter.active AND adapter.weight > 0 AND base.learns
-    LEFT JOIN knowledge_adaptervectors points ON points.adapter_id = adapter.id
     LEFT JOIN knowledge_calibration calibration ON calibration.knowledge_base_id = base.id
         AND calibration.active
     WHERE base.id = ANY(%s::bigint[]) ORDER BY base.id

@@ -8,10 +8,8 @@ however it came to miss it.
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from itertools import groupby
 
 from django.conf import settings
 from django.db import transaction
@@ -25,8 +23,6 @@ from knowledge.asked import standings
 from knowledge.embedders import Embedder, Meaning, made, named
 from knowledge.lexical import passage_text
 from knowledge.models import Chunk, Embedding, EmbeddingIndex, KnowledgeBase
-from knowledge.scope import EVERYTHING, Scope
-from knowledge.stores import store
 from opsdesk import locking, queues
 from opsdesk.backends import backend
 from opsdesk.errors import Conflict, ModelError
@@ -36,7 +32,6 @@ State = EmbeddingIndex.State
 GROUP = "embedding:%d"
 GRAPH_SECONDS = 6 * 3600
 SLICE_SECONDS = 60.0  # of one task: documents that wait in the same queue get their turn
-COLBERT_SECONDS = 2.0  # that a question waits for it
 
 
 # --- Embedders ------------------------------------------------------------------
@@ -89,93 +84,6 @@ def answering(base_ids: Sequence[int]) -> dict[EmbeddingIndex, list[int]]:
         if one.index:
             by_index.setdefault(one.index, []).append(one.base_id)
     return by_index
-
-
-@dataclass
-class Near:
-    """What the vectors say of a question."""
-
-    # Scores of chunks as they are: "dense" (cosine) and "sparse" (the inner product of learned
-    # weights). Every chunk of a group has all the scores that its model gives.
-    stages: dict[str, dict[int, float]] = field(default_factory=dict)
-    groups: list[set[int]] = field(default_factory=list)  # of one model: only there they compare
-    failed: list[int] = field(default_factory=list)  # bases whose embedder did
-
-    def add(self, scores: dict[int, tuple[float, float | None]]) -> None:
-        if scores:
-            self.groups.append(set(scores))
-        for chunk, (cosine, product) in scores.items():
-            self.stages.setdefault("dense", {})[chunk] = max(cosine, 0.0)
-            if product is not None:
-                self.stages.setdefault("sparse", {})[chunk] = product
-
-
-def nearest_in(
-    query: str,
-    base_ids: Sequence[int],
-    limit: int,
-    scope: Scope = EVERYTHING,
-    also: Collection[int] = (),
-) -> Near:
-    """What means most nearly `query`: for each base by the index that answers for it.
-
-    `limit` chunks for each index and way of finding, and those of `also` that have vectors. The
-    question is encoded once for each model; an embedder that fails leaves its bases to words.
-    """
-    near = Near()
-    for indexes in _by_model(answering(base_ids)):
-        try:
-            meaning = embedder_of(indexes[0][0]).query(query)
-        except ModelError as error:
-            log.warning("asked without the embedder: %s", error)
-            near.failed += [base for _index, bases in indexes for base in bases]
-            continue
-        scores: dict[int, tuple[float, float | None]] = {}
-        for index, some in indexes:
-            bases = base_ids if len(some) == len(base_ids) else some  # what was read of them
-            found = store().nearest(index, meaning.vector, bases, limit, scope, also)
-            if not (index.sparse and meaning.weights):
-                scores |= {chunk: (cosine, None) for chunk, cosine in found.items()}
-                continue
-            others = vectors.heaviest(index, meaning.weights, bases, limit, scope)
-            scores |= vectors.scores(index, meaning, bases, {*found, *others})
-        near.add(scores)
-    return near
-
-
-def _by_model(
-    answers: dict[EmbeddingIndex, list[int]],
-) -> list[list[tuple[EmbeddingIndex, list[int]]]]:
-    """Indexes, each with its bases, of one model together."""
-
-    def model(one: tuple[EmbeddingIndex, list[int]]) -> tuple[str, str, int]:
-        return one[0].embedder, one[0].model, one[0].dimensions
-
-    return [list(group) for _model, group in groupby(sorted(answers.items(), key=model), model)]
-
-
-def rank(
-    index: EmbeddingIndex, query: str, base_ids: Sequence[int], chunk_id: int, scope: Scope
-) -> tuple[int, float] | None:
-    """Which place, from 1, a chunk has or would have if it answered, and its cosine; None
-    without a vector. Raises ModelError when the embedder fails."""
-    meaning = embedder_of(index).query(query)
-    return vectors.rank(index, meaning.vector, base_ids, chunk_id, scope)
-
-
-def colbert(
-    index: EmbeddingIndex, query: str, texts: Sequence[str], seconds: float = COLBERT_SECONDS
-) -> list[float]:
-    """How well `texts` meet `query` token by token, 0–1, by the model of `index`: of so many of
-    them, from the first one on, as `seconds` allow. ModelError when it fails or cannot."""
-    embedder = embedder_of(index)
-    if not embedder.late:
-        raise ModelError(
-            _("The embedding model %(model)s gives no vectors of tokens.")
-            % {"model": embedder.model},
-            permanent=True,
-        )
-    return embedder.colbert(query, texts, seconds)
 
 
 # --- Along with documents -------------------------------------------------------

@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from knowledge import arranging, embedding, lexical, retrieval, scope, synonyms, terms
+from knowledge import arranging, dense, embedding, lexical, retrieval, scope, synonyms, terms
 from knowledge.models import Chunk, Document, KnowledgeBase, Status
 from knowledge.scope import EVERYTHING, Scope
 from opsdesk.errors import ModelError
@@ -356,9 +356,7 @@ def _dense(made: Diagnosis, question: str, base: KnowledgeBase, within: Scope) -
         return None
     more = synonyms.read(question, [base.pk]).more
     try:
-        place = embedding.rank(
-            index, f"{question} {more}".strip(), [base.pk], made.chunk.pk, within
-        )
+        place = dense.rank(index, f"{question} {more}".strip(), [base.pk], made.chunk.pk, within)
     except ModelError as error:
         made.steps.append(Step("dense", True, _("The embedder failed: %s") % error))
         return None

@@ -32,6 +32,7 @@ ALIKE = 3  # segments of about the same size that become one with what comes
 ALIVE = 0.7  # of a segment's chunks; with fewer left it is made anew
 BATCH = 1_000  # rows read at once
 GROUP = "postings:%d"
+SOME = 16  # every so many-th place is looked at to judge what the heaviest are worth
 KEPT = 256  # segments whose chunks a process remembers
 STEP = 255 / (K1 + 1)  # of a byte, for what weighs 1: no term weighs more than K1 + 1
 
@@ -104,13 +105,23 @@ def _best(
     sums: Mapping[int, NDArray[np.float32]], chunks: Mapping[int, Ids], number: int
 ) -> list[int]:
     """The heaviest; a chunk whose terms have changed may be among them twice."""
-    hits = {segment: np.flatnonzero(of) for segment, of in sums.items()}
+    least = _least(sums, number)
+    hits = {segment: np.flatnonzero(of > least) for segment, of in sums.items()}
     scores = np.concatenate([np.empty(0), *(sums[one][hit] for one, hit in hits.items())])
     ids = np.concatenate([np.empty(0, np.int64), *(chunks[one][hit] for one, hit in hits.items())])
     if len(ids) > number:
         ids = ids[np.argpartition(scores, -number)[-number:]]
     found: list[int] = ids.tolist()
     return found
+
+
+def _least(sums: Mapping[int, NDArray[np.float32]], number: int) -> float:
+    """What at least `number` places are worth more than, and not many more do: judged by some of
+    them, which takes a tenth of the time of ordering all. 0 where few are worth anything."""
+    some = np.sort(np.concatenate([np.zeros(1), *(of[::SOME] for of in sums.values())]))
+    least = float(some[-min(2 * number // SOME + 8, len(some))])
+    enough = sum(int(np.count_nonzero(of > least)) for of in sums.values()) >= number
+    return least if enough else 0.0
 
 
 def _chunks_of(segments: Mapping[int, object]) -> dict[int, Ids]:

@@ -23,7 +23,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from knowledge import embedding, replies
+from knowledge import dense, embedding, replies
 from opsdesk.breakers import breaker
 from opsdesk.errors import ModelError
 
@@ -238,7 +238,7 @@ class ColbertReranker(Reranker):
         index = embedding.active() or embedding.configured()
         if index is None:
             raise ModelError(_("No embedder is configured: set OPSDESK_EMBEDDER."), permanent=True)
-        return embedding.colbert(index, query, texts, deadline - time.monotonic())
+        return dense.colbert(index, query, texts, deadline - time.monotonic())
 
 
 def _slow() -> ModelError:

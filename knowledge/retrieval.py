@@ -19,7 +19,7 @@ from knowledge import (
     arranging,
     calibration,
     confidence,
-    embedding,
+    dense,
     fusing,
     learned,
     lexical,
@@ -37,6 +37,7 @@ from knowledge.stores import store
 from opsdesk import replicas, tuning
 from opsdesk.backends import backend
 from opsdesk.errors import ModelError
+from opsdesk.meanwhile import meanwhile
 from opsdesk.replicas import in_binary
 from opsdesk.tuning import tuned
 
@@ -272,6 +273,7 @@ class Candidates:
     """What was found, with its scores as they are by stage."""
 
     stages: Stages
+    kinds: Mapping[int, str]  # of chunks, where more than words found them
     groups: Sequence[Collection[int]]  # among which vectors compare
     share: float  # of the order that what the bases learned has
 
@@ -280,23 +282,32 @@ def _find(question: Question, limit: int, found: Retrieval) -> Candidates:
     """About `limit` chunks by each way there is; less of them, said by the mode, when an
     embedder fails."""
     base_ids, scope = question.base_ids, question.scope
+    nearest = meanwhile(lambda: dense.nearest_in(question.meant, base_ids, limit, scope))
     with found.timed("words"):
-        stages = {"words": store().best(question.asked, base_ids, limit, scope)}
-    with found.timed("dense"):
-        near = embedding.nearest_in(question.meant, base_ids, limit, scope, stages["words"])
+        words = store().best(question.asked, base_ids, limit, scope)
+    with found.timed("dense"):  # what of it was not done while words were looked for
+        near = nearest()
+    nearby = near.chunks
     if near.failed:
-        found.mode = PARTLY_WORDS if near.stages else DEGRADED
+        found.mode = PARTLY_WORDS if nearby else DEGRADED
         found.failed.append(found.mode)
-    elif near.stages:
+    elif nearby:
         found.mode = HYBRID
-    stages |= near.stages
+    of_words = meanwhile(lambda: near.add(words))
     with found.timed("learned"):
-        otherwise = dict.fromkeys(chunk for scores in stages.values() for chunk in scores)
+        otherwise = dict.fromkeys([*words, *nearby])
         boost = learned.boost(question.text, base_ids, otherwise, limit, scope)
+    more = [chunk for chunk in dict.fromkeys([*nearby, *boost.scores]) if chunk not in words]
+    with found.timed("beside"):
+        kinds, scores = lexical.beside(question.asked, words, more) if nearby or more else ({}, {})
+        of_words()
+    stages = {"words": words, **near.stages}
     if boost.scores:
         stages["learned"] = boost.scores
     found.order |= {stage: _ordered(scores) for stage, scores in stages.items()}
-    return Candidates(stages, near.groups, boost.weight)
+    # One without a row was replaced this moment.
+    stages["words"] = {**words, **dict.fromkeys(more, 0.0), **scores}
+    return Candidates(stages, kinds, near.groups, boost.weight)
 
 
 def _ordered(scores: Mapping[int, float]) -> list[int]:
@@ -328,12 +339,7 @@ def _fused(asked: weighing.Query, candidates: Candidates) -> list[Fused]:
         return [
             Fused(chunk, score / asked.most, {"words": score}) for chunk, score in words.items()
         ]
-    chunks = dict.fromkeys(chunk for scores in stages.values() for chunk in scores)
-    missed = [chunk for chunk in chunks if chunk not in stages["words"]]
-    kinds, scores = lexical.beside(asked, stages["words"], missed)
-    # One without a row was replaced this moment.
-    words = {**dict.fromkeys(missed, 0.0), **stages["words"], **scores}
-    stages = {**stages, "words": words}
+    chunks, kinds = stages["words"], candidates.kinds
     weights = {
         (faq, sparse): _weights(FAQ_WEIGHTS if faq else WEIGHTS, stages, sparse, candidates.share)
         for faq in (True, False)

@@ -7,7 +7,7 @@ Learned weights of tokens stand beside them in the same row.
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from pgvector import SparseVector
+from pgvector import HalfVector, SparseVector
 
 from knowledge.asked import chunks
 from knowledge.embedders import Meaning, Vector, Weights
@@ -15,7 +15,7 @@ from knowledge.models import Chunk, Embedding, EmbeddingIndex
 from knowledge.scope import HIDDEN, Scope
 from knowledge.stores import store
 from knowledge.weighing import array
-from opsdesk.replicas import connection
+from opsdesk.replicas import Binary, connection, in_binary, together
 
 DIMENSIONS = 1_000_000_000  # the most there is: no vocabulary has as many tokens
 # Below, the exact order of all vectors takes under 30 ms (docs/chunking.md).
@@ -64,10 +64,8 @@ def nearest(
     base_ids: Sequence[int],
     limit: int,
     scope: Scope,
-    also: Collection[int] = (),
 ) -> dict[int, float]:
-    """The chunks nearest to `vector` with their cosine, nearest first; behind them, or among them
-    where they are as near, those of `also` that have vectors.
+    """The chunks nearest to `vector` with their cosine, nearest first.
 
     Exact, or by the HNSW index where there is one and the planner finds it cheaper; always
     exact in a scope so small that the graph might not come across it.
@@ -78,27 +76,24 @@ def nearest(
     order = f"({distance}) + 0" if scope.small(base_ids, GRAPH_FROM) else distance
     # Twice as far as what is wanted (docs/scaling.md).
     reach = min(max(2 * limit, 100), 1000)  # the most that pgvector takes
-    # One message, and so one transaction. Filters may leave out most of what the graph gives
-    # first: let it go on.
+    # Filters may leave out most of what the graph gives first: let it go on.
+    settings = (
+        "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),"
+        f" set_config('hnsw.ef_search', '{reach:d}', true)"
+    )
     nearest_first = f"""
-        SET LOCAL hnsw.iterative_scan = relaxed_order;
-        SET LOCAL hnsw.ef_search = {reach:d};
         WITH hidden AS MATERIALIZED ({HIDDEN}),
-        asked AS MATERIALIZED (SELECT %(vector)s::{_kind(index)} AS vector), nearest AS (
-            SELECT chunk_id, {distance} AS distance FROM knowledge_embedding
-            WHERE {ASKED.format(index=index.pk)} {scope.condition}
-            ORDER BY {order} LIMIT %(limit)s)
-        SELECT chunk_id, distance FROM nearest
-        UNION ALL SELECT chunk_id, {distance} FROM knowledge_embedding
-        WHERE index_id = {index.pk:d} AND chunk_id = ANY(%(also)s::bigint[])
-            AND knowledge_base_id = ANY(%(bases)s::bigint[])
+        asked AS MATERIALIZED (SELECT %(vector)s::{_kind(index)} AS vector)
+        SELECT chunk_id, {distance} AS distance FROM knowledge_embedding
+        WHERE {ASKED.format(index=index.pk)} {scope.condition}
+        ORDER BY {order} LIMIT %(limit)s
     """  # noqa: S608 - numbers
     parameters: dict[str, Any] = scope.parameters(base_ids)
-    parameters |= {"vector": str(vector), "limit": limit, "also": array(also)}
-    with connection.cursor() as cursor:
+    parameters |= {"vector": _binary(vector), "limit": limit}
+    # Sent together, they are one transaction.
+    with together(), in_binary() as first, in_binary() as cursor:
+        first.execute(settings)
         cursor.execute(nearest_first, parameters)
-        while cursor.description is None:
-            cursor.nextset()
         found = [(chunk, 1.0 - apart) for chunk, apart in cursor.fetchall()]
     return dict(sorted(found, key=lambda hit: (-hit[1], hit[0])))  # the scan's order is relaxed
 
@@ -128,18 +123,19 @@ def scores(
 ) -> dict[int, tuple[float, float | None]]:
     """The cosine and the inner product of the learned weights of given chunks, of those of these
     bases that the index holds."""
-    with connection.cursor() as cursor:
+    with in_binary() as cursor:
         cursor.execute(
             f"SELECT chunk_id, 1 - ({_distance(index)}), -(weights <#> %(weights)s::sparsevec)"  # noqa: S608
-            " FROM knowledge_embedding WHERE index_id = %(index)s AND chunk_id = ANY(%(chunks)s)"
+            " FROM knowledge_embedding WHERE index_id = %(index)s"
+            " AND chunk_id = ANY(%(chunks)s::bigint[])"
             # An index may still hold chunks of a base that another one answers for.
             " AND knowledge_base_id = ANY(%(bases)s::bigint[])",
             {
                 "bases": list(base_ids),
-                "vector": str(meaning.vector),
+                "vector": _binary(meaning.vector),
                 "weights": _text(meaning.weights or {}),
                 "index": index.pk,
-                "chunks": list(chunk_ids),
+                "chunks": array(chunk_ids),
             },
         )
         return {chunk: (cosine, product) for chunk, cosine, product in cursor.fetchall()}
@@ -173,6 +169,10 @@ def _distance(index: EmbeddingIndex, asked: str = "%(vector)s") -> str:
 
 def _kind(index: EmbeddingIndex) -> str:
     return f"halfvec({index.dimensions:d})"
+
+
+def _binary(vector: Vector) -> Binary:
+    return Binary(HalfVector(vector).to_binary())
 
 
 def _text(weights: Weights) -> str:

@@ -19,6 +19,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.utils.connection import ConnectionProxy
+from psycopg.adapt import Dumper
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,6 +39,17 @@ class _Connection(ConnectionProxy):
 connection = cast(BaseDatabaseWrapper, _Connection(connections, DEFAULT_DB_ALIAS))
 
 
+class Binary(bytes):
+    """A parameter in the binary format of the type that the statement gives it."""
+
+
+class _AsItIs(Dumper):
+    format = psycopg.pq.Format.BINARY
+
+    def dump(self, obj: Binary) -> Binary:
+        return obj
+
+
 def in_binary() -> CursorWrapper:
     """A cursor of `connection` for what every question asks: rows come as bytes, not as text to be
     read, and JSON as what it stands for.
@@ -48,8 +60,18 @@ def in_binary() -> CursorWrapper:
     connection.ensure_connection()
     cursor: Any = psycopg.Cursor(connection.connection)
     cursor.format = psycopg.pq.Format.BINARY
+    cursor.adapters.register_dumper(Binary, _AsItIs)
     make = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
     return make(cursor)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Statements of cursors `in_binary` go to the server at once, and are one transaction."""
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
 
 
 class Router:

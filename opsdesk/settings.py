@@ -309,6 +309,7 @@ GOALS = {
 }
 TURN_SECONDS = env.integer("OPSDESK_TURN_SECONDS", 120, 5, 600)  # budget of one answer
 UNDERSTAND_SECONDS = env.number("OPSDESK_UNDERSTAND_SECONDS", 6.0, 0.0, 60.0)  # of these, to read
+MEANWHILE_THREADS = 2  # of a process, that read what does not wait for the rest of a search
 TURN_THREADS = env.integer("OPSDESK_TURN_THREADS", 4, 1, 32)  # answers made at once
 # Answers given again to who asks the same while nothing changed: so many, for so long; 0: none.
 KEPT_ANSWERS = env.integer("OPSDESK_KEPT_ANSWERS", 2000, 0, 1_000_000)
@@ -448,13 +449,16 @@ PROCESSES = {
         "ROLE": "web",
         "CONNECTIONS": WEB_PROCESSES * (WEB_CONNECTIONS + 2),
     },
-    "worker": {"COMMAND": ["qcluster"], "CONNECTIONS": Q_CLUSTER["workers"] + 3},
+    "worker": {
+        "COMMAND": ["qcluster"],
+        "CONNECTIONS": Q_CLUSTER["workers"] * (1 + MEANWHILE_THREADS) + 3,
+    },
     "short": {
         "COMMAND": ["qcluster"],
         "ENVIRONMENT": {"Q_CLUSTER_NAME": "short"},
-        "CONNECTIONS": Q_CLUSTER["ALT_CLUSTERS"]["short"]["workers"] + 3,
+        "CONNECTIONS": Q_CLUSTER["ALT_CLUSTERS"]["short"]["workers"] * (1 + MEANWHILE_THREADS) + 3,
     },
-    "turns": {"COMMAND": ["run_turns"], "CONNECTIONS": TURN_THREADS + 2},
+    "turns": {"COMMAND": ["run_turns"], "CONNECTIONS": TURN_THREADS + MEANWHILE_THREADS + 2},
     "watch": {"COMMAND": ["watch"], "CONNECTIONS": 1},
 }
 

@@ -88,6 +88,7 @@ TIMED = {
     "terms": gettext_lazy("terms"),
     "words": gettext_lazy("words"),
     "dense": gettext_lazy("meaning"),
+    "beside": gettext_lazy("comparing"),
     "passages": gettext_lazy("passages"),
     "letters": gettext_lazy("letters"),
     "rerank": gettext_lazy("second look"),

@@ -1,6 +1,6 @@
 """The narrow interface of a store, and PostgreSQL behind it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from knowledge import lexical, vectors
 from knowledge.embedders import Vector
@@ -25,11 +25,9 @@ class Store:
         base_ids: Sequence[int],
         limit: int,
         scope: Scope = EVERYTHING,
-        also: Collection[int] = (),
     ) -> dict[int, float]:
-        """The chunks whose vectors are nearest, with their cosine, nearest first, and those of
-        `also` that have one."""
-        return vectors.nearest(index, vector, base_ids, limit, scope, also)
+        """The chunks whose vectors are nearest, with their cosine, nearest first."""
+        return vectors.nearest(index, vector, base_ids, limit, scope)
 
     def changed(self, base_id: int, chunk_ids: Sequence[int]) -> None:
         """Rows of these chunks came, went or are others; inside the transaction that does it."""

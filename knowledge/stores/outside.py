@@ -8,7 +8,7 @@ scored in PostgreSQL by its key: what is stale, hidden, out of scope or unknown 
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from django.conf import settings
 from django_q.tasks import async_task
@@ -92,10 +92,9 @@ class Outside(Store):
         base_ids: Sequence[int],
         limit: int,
         scope: Scope = EVERYTHING,
-        also: Collection[int] = (),
     ) -> dict[int, float]:
         if scope.small(base_ids, vectors.GRAPH_FROM):
-            return super().nearest(index, vector, base_ids, limit, scope, also)
+            return super().nearest(index, vector, base_ids, limit, scope)
 
         def cosines(ids: Sequence[int]) -> dict[int, float]:
             scored = vectors.scores(index, Meaning(vector), base_ids, ids)
@@ -105,10 +104,7 @@ class Outside(Store):
             lambda number: self.propose_near(index, vector, base_ids, number),
             cosines, base_ids, limit, scope,
         )  # fmt: skip
-        if found is None:
-            return super().nearest(index, vector, base_ids, limit, scope, also)
-        rest = [chunk for chunk in also if chunk not in found]
-        return {**found, **cosines(rest)} if rest else found
+        return super().nearest(index, vector, base_ids, limit, scope) if found is None else found
 
     def _found(
         self,

@@ -1,10 +1,11 @@
 """How often a search asks the database, and that what it remembers is of that search alone."""
 
 import pytest
+from django.db import transaction
 
-from knowledge import embedding, retrieval, synonyms, weighing
+from knowledge import dense, retrieval, synonyms, weighing
 from knowledge.asked import Asked
-from knowledge.models import Calibration, Chunk, KnowledgeBase, Term
+from knowledge.models import Calibration, KnowledgeBase, Term
 from knowledge.scope import Scope
 from tests.knowledge import documents, test_embedding
 
@@ -35,24 +36,22 @@ def test_by_words_it_takes_four_statements(base, django_assert_max_num_queries):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_with_vectors_six_and_one_more_in_a_scope(vectors, django_assert_max_num_queries):
+def test_with_vectors_eight_and_one_more_in_a_scope(vectors, django_assert_max_num_queries):
     retrieval.search("磁盘", [vectors])
-    with django_assert_max_num_queries(6):
+    # In a transaction, where one connection reads them all.
+    with transaction.atomic(), django_assert_max_num_queries(8):
         assert retrieval.search("磁盘满了怎么清理", [vectors]).mode == retrieval.HYBRID
-    with django_assert_max_num_queries(7):
+    with transaction.atomic(), django_assert_max_num_queries(9):
         found = retrieval.search("磁盘满了怎么清理", [vectors], scope=Scope(product="web"))
         assert found.passages
 
 
 def test_every_passage_has_its_cosine_however_it_was_found(vectors):
-    """The nearest and those that words found come by one statement."""
-    index = embedding.active()
-    meaning = embedding.embedder_of(index).query("磁盘")
-    chunks = list(Chunk.objects.order_by("pk").values_list("pk", flat=True))
-    one = embedding.store().nearest(index, meaning.vector, [vectors.pk], 1, also=chunks)
-    assert sorted(one) == chunks
-    every = embedding.store().nearest(index, meaning.vector, [vectors.pk], 3)
-    assert one == every
+    every = dense.nearest_in("磁盘", [vectors.pk], 3)
+    one = dense.nearest_in("磁盘", [vectors.pk], 1)
+    assert (len(one.chunks), len(every.chunks)) == (1, 3)
+    one.add(every.chunks)
+    assert one.stages == every.stages
 
 
 def test_what_is_remembered_is_of_one_search(base):

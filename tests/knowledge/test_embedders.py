@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from knowledge import embedding, lexical
+from knowledge import dense, embedding, lexical
 from knowledge.embedders import Embedder, FlagEmbedder, OpenAIEmbedder
 from knowledge.models import Chunk
 from opsdesk.errors import ModelError
@@ -23,7 +23,7 @@ def unit(numbers):
     return pytest.approx([number / length for number in numbers], abs=1e-6)
 
 
-def dense(embedder):
+def encoded(embedder):
     return [meaning.vector for meaning in embedder.passages(TEXTS)]
 
 
@@ -113,7 +113,7 @@ class Letters(Embedder):
 @pytest.mark.django_db  # that it is left alone is written down
 class TestOpenAIEmbedder:
     def test_asks_as_the_protocol_wants(self, server, embedder):
-        assert dense(embedder) == [unit(vector(text, 8)) for text in TEXTS]
+        assert encoded(embedder) == [unit(vector(text, 8)) for text in TEXTS]
         headers, body = server.requests[0]
         assert headers["Authorization"] == "Bearer key"
         assert body == {"model": "some-model", "input": TEXTS, "encoding_format": "float"}
@@ -121,7 +121,7 @@ class TestOpenAIEmbedder:
     @pytest.mark.parametrize("shape", ["base64", "shuffled"])
     def test_reads_what_servers_send(self, server, embedder, shape):
         server.script = [shape]
-        assert dense(embedder) == [unit(vector(text, 8)) for text in TEXTS]
+        assert encoded(embedder) == [unit(vector(text, 8)) for text in TEXTS]
 
     @pytest.mark.parametrize("trouble", [429, 500, 503, "short", "garbage", "hang up"])
     def test_tries_again_what_may_pass(self, server, embedder, trouble):
@@ -259,7 +259,7 @@ class TestFlagEmbedder:
         return FlagEmbedder("tiny", 32, folder=str(checkpoint), max_tokens=512)
 
     def test_gives_the_dense_vectors(self, embedder, own):
-        made = dense(embedder)
+        made = encoded(embedder)
         assert made == [pytest.approx(row, abs=1e-5) for row in own["dense_vecs"].tolist()]
         assert made[0] != made[1]
 
@@ -293,7 +293,7 @@ class TestFlagEmbedder:
         index = embedding.create()
         assert embedding.advance(index.pk, 60)
         meaning = embedding.embedder_of(index).query(TEXTS[0])
-        near = embedding.nearest_in(TEXTS[0], [base.pk], 5)
+        near = dense.nearest_in(TEXTS[0], [base.pk], 5)
         assert len(near.stages["dense"]) == len(near.stages["sparse"]) == len(TEXTS)
         for chunk in Chunk.objects.select_related("document"):
             (passage,) = embedding.embedder_of(index).passages(
@@ -303,7 +303,7 @@ class TestFlagEmbedder:
                 weight * passage.weights.get(token, 0) for token, weight in meaning.weights.items()
             )
             assert near.stages["sparse"][chunk.pk] == pytest.approx(product, rel=1e-4)
-        assert embedding.colbert(index, TEXTS[0], TEXTS, 60)[0] == pytest.approx(1.0, abs=1e-5)
+        assert dense.colbert(index, TEXTS[0], TEXTS, 60)[0] == pytest.approx(1.0, abs=1e-5)
 
     def test_loads_once_for_all_threads(self, checkpoint, monkeypatch):
         embedder = FlagEmbedder("tiny", 32, folder=str(checkpoint), max_tokens=512)

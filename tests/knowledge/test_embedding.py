@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from knowledge import embedding, retrieval, vectors
+from knowledge import dense, embedding, retrieval, vectors
 from knowledge.embedders import Embedder
 from knowledge.models import (
     Chunk,
@@ -378,7 +378,7 @@ class TestLearnedWeights:
         chunks = add(base, "磁盘 full", "网络 slow", "磁盘告警")
         index = built(settings, "learned")
         assert index.sparse
-        near = embedding.nearest_in("告警", [base.pk], 10)
+        near = dense.nearest_in("告警", [base.pk], 10)
         assert near.stages["dense"].keys() == {chunk.pk for chunk in chunks}
         worth = sum((ord(letter) / 65536) ** 2 for letter in "告警")
         assert near.stages["sparse"][chunks[2].pk] == pytest.approx(worth, rel=1e-5)
@@ -403,8 +403,10 @@ class TestLearnedWeights:
         monkeypatch.setattr(vectors, "SPARSE_UP_TO", 2)
         (index,) = embedding.answering([base.pk])
         assert vectors.heaviest(index, {ord("甲"): 1.0}, [base.pk], 5, EVERYTHING) == {}
-        near = embedding.nearest_in("甲", [base.pk], 1, also=[chunks[0].pk])
-        assert near.stages["sparse"][chunks[0].pk] > 0
+        near = dense.nearest_in("甲", [base.pk], 1)
+        near.add([chunk.pk for chunk in chunks])
+        assert len(near.chunks) == 3
+        assert near.stages["sparse"].keys() == set(near.chunks)
 
     def test_an_index_without_them_is_built_anew_when_the_model_gives_some(self, base, settings):
         add(base, "甲")
@@ -442,7 +444,7 @@ class TestBasesOfTheirOwn:
         index = self.own(base)
         embedding.use(base, index)
         Hashing.seen.clear()
-        near = embedding.nearest_in("甲", [base.pk, other.pk], 5)
+        near = dense.nearest_in("甲", [base.pk, other.pk], 5)
         assert sorted(Hashing.seen) == ["甲", "甲"]  # once for each model
         assert sorted(map(sorted, near.groups)) == [
             sorted(chunk.pk for chunk in chunks) for chunks in (mine, theirs)
@@ -458,7 +460,7 @@ class TestBasesOfTheirOwn:
         built(settings)
         embedding.use(base, self.own(base, "first"))
         Hashing.seen.clear()
-        near = embedding.nearest_in("甲", [base.pk, other.pk], 5)
+        near = dense.nearest_in("甲", [base.pk, other.pk], 5)
         assert len(near.groups) == len(Hashing.seen) == 1
 
     def test_a_base_without_vectors_is_asked_beside(self, base, other, settings):
@@ -479,7 +481,7 @@ class TestBasesOfTheirOwn:
         built(settings)
         embedding.use(base, self.own(base))
         settings.EMBEDDERS = {"first": options("one")}  # the model of `base` is gone
-        near = embedding.nearest_in("问", [base.pk, other.pk], 5)
+        near = dense.nearest_in("问", [base.pk, other.pk], 5)
         assert near.failed == [base.pk]
         assert near.stages["dense"].keys() == {there.pk}
         found = retrieval.search("问", [base, other])
@@ -506,7 +508,8 @@ class TestBasesOfTheirOwn:
         built(settings)
         embedding.use(base, self.own(base))
         Embedding.objects.filter(index__knowledge_base=base).delete()
-        near = embedding.nearest_in("甲", [base.pk, other.pk], 5, also=[mine.pk, there.pk])
+        near = dense.nearest_in("甲", [base.pk, other.pk], 5)
+        near.add([mine.pk, there.pk])
         assert near.stages["dense"].keys() == {there.pk}
 
     def test_going_back_and_forth(self, base, settings):
@@ -563,10 +566,10 @@ def test_questions_during_a_switch_find_by_one_index_or_the_other(settings):
     def ask():
         try:
             while not stop.is_set():
-                dense = embedding.nearest_in("重启", [base.pk], 50).stages.get("dense", {})
-                matching = [n for n, known in enumerate(right) if same(known, dense)]
+                now = dense.nearest_in("重启", [base.pk], 50).stages.get("dense", {})
+                matching = [n for n, known in enumerate(right) if same(known, now)]
                 seen.update(matching)
-                wrong.extend([] if matching else [dense])
+                wrong.extend([] if matching else [now])
         except Exception as error:
             wrong.append(error)
             raise

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.urls import reverse
 
-from knowledge import embedding, indexing, missed, retrieval, scope, synonyms, uploading
+from knowledge import dense, embedding, indexing, missed, retrieval, scope, synonyms, uploading
 from knowledge.admin.finding import highlighted
 from knowledge.models import Chunk, Document, KnowledgeBase, Role, Term
 from knowledge.parsing.document import Block, ParsedDocument
@@ -150,7 +150,7 @@ def test_places_by_meaning_and_together(base, document, embedder):
     far = look(base, "宕机 填写", chunk=chunk_of(document))
     stages = {step.stage: step for step in far.steps}
     assert far.verdict == "fusion"
-    assert stages["dense"].facts["rank"] == embedding.rank(
+    assert stages["dense"].facts["rank"] == dense.rank(
         embedder, "宕机 填写", [base.pk], far.chunk.pk, scope.EVERYTHING
     )[0]  # fmt: skip
 

@@ -4,7 +4,17 @@ import random
 import pytest
 from django.utils import timezone
 
-from knowledge import embedding, lexical, postings, retrieval, scope, uploading, vectors, weighing
+from knowledge import (
+    dense,
+    embedding,
+    lexical,
+    postings,
+    retrieval,
+    scope,
+    uploading,
+    vectors,
+    weighing,
+)
 from knowledge.models import Chunk, Document
 from knowledge.scope import Scope
 from tests.knowledge import documents
@@ -84,7 +94,7 @@ def test_vectors_keep_to_the_scope_too(base, settings, monkeypatch, few):
     monkeypatch.setattr(vectors, "GRAPH_FROM", few)
     wanted = Scope("ods", tags=("网络",))
     holding = {one.pk for one in Document.objects.all() if not wanted.differs(one)}
-    near = embedding.nearest_in("硬盘", [base.pk], 50, wanted).stages["dense"]
+    near = dense.nearest_in("硬盘", [base.pk], 50, wanted).stages["dense"]
     assert {Chunk.objects.get(pk=chunk).document_id for chunk in near} == holding
     assert found(base, wanted, "硬盘") == holding
 

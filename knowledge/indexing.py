@@ -98,7 +98,6 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
     with transaction.atomic():
         held = _lock([one.revision.document_id for one in incoming], citable=True)
         wanted = _still_wanted(incoming, held)
-        lexical.lock(base_id)
         ids = [one.revision.document_id for one in wanted]
         old = _chunks_of(ids)
         curated = carrying.works(ids) if old else {}
@@ -107,6 +106,7 @@ def put_all(items: Sequence[tuple[Revision, Prepared]]) -> None:
         pacing.give_way()
         _finish((one.revision, one.parsed) for one in incoming)
         pacing.give_way()  # the last time: from here on answers may wait for us
+        lexical.lock(base_id)
         gone = lexical.Gone([], [])
         if old:
             _lock(ids)
@@ -137,9 +137,8 @@ def put_parts(revision: Revision, parts: Iterable[ParsedDocument]) -> None:
             first = first or parsed
             drafts = [_clean_draft(draft) for draft in chunking.chunk(parsed)]
             _as_one_table(parsed, drafts)
-            Chunk.objects.bulk_create(
-                [_chunk(revision, position + n, draft) for n, draft in enumerate(drafts)],
-                batch_size=BATCH,
+            Chunk.objects.bulk_copy(
+                [_chunk(revision, position + n, draft) for n, draft in enumerate(drafts)]
             )
             position += len(drafts)
             pacing.give_way()
@@ -343,7 +342,7 @@ def _insert(incoming: Sequence[Incoming]) -> list[lexical.Row]:
         [_chunk(one.revision, position, draft) for position, draft in enumerate(one.drafts)]
         for one in incoming
     ]
-    Chunk.objects.bulk_create(chain.from_iterable(chunks), batch_size=BATCH)
+    Chunk.objects.bulk_copy(list(chain.from_iterable(chunks)))
     link = Chunk.attachments.through
     link.objects.bulk_create(
         (

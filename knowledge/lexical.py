@@ -256,7 +256,8 @@ def _correct(base_id: int, counts: dict[int, int]) -> int:
             " USING unnest(%(terms)s::int4[], %(counts)s::int4[]) AS new (term, chunks)"
             " ON old.knowledge_base_id = %(base)s AND old.term = new.term"
             " WHEN MATCHED AND old.chunks <> new.chunks THEN UPDATE SET chunks = new.chunks"
-            " WHEN NOT MATCHED THEN INSERT VALUES (%(base)s, new.term, new.chunks)",
+            " WHEN NOT MATCHED THEN INSERT (knowledge_base_id, term, chunks)"
+            " VALUES (%(base)s, new.term, new.chunks)",
             {"base": base_id, "terms": array(counts), "counts": array(counts.values())},
         )
         wrong = cursor.rowcount

@@ -16,22 +16,30 @@ NICENESS = 10  # of what reads documents; more, and what it holds in the databas
 LONGEST = 1.0  # seconds that one step of reading waits at most
 LOOK = 0.1  # seconds; to look costs those who answer a little, too
 HOLDS = 0.01  # seconds that it is believed for that nobody waits
+LATELY = 60.0  # seconds
 
 _nobody = -HOLDS  # when nobody waited, by the monotonic clock
+_somebody = -LATELY  # when somebody did
 
 
 def give_way(longest: float = LONGEST) -> None:
     """Wait while `settings.BUSY` says that someone waits for an answer, at most so many seconds."""
-    global _nobody
+    global _nobody, _somebody
     start = time.monotonic()
     if start < _nobody + HOLDS:
         return
     busy = [import_string(name) for name in settings.BUSY]
     while any(asked() for asked in busy):
+        _somebody = time.monotonic()
         if time.monotonic() >= start + longest:
             return
         time.sleep(LOOK)
     _nobody = time.monotonic()
+
+
+def asked_lately() -> bool:
+    """Whether this process has seen someone wait for an answer in the last minute."""
+    return time.monotonic() < _somebody + LATELY
 
 
 @contextmanager

@@ -50,10 +50,10 @@ def process(revision_id: int) -> None:
 
     A long file takes several tasks, each goes on where the one before stopped.
     """
-    pacing.give_way()
     unread = Revision.objects.unfinished().filter(pk=revision_id)
     if not unread.exists():  # so nineteen of twenty tasks of an import of short texts find theirs
         return
+    pacing.give_way()
     with pacing.unflushed(), locking.held(GROUP % revision_id) as claimed:
         revision = unread.select_related("document__knowledge_base").first() if claimed else None
         if revision is None:  # another has it, or it is deleted, or an earlier delivery did it
@@ -86,12 +86,12 @@ def _light() -> QuerySet[Revision]:
 def _attempt_together(first: Revision) -> None:
     """Read short texts of the base of `first` together.
 
-    One worker at a time does so in a base: two would wait for each other's lexicon. Another
-    leaves its text to that one, which sees to it that what is left over is read.
+    While people ask one worker at a time does so in a base. Another leaves its text to that
+    one, which sees to it that what is left over is read. Else one reads while another writes.
     """
     light = _light().filter(document__knowledge_base=first.document.knowledge_base_id)
     with locking.held(TOGETHER_IN % first.document.knowledge_base_id) as alone:
-        if alone:
+        if alone or not pacing.asked_lately():
             _attempt_some(first, light)
     following = light.order_by("pk").first() if alone else None
     if following:

@@ -1,8 +1,10 @@
 """Passages of the answering revisions, with their pictures and tables."""
 
+from collections.abc import Sequence
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
@@ -63,6 +65,27 @@ class Attachment(models.Model):
         return self.number or self.caption or f"{self.kind} {self.position}"
 
 
+class ChunkQuerySet(models.QuerySet["Chunk"]):
+    def bulk_copy(self, chunks: Sequence["Chunk"]) -> None:
+        """As `bulk_create`, which takes three times as long, most of it to make its statement."""
+        fields = self.model._meta.concrete_fields
+        columns = ", ".join(str(field.column) for field in fields)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT nextval(pg_get_serial_sequence('knowledge_chunk', 'id'))"
+                " FROM generate_series(1, %s)",
+                [len(chunks)],
+            )
+            for chunk, (pk,) in zip(chunks, cursor.fetchall(), strict=True):
+                chunk.pk = pk
+            with cursor.copy(f"COPY knowledge_chunk ({columns}) FROM STDIN") as copy:
+                for chunk in chunks:
+                    values = ((field, getattr(chunk, field.attname)) for field in fields)
+                    copy.write_row(
+                        [field.get_db_prep_save(value, connection) for field, value in values]
+                    )
+
+
 class Chunk(models.Model):
     """A passage: found, cited, shown. Only the current revision of a document has chunks."""
 
@@ -102,6 +125,8 @@ class Chunk(models.Model):
     regions = models.JSONField(default=list, blank=True)  # [{"page": 3, "box": [x0, y0, x1, y1]}]
     attachments = models.ManyToManyField(Attachment, related_name="chunks", blank=True)
     enabled = models.BooleanField(_("enabled"), default=True)
+
+    objects = ChunkQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("chunk")

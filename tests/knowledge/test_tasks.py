@@ -3,12 +3,14 @@ import os
 import signal
 import threading
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 from django.core.files.base import ContentFile
 from django.db import connection
+from django.db.utils import OperationalError
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 from reportlab.lib.utils import ImageReader
@@ -29,6 +31,11 @@ CSV = "问题,答案\n怎么重启,systemctl restart nginx\n".encode()  # read b
 def home(settings, tmp_path):
     settings.MEDIA_ROOT = tmp_path / "home" / "files"
     return tmp_path / "home"
+
+
+@pytest.fixture(autouse=True)
+def nobody_asked(monkeypatch):
+    monkeypatch.setattr(pacing, "_somebody", -pacing.LATELY)
 
 
 @pytest.fixture
@@ -264,27 +271,91 @@ def test_short_texts_are_put_in_together(django_assert_max_num_queries):
     assert Revision.objects.filter(status=Status.QUEUED).count() == 9
 
 
-@pytest.mark.django_db(transaction=True)
-def test_texts_left_to_the_worker_that_reads_together_are_read_by_it():
-    base = KnowledgeBase.objects.create(slug="light", name="Light")
-    rows = [
+def texts(base, number):
+    return [
         uploading.add(base, file=ContentFile(b"# %d\n\nb" % n), name=f"{n}.md", approved=True)
-        for n in range(tasks.TOGETHER + 2)
+        for n in range(number)
     ]
-    first = rows[0].revision
+
+
+def deliver(rounds):
+    for _round in range(rounds):
+        for task in OrmQ.objects.all():
+            task.delete()
+            tasks.process(*task.task["args"])
+
+
+@contextmanager
+def reading_together(base):
+    """Another worker does so."""
     with psycopg.connect(**listen_parameters()) as other:
         other.execute(
             "SELECT pg_advisory_lock(hashtextextended(%s, 0))", [tasks.TOGETHER_IN % base.pk]
         )
+        yield
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_people_ask_texts_are_left_to_the_worker_that_reads_together(settings):
+    base = KnowledgeBase.objects.create(slug="light", name="Light")
+    rows = texts(base, tasks.TOGETHER + 2)
+    first = rows[0].revision
+    time.sleep(pacing.HOLDS)
+    settings.BUSY = [f"{__name__}.busy"]
+    BUSY.extend([True, False])
+    pacing.give_way()
+    settings.BUSY = []
+    with reading_together(base):
         tasks.process(first.pk)
         assert fresh(first).status == Status.QUEUED
     OrmQ.objects.all().delete()  # as if all their tasks had been delivered meanwhile
     tasks.process(rows[1].revision.pk)
-    for _round in rows:
-        for task in OrmQ.objects.all():
-            task.delete()
-            tasks.process(*task.task["args"])
+    deliver(len(rows))
     assert not Revision.objects.exclude(status=Status.READY).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_nobody_asks_two_workers_read_together():
+    base = KnowledgeBase.objects.create(slug="light", name="Light")
+    first = texts(base, 3)[0].revision
+    with reading_together(base):
+        tasks.process(first.pk)
+    assert Revision.objects.filter(status=Status.READY).count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_once_lose_nothing_when_one_crashes(monkeypatch):
+    """Each has read twenty when the other has: then one of them fails to write."""
+    base = KnowledgeBase.objects.create(slug="light", name="Light")
+    rows = texts(base, 2 * tasks.TOGETHER)
+    OrmQ.objects.all().delete()
+    read, put_all = threading.Barrier(2), indexing.put_all
+
+    def crashing(items):
+        read.wait(60)
+        if items[0][0].pk == rows[0].revision.pk:
+            raise OperationalError("gone")
+        put_all(items)
+
+    def work(revision_id):
+        with suppress(OperationalError):
+            tasks.process(revision_id)
+        connection.close()
+
+    monkeypatch.setattr(indexing, "put_all", crashing)
+    threads = [
+        threading.Thread(target=work, args=[rows[n].revision.pk]) for n in (0, tasks.TOGETHER)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    monkeypatch.setattr(indexing, "put_all", put_all)
+    ready = Revision.objects.filter(status=Status.READY).order_by("pk")
+    assert [row.pk for row in ready] == [row.revision.pk for row in rows[tasks.TOGETHER :]]
+    assert tasks.sweep() == tasks.TOGETHER
+    deliver(1)
+    assert ready.all().count() == len(rows) == base.chunks.count() and indexing.drift() == 0
 
 
 @pytest.mark.django_db

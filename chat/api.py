@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -16,14 +17,14 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import status
-from rest_framework.exceptions import APIException, NotFound
+from rest_framework.exceptions import APIException, NotFound, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from chat import asking, presenting, rating, runner, transcript, uploads
+from chat import asking, picking, presenting, rating, runner, transcript, uploads
 from chat.models import Conversation, Message, Turn
 from chat.serializers import (
     AnswerSerializer,
@@ -101,17 +102,16 @@ class AskView(APIView):
             conversation = self._conversation(request, asked.validated_data)
             if conversation.state == Conversation.State.BOT and not runner.alive():
                 raise NoRunner
-        question, uploaded = asked.validated_data["question"], asked.validated_data["uploads"]
-        scope = Scope.of(asked.validated_data)
+        said = _said(conversation, asked.validated_data)
         if request.accepted_media_type == EventStreamRenderer.media_type:
             stream = StreamingHttpResponse(
-                _stream(conversation, question, scope, uploaded), content_type="text/event-stream"
+                _stream(conversation, said), content_type="text/event-stream"
             )
             stream["Cache-Control"] = "no-cache"
             stream["X-Accel-Buffering"] = "no"  # proxies pass it on as it comes
             return stream
         try:
-            message, turn = asking.ask(conversation, question, scope=scope, uploaded=uploaded)
+            message, turn = asking.ask(conversation, **said)
         except uploads.Refused as refused:
             return Response({"detail": str(refused)}, status=refused.status)
         ended = turn is None or _wait(turn)
@@ -123,6 +123,21 @@ class AskView(APIView):
         if pk := asked.get("conversation"):
             return _mine(request, pk)
         return _begin(request, asked["knowledge_base"])
+
+
+def _said(conversation: Conversation, asked: dict[str, Any]) -> dict[str, Any]:
+    """What a caller says, as `asking.ask` takes it. Raises ValidationError for a pick that there
+    is not."""
+    said = {
+        "text": asked["question"], "scope": Scope.of(asked), "uploaded": asked["uploads"],
+    }  # fmt: skip
+    if wanted := asked.get("pick"):
+        found = picking.offered(conversation, wanted)
+        if found is None:
+            text = _("There is no such choice in this conversation.")
+            raise ValidationError({"pick": [text]})
+        said["choice"], said["text"] = found
+    return said
 
 
 def _mine(request: Request, pk: uuid.UUID) -> Conversation:
@@ -299,6 +314,7 @@ def result(message: Message) -> dict[str, Any]:
         "citations": shown["citations"] if shown else [],
         "attachments": shown["figures"] if shown else [],
         "options": shown["options"] if shown else [],
+        "choices": shown["choices"] if shown else [],
         "confidence": turn.confidence if turn else None,
         "mode": shown["mode"] if shown else "",
     }
@@ -318,16 +334,14 @@ def _state(turn: Turn | None) -> str:
     return states.get(Turn.Outcome(turn.outcome), "handoff")
 
 
-async def _stream(
-    conversation: Conversation, question: str, scope: Scope, uploaded: list[uuid.UUID]
-) -> AsyncIterator[bytes]:
+async def _stream(conversation: Conversation, said: dict[str, Any]) -> AsyncIterator[bytes]:
     """Events of one turn. Listens before it asks, so nothing is missed."""
     layer = get_channel_layer()
     channel = await layer.new_channel()
     await layer.group_add(transcript.group(conversation.pk), channel)
     heard = asyncio.create_task(layer.receive(channel))
     try:
-        message, turn = await _db(asking.ask, conversation, question, "", scope, uploaded)
+        message, turn = await _db(partial(asking.ask, conversation, **said))
         deadline = time.monotonic() + settings.TURN_SECONDS
         ended = turn is None
         while turn and not ended and time.monotonic() < deadline:

@@ -34,12 +34,14 @@ def ask(
     client_msg_id: str = "",
     scope: Scope = EVERYTHING,
     uploaded: Sequence[UUID | str] = (),
+    choice: int | None = None,
 ) -> tuple[Message, Turn | None]:
     """Write down what the customer says, and the turn that will answer it within `scope`.
 
     There is no turn while a person owns the conversation or is awaited. Saying the same
     `client_msg_id` again returns what the first time made. `uploaded` are ids of what was sent
-    before to go with it; then `text` may be empty. Raises `uploads.Refused`.
+    before to go with it; then `text` may be empty. `choice` is the `seq` of the message that
+    offered what `text` picks. Raises `uploads.Refused`.
     """
     locked = Conversation.objects.select_for_update().get(pk=conversation.pk)
     if client_msg_id:
@@ -51,7 +53,7 @@ def ask(
         Message.Role.CUSTOMER,
         text if len(text) <= MESSAGE_LENGTH else pasting.shortened(text, MESSAGE_LENGTH),
         client_msg_id=client_msg_id,
-        data=(data := _data(text, scope, uploaded)),
+        data=(data := _data(text, scope, uploaded, choice)),
         title=locked.title or (text.strip() or _("(picture)"))[:TITLE_LENGTH],
         alone="uploads" not in data,
     )
@@ -68,8 +70,12 @@ def ask(
     return message, turn
 
 
-def _data(text: str, scope: Scope, uploaded: Sequence[UUID | str]) -> dict[str, Any]:
+def _data(
+    text: str, scope: Scope, uploaded: Sequence[UUID | str], choice: int | None
+) -> dict[str, Any]:
     data: dict[str, Any] = {"scope": asdict(scope)} if scope else {}
+    if choice:
+        data["choice"] = choice
     if uploaded or len(text) > MESSAGE_LENGTH:
         data["uploads"] = True  # most messages have none, and nobody looks for any
     return data

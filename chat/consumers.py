@@ -117,6 +117,7 @@ class ChatConsumer(Socket):
         told = "" if uploaded and not text else self._text(text, asking.LONGEST)
         said = await self._db(self._ask, told, client_id, uploaded)
         await self.send_json({"type": "ack", "id": client_id, "seq": said.seq})
+        await self._tell_unheard(said.seq)
 
     async def person(self, content: dict[str, Any]) -> None:
         await self._db(self._call_human)
@@ -158,6 +159,7 @@ class ChatConsumer(Socket):
 
     async def ping(self, content: dict[str, Any]) -> None:
         await self.send_json({"type": "pong"})
+        await self._tell_unheard(self.last_seq)
         if self.waits:  # who is in front, and whether somebody is there, changes without a word
             await self._send_state()
 
@@ -257,7 +259,13 @@ class ChatConsumer(Socket):
         if after:
             await self._catch_up()
         await self._send_state()
+        await self._tell_unheard(self.last_seq)
         await self._present("here")
+
+    async def _tell_unheard(self, seq: int) -> None:
+        """What was said as `seq` waits, and nobody is there to answer it."""
+        if seq > self.replied_seq and await self._db(following.unheard, self.conversation_id):
+            await self.send_json({"type": "notice", "turn": 0, "text": self._say(_unheard)})
 
     async def _present(self, what: str) -> None:
         if self.conversation_id:
@@ -478,6 +486,13 @@ def _claim(conversation: Conversation, **whose: Any) -> None:
     Conversation.objects.filter(pk=conversation.pk).update(**whose)
     for name, value in whose.items():
         setattr(conversation, name, value)
+
+
+def _unheard() -> str:
+    return _(
+        "Your message has arrived. The assistant is starting or not running, and answers once it "
+        "is there. You can also talk to a person."
+    )
 
 
 def _too_long(limit: int) -> str:

@@ -4,10 +4,13 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from chat import asking, presenting
-from chat.models import Conversation, Message
+from django.core.cache import caches
+
+from chat import asking, presenting, runner
+from chat.models import Conversation, Message, Turn
 
 HISTORY = 200  # messages sent at once
+LOOKED_FOR = 3  # seconds that a process believes what it saw of the runners
 
 
 @dataclass
@@ -32,6 +35,12 @@ def messages(conversation_id: uuid.UUID | None, after: int) -> list[dict[str, An
 def message(conversation_id: uuid.UUID | None, seq: int) -> list[dict[str, Any]]:
     found = Message.objects.filter(conversation=conversation_id, seq=seq, public=True)
     return [presenting.message_json(one) for one in presenting.shown(found)]
+
+
+def unheard(conversation_id: uuid.UUID | None) -> bool:
+    """Whether something was asked and no runner is there to answer it."""
+    alive = caches["local"].get_or_set("runner", runner.alive, LOOKED_FOR)
+    return not alive and Turn.objects.unfinished().filter(conversation=conversation_id).exists()
 
 
 def state(conversation_id: uuid.UUID | None) -> dict[str, Any]:

@@ -92,6 +92,12 @@ def again(turn: TurnState) -> TurnState:
     return _once_more(turn, text, turn.asked["choices"])
 
 
+def late(turn: TurnState) -> TurnState:
+    """End the turn with a choice that something else was asked after."""
+    text = _("Something else was asked meanwhile. Is it about one of these?")
+    return _once_more(turn, text, turn.asked["choices"])
+
+
 def rest(turn: TurnState, left: list[dict[str, Any]]) -> TurnState:
     """End the turn with the choice of what was not denied."""
     return _once_more(turn, _("Which of the others is it about?"), left)
@@ -124,6 +130,15 @@ def _once_more(turn: TurnState, text: str, choices: list[dict[str, Any]]) -> Tur
     turn.check("ambiguity", "asked", about=turn.asked["about"], choices=labels)
     turn.query = turn.trace["query"] = turn.asked["question"]
     return _ask(turn, text, [*map(extractive.literal, labels)])
+
+
+def shown(turn: TurnState) -> list[dict[str, Any]]:
+    """What there is to choose from, as it goes with the reply: {"n", "label", "picked"}."""
+    picked = turn.pending.get("picked")
+    return [
+        {"n": n, "label": one["label"], "picked": one["label"] == picked}
+        for n, one in enumerate(turn.pending["choices"], 1)
+    ]
 
 
 def others(turn: TurnState) -> list[str]:

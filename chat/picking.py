@@ -3,16 +3,18 @@ out what it denies. The words are content (`prompts/intents.toml`, "picking").
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
 from chat import ambiguity, content, understanding
+from chat.models import Conversation
 from knowledge import terms
 from knowledge.models import Document
 from knowledge.scope import FIELDS, fold
 
 ABOUT = "passage"  # a choice of places: only these are shown with numbers
+_ID = re.compile(r"(?:(\d{1,9})-)?(\d{1,3})", re.ASCII)
 _RUNS = re.compile(rf"[{terms.HAN}]|[^\W_{terms.HAN}]+")
 Asked = dict[str, Any]  # as `chat.ambiguity.as_pending`
 
@@ -62,6 +64,31 @@ def left(asked: Asked, told: str) -> list[dict[str, Any]]:
 def _without(asked: Asked, parts: list[str]) -> list[dict[str, Any]]:
     denied = [place for one in parts for place in _denied(asked, one)]
     return [one for one in asked["choices"] if one not in denied]
+
+
+def late(past: Sequence[Any], told: str) -> tuple[Asked, ambiguity.Choice | None]:
+    """The last choice of `past` turns, newest first, that something else was asked after, and what
+    `told` picks of it as a ready reply does; of a number nobody can tell that it is meant. {}
+    where `told` is neither."""
+    old: Asked = next((one.asked for one in past if "choices" in one.asked), {})
+    if not old:
+        return {}, None
+    choice = ambiguity.chosen(old, told)
+    return (old, choice) if choice or number(old, told) is not None else ({}, None)
+
+
+def offered(conversation: Conversation, wanted: str) -> tuple[int, str] | None:
+    """The `seq` of the message that offered a choice, and its label: by its id ("4-2"), or by its
+    number in the choice that was offered last."""
+    named = _ID.fullmatch(wanted.strip())
+    if not named:
+        return None
+    seq, n = named.groups()
+    shown = conversation.messages.filter(public=True, data__has_key="choices").order_by("-seq")
+    message = (shown.filter(seq=int(seq)) if seq else shown).first()
+    choices = message.data["choices"] if message else []
+    label = next((one["label"] for one in choices if one["n"] == int(n)), None)
+    return (message.seq, label) if message and label else None
 
 
 def _parts(told: str) -> list[str]:

@@ -118,6 +118,9 @@ def message_json(message: Message) -> dict[str, Any]:
         "html": html(message.text, len(citations)) if formatted else "",
         "event": message.data.get("event"),
         "options": message.data.get("options", []),
+        "choices": [
+            {"id": f"{message.seq}-{one['n']}", **one} for one in message.data.get("choices", ())
+        ],
         "outcome": message.data.get("outcome"),
         "confidence": message.data.get("confidence"),
         "mode": message.data.get("mode", ""),

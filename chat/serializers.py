@@ -18,7 +18,10 @@ class AskSerializer(ScopeSerializer):
         required=False, help_text=gettext_lazy("Slug. Not needed in a conversation begun before.")
     )
     question = serializers.CharField(
-        max_length=LONGEST, allow_blank=True, help_text=gettext_lazy("May hold a pasted log.")
+        max_length=LONGEST,
+        allow_blank=True,
+        default="",
+        help_text=gettext_lazy("May hold a pasted log."),
     )
     conversation = serializers.UUIDField(required=False, allow_null=True)
     uploads = serializers.ListField(
@@ -26,13 +29,25 @@ class AskSerializer(ScopeSerializer):
         help_text=gettext_lazy("Ids of screenshots and logs that were sent before."),
     )  # fmt: skip
 
+    pick = serializers.CharField(
+        required=False,
+        help_text=gettext_lazy(
+            "In the place of a question: the id of one of the choices, or its number in the choice "
+            "that was offered last."
+        ),
+    )
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.get("pick") and not attrs.get("conversation"):
+            raise serializers.ValidationError({"conversation": _("Name the conversation.")})
         if not attrs.get("conversation") and not attrs.get("knowledge_base"):
             raise serializers.ValidationError(
                 {"knowledge_base": _("Name a knowledge base or a conversation.")}
             )
-        if not attrs["question"] and not attrs["uploads"]:
-            raise serializers.ValidationError({"question": _("Ask something, or send a file.")})
+        said = bool(attrs["question"] or attrs["uploads"])
+        if said == bool(attrs.get("pick")):
+            text = _("Either ask or pick.") if said else _("Ask something, or send a file.")
+            raise serializers.ValidationError({"pick" if said else "question": text})
         return attrs
 
 
@@ -68,6 +83,13 @@ class OriginalSerializer(serializers.Serializer[Any]):
     url = serializers.CharField()
 
 
+class ChoiceSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField(help_text=gettext_lazy("For `pick`."))
+    n = serializers.IntegerField(help_text=gettext_lazy("Its number in this choice."))
+    label = serializers.CharField()
+    picked = serializers.BooleanField(help_text=gettext_lazy("This answer is of it."))
+
+
 class AnswerSerializer(serializers.Serializer[Any]):
     conversation = serializers.UUIDField()
     seq = serializers.IntegerField(
@@ -78,6 +100,7 @@ class AnswerSerializer(serializers.Serializer[Any]):
     citations = CitationSerializer(many=True)
     attachments = AttachmentSerializer(many=True)
     options = serializers.ListField(child=serializers.CharField())
+    choices = ChoiceSerializer(many=True)
     confidence = serializers.FloatField(allow_null=True)
     mode = serializers.CharField(
         help_text=gettext_lazy("model, extractive, or extractive-fallback after a model failed.")
@@ -115,6 +138,7 @@ class MessageSerializer(serializers.Serializer[Any]):
     html = serializers.CharField()
     event = serializers.CharField(allow_null=True)
     options = serializers.ListField(child=serializers.CharField())
+    choices = ChoiceSerializer(many=True)
     outcome = serializers.CharField(allow_null=True)
     confidence = serializers.FloatField(allow_null=True)
     mode = serializers.CharField()

@@ -17,6 +17,7 @@ from chat import (
     degrading,
     followups,
     kept,
+    offering,
     pasting,
     policy,
     remembering,
@@ -124,13 +125,14 @@ def load(turn: Turn, deadline: float = 0.0) -> TurnState:
     told = list(dict.fromkeys([*pasting.telling(pasted.log), *attached]))
     before = turn.message.seq > 1  # something was said: else nothing has to be looked up
     past = policy.past(turn) if before else []
+    asked = _offered(turn.message) or _asked(past)
     state = TurnState(
         question=masked(pasted.question or next(iter(told), "")),
         attached=masked("\n".join(told)),
         unread=unread,
         bases=bases(conversation),
         history=history(turn.message) if before else [],
-        asked=_asked(past),
+        asked=asked,
         scope=Scope.of(turn.message.data.get("scope", {})),
         deadline=deadline or time.monotonic() + settings.TURN_SECONDS,
         row=turn,
@@ -156,6 +158,15 @@ def _asked(past: Sequence[policy.Past]) -> dict[str, Any]:
     before = past[0].asked if past else {}
     topical = next((one.asked for one in past if one.outcome != Turn.Outcome.CHAT), {})
     return topical if "choices" in topical else before
+
+
+def _offered(message: Message) -> dict[str, Any]:
+    """The choice that a pick was made of by its id."""
+    seq = message.data.get("choice")
+    if not seq:
+        return {}
+    made = Turn.objects.filter(conversation=message.conversation_id, reply__seq=seq).first()
+    return made.pending if made else {}
 
 
 def choice_before(message: Message) -> dict[str, Any]:
@@ -273,6 +284,7 @@ def _reply(conversation: Conversation, state: TurnState) -> Message | None:
         "mode": state.mode,
         "options": state.options,
         "degraded": state.degraded,
+        **({"choices": offering.shown(state)} if state.pending.get("choices") else {}),
         "kept": state.trace.get("kept", {}).get("turn"),
     }
     message = transcript.append_to(

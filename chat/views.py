@@ -38,6 +38,7 @@ STRINGS = {
     "step.answer": _("Answering…"),
     "step.escalate": _("Calling a person…"),
     "sending": _("Sending…"),
+    "received": _("Received. The assistant begins shortly; you can also talk to a person."),
     "waiting": _("Waiting for the network"),
     "failed": _("Not sent"),
     "copied": _("Copied"),

@@ -33,6 +33,8 @@ def clarify(turn: TurnState) -> TurnState:
     if turn.asked.get("offer") and _replied_to_offer(turn):
         return turn
     picked = turn.asked if turn.asked.get("picked") else {}
+    if not turn.asked and _replied_late(turn):
+        return turn if turn.outcome or turn.reason else _weighed(turn)
     if turn.asked.get("choices") and _replied_to_choice(turn):
         return turn if turn.outcome or turn.reason else _weighed(turn)
     if tools.takes(turn):
@@ -91,7 +93,7 @@ def _replied_to_choice(turn: TurnState) -> bool:
     """Whether the message picks one of the choices or none of them. It is taken as it was written,
     before anything else is read in it: what a ready reply says may sound like all sorts of things.
     """
-    told = turn.row.message.text if turn.row else turn.question
+    told = _told(turn)
     about, choice = turn.asked["about"], picking.picked(turn.asked, told)
     if choice:
         _pick(turn, choice)
@@ -109,6 +111,21 @@ def _replied_to_choice(turn: TurnState) -> bool:
         return False
     turn.trace["completed"] = True
     return True
+
+
+def _told(turn: TurnState) -> str:
+    return turn.row.message.text if turn.row else turn.question
+
+
+def _replied_late(turn: TurnState) -> bool:
+    """Whether the message picks of a choice that something else was asked after."""
+    turn.asked, choice = picking.late(turn.past or [], _told(turn))
+    if choice:
+        _pick(turn, choice)
+    elif turn.asked:
+        _asked_again(offering.late(turn))
+    turn.trace["completed"] = bool(turn.asked)
+    return bool(turn.asked)
 
 
 def _asked_again(turn: TurnState) -> None:

@@ -17,6 +17,7 @@ const CONVERSATION = "conversation";
 const RETRY = 2_000; // ms, while the database is away
 const TYPING_EVERY = 3_000; // ms, told to who is there
 const TYPING_FOR = 5_000; // ms that the other is shown to type
+const BEGUN_WITHIN = 3_000; // ms; later the visitor is told that the message is there
 const ACK_WITHIN = 15_000; // ms; later the visitor may send again
 
 const at = (id) => document.getElementById(id);
@@ -114,6 +115,7 @@ const receive = {
   ack({ id, seq }) {
     outbox.remove(id);
     log.stored(id, seq);
+    setTimeout(() => unanswered(seq) && (at("step").textContent = say("received")), BEGUN_WITHIN);
   },
   message({ message }) {
     // Something in between is missing: ask for it, it brings this one along.
@@ -175,6 +177,11 @@ const receive = {
     if (!id) banner(text);
   },
 };
+
+// Nothing has come of what was asked as `seq`, and no person is to answer it.
+function unanswered(seq) {
+  return log.last <= seq && !live && !at("step").textContent && !at("person").disabled;
+}
 
 function put(message) {
   if (message.role === "customer" && message.id) outbox.remove(message.id);

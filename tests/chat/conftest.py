@@ -19,6 +19,9 @@ DISK = (
 )
 REDIS = """Redis 主从切换由哨兵完成，故障转移的超时参数是 failover-timeout，默认 180000 毫秒。"""
 BACKUP = """数据库每天 02:30 全量备份，备份文件保存在 /data/backup 目录，保留 14 天。"""
+# Asked of places that say about the same, so that a choice is offered.
+QUESTION = "堡垒机密码过期后怎么处理"
+PLACES = ("机房一", "机房二", "办公网", "测试环境", "开发环境", "容灾中心", "分支机构", "云上")
 
 
 def put(base, title, *blocks, external_id=""):
@@ -85,6 +88,13 @@ def base(db):
     )
     fill(base)
     return base
+
+
+@pytest.fixture
+def places(base):
+    text = "堡垒机密码过期后处理：联系{}负责人重置。"
+    blocks = {name: [Block("paragraph", text.format(name))] for name in PLACES}
+    return put_all(base, *((f"{name}手册", said, "") for name, said in blocks.items()))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ class Socket:
     path = "/ws/chat/"
 
     def __init__(self, cookie, origin="http://localhost", query=""):
+        self.cookie = cookie
         headers = {"origin": origin, "host": "localhost", "cookie": cookie}
         self.app = ApplicationCommunicator(
             application,

@@ -9,13 +9,14 @@ from django.core.cache import cache
 from django.db import connection
 from django.test import AsyncClient, Client
 
-from chat import api, asking, runner
+from chat import api, asking, runner, transcript
 from chat.models import Conversation, Turn
 from handoff import desk
 from knowledge import synonyms
 from knowledge.models import Document, Term
 from opsdesk import health
 from opsdesk.models import ApiToken
+from tests.chat.conftest import QUESTION
 
 
 def bearer(user):
@@ -96,6 +97,49 @@ def test_asking_back_and_going_on_in_the_conversation(base, ask):
     second = ask(conversation=first["conversation"], question="Redis 哨兵故障转移超时").json()
     assert second["state"] == "answered"
     assert second["conversation"] == first["conversation"]
+
+
+def test_a_choice_is_data_and_is_picked_by_id_or_number(places, ask):
+    body = ask(knowledge_base="ops", question=QUESTION).json()
+    seq, conversation = body["seq"], body["conversation"]
+    *labels, _person = body["options"]
+    assert body["state"] == "clarifying"
+    assert body["choices"] == [
+        {"id": f"{seq}-{n}", "n": n, "label": label, "picked": False}
+        for n, label in enumerate(labels, 1)
+    ]
+    assert [one["n"] for one in body["citations"]] == [one["n"] for one in body["choices"]]
+    second = ask(conversation=conversation, pick="2").json()
+    assert second["citations"][0]["title"] == labels[1]
+    assert [one["n"] for one in second["choices"] if one["picked"]] == [2]
+    # Of the first choice, though something else was asked meanwhile.
+    ask(conversation=conversation, question="数据库备份保存在哪个目录？")
+    third = ask(conversation=conversation, pick=f"{seq}-3").json()
+    assert [one["title"] for one in third["citations"]] == [labels[2]]
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"pick": "9"}, "pick"),
+        ({"pick": "1-1"}, "pick"),
+        ({"pick": "-1"}, "pick"),
+        ({"pick": "²"}, "pick"),
+        ({"pick": "99999999999999999999-1"}, "pick"),
+        ({"pick": "two"}, "pick"),
+        ({"pick": "1", "question": "怎么备份"}, "pick"),
+        ({"question": ""}, "question"),
+    ],
+)
+def test_a_pick_that_cannot_be_is_refused_with_a_sentence(given, field, ask, user):
+    conversation = Conversation.objects.create(user=user)
+    data = {"choices": [{"n": 1, "label": "机房一", "picked": False}]}
+    asked = transcript.append(conversation.pk, "customer", QUESTION)
+    assert asked.seq == 1
+    transcript.append(conversation.pk, "assistant", "…", data=data)
+    response = ask(conversation=str(conversation.pk), **given)
+    assert response.status_code == 400
+    assert list(response.json()) == [field]
 
 
 def test_a_mere_name_leaves_the_rest_to_be_asked_for(base, ask):

@@ -14,6 +14,7 @@ from handoff import desk
 from opsdesk import sockets
 from opsdesk.realtime import notify
 from tests.browser import wait_for
+from tests.chat.conftest import QUESTION
 from tests.chat.sockets import Socket, visitor_cookie
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -400,6 +401,43 @@ async def test_the_socket_speaks_the_pages_language():
     await english.send({"type": "person"})
     assert (await english.message("system"))["text"].startswith("Nobody is on duty")
     await english.close()
+
+
+async def test_who_asks_while_no_runner_is_there_is_told_so_at_once(socket, monkeypatch):
+    monkeypatch.setattr(following, "LOOKED_FOR", 0)
+    monkeypatch.setattr(following.runner, "alive", lambda: False)
+    conversation = (await socket.open())["conversation"]
+    await socket.say("怎么备份")
+    assert (await socket.until("notice"))["text"].startswith("消息已收到。")
+    again = Socket(socket.cookie)  # after a reload
+    await again.open(conversation=conversation)
+    assert (await again.until("notice"))["text"].startswith("消息已收到。")
+    await again.close()
+    await socket.send({"type": "person"})  # who comes without a runner, too
+    await socket.until("state", state="queued")
+    monkeypatch.setattr(following.runner, "alive", lambda: True)
+    await socket.send({"type": "ping"})
+    assert (await socket.until("pong")) == {"type": "pong"}
+    assert (await socket.receive())["type"] == "state"
+
+
+async def test_a_second_window_sees_a_choice_and_what_was_picked(places, socket, running):
+    conversation = (await socket.open())["conversation"]
+    second = Socket(socket.cookie)
+    await second.open(conversation=conversation)
+    await socket.say(QUESTION)
+    offered = [await one.message("assistant") for one in (socket, second)]
+    assert offered[0] == offered[1]
+    choices = offered[1]["choices"]
+    await second.say(choices[1]["label"])
+    for one in (socket, second):
+        assert (await one.message("customer"))["text"] == choices[1]["label"]
+        answer = await one.message("assistant")
+        assert [choice["n"] for choice in answer["choices"] if choice["picked"]] == [2]
+    await socket.say("3")  # a late one is of the same choice
+    answer = await second.message("assistant")
+    assert [choice["n"] for choice in answer["choices"] if choice["picked"]] == [3]
+    await second.close()
 
 
 def test_a_runner_shows_that_it_lives(running):

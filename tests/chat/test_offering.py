@@ -22,20 +22,7 @@ from knowledge.masking import masked
 from knowledge.models import Document
 from knowledge.parsing.document import Block
 from knowledge.scope import Scope
-from tests.chat.conftest import put
-
-QUESTION = "堡垒机密码过期后怎么处理"
-PLACES = ("机房一", "机房二", "办公网", "测试环境", "开发环境", "容灾中心", "分支机构", "云上")
-
-
-@pytest.fixture
-def places(base):
-    return [
-        put(
-            base, f"{name}手册", Block("paragraph", f"堡垒机密码过期后处理：联系{name}负责人重置。")
-        )
-        for name in PLACES
-    ]
+from tests.chat.conftest import PLACES, QUESTION, put
 
 
 def ask(conversation, text):

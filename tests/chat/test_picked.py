@@ -3,21 +3,24 @@ answer does, and counts as none.
 """
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import chain
 
 import pytest
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
-from chat import ambiguity, graph, offering, panels, presenting
-from chat.models import Conversation, Turn
+from chat import ambiguity, asking, graph, offering, panels, presenting, runner
+from chat.models import Conversation, Message, Turn
 from chat.tools.base import Context
 from chat.tools.builtin import ExportPdf
 from knowledge import retrieval, tasks, uploading, vocabulary
 from knowledge.models import Attachment, Chunk, Document, KnowledgeBase
 from knowledge.parsing.document import Block
-from tests.chat.conftest import put, put_all
-from tests.chat.test_offering import PLACES, QUESTION, ask, checks
+from tests.chat.conftest import PLACES, QUESTION, put, put_all
+from tests.chat.test_offering import ask, checks
 
 BETTER = "堡垒机密码过期后怎么处理：堡垒机密码过期后处理，联系新 {} 组。"
 
@@ -256,6 +259,41 @@ def test_a_follow_up_of_a_place_that_is_gone_offers_the_others(picked, conversat
     turn = ask(conversation, "那负责人是谁")
     assert turn.outcome == "clarifying"
     assert picked.title not in turn.reply.data["options"]
+
+
+def test_a_pick_after_a_quiet_half_hour_answers(picked, conversation):
+    ask(conversation, "谢谢")
+    old = timezone.now() - timedelta(minutes=31)
+    Turn.objects.update(created_at=old, started_at=old, finished_at=old)
+    Message.objects.update(created_at=old)
+    Conversation.objects.update(updated_at=old)
+    for sweep in settings.SWEEPS:
+        import_string(sweep)()
+    asking.ask(conversation, "2")
+    runner.run_waiting()
+    answers_alone(picked, Turn.objects.latest("pk"))
+
+
+def test_a_pick_after_another_question_answers_or_is_asked_about(picked, conversation):
+    options = Turn.objects.get().reply.data["options"]
+    ask(conversation, "数据库备份保存在哪个目录？")
+    turn = ask(conversation, "2")
+    assert turn.reply.text.startswith("中间问了别的。是以下哪一处吗？")
+    assert turn.reply.data["options"] == options
+    ask(conversation, "数据库备份保存在哪个目录？")
+    answers_alone(picked, ask(conversation, picked.title))
+    assert ask(conversation, "那负责人是谁").reply.citations.get().document == picked
+
+
+def test_of_two_picks_at_once_each_is_answered(picked, conversation):
+    options = Turn.objects.get().reply.data["options"]
+    for told in ("2", options[2], "2"):
+        asking.ask(conversation, told)
+    runner.run_waiting()
+    made = Turn.objects.order_by("pk")[1:]
+    assert [turn.reply.citations.get().title for turn in made] == [
+        options[1], options[2], options[1],
+    ]  # fmt: skip
 
 
 def test_thanks_leave_the_choice(picked, conversation):

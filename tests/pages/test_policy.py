@@ -1,6 +1,7 @@
 """Staff read when a person is called, try another choice on what was asked, and save it."""
 
 import pytest
+from playwright.sync_api import expect
 
 from chat import asking, runner
 from chat.models import Conversation, EscalationPolicy
@@ -32,3 +33,12 @@ def test_a_choice_is_tried_before_it_is_saved(staff, agent, asked):
     with page.expect_navigation():
         page.click("button.restore")
     assert page.is_checked("input[name=unsure][value=call]")
+
+
+def test_who_asks_while_nothing_answers_is_told_that_it_arrived(page):
+    page.fill("#text", "磁盘满了怎么办")
+    page.keyboard.press("Enter")
+    expect(page.locator("#step")).to_contain_text("已收到")
+    page.click("#person")
+    expect(page.locator("#state")).to_be_visible()
+    expect(page.locator("#step")).to_be_empty()

@@ -5,7 +5,7 @@ of, and say how sure that is.
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -50,13 +50,6 @@ PARTLY_WORDS = "partly_words"  # one of several did not, so that its bases have 
 NO_RERANKER = "no_reranker"  # the reranker did not answer, or not in time
 CANDIDATES = 100  # chunks that each way of finding brings
 LONGEST_QUERY = 10_000  # characters
-# What the z-scores of the stages weigh; measured on the sets of docs/retrieval.md with a small
-# encoder. A question that means an entry of a FAQ seldom says it in the same words.
-WEIGHTS = {"words": 0.35, "dense": 0.65}
-FAQ_WEIGHTS = {"words": 0.2, "dense": 0.8}
-# What learned weights take of the vectors' weight: bge-m3's makers weigh them .2 beside .4 for the
-# dense vectors (README of BAAI/bge-m3). Theirs are raw scores, ours z-scores: not measured here.
-SPARSE_SHARE = 1 / 3
 # What no score of a stage exceeds; of others the highest seen.
 HIGHEST = {"dense": 1.0, "learned": 1.0}
 
@@ -215,8 +208,9 @@ def _search(
     if not base_ids or not query:
         return found
     base_ids = Asked(base_ids)
-    question = _understand(query, base_ids, scope or EVERYTHING, mend, found)
-    candidates = _find(question, max(CANDIDATES, top_k or 0), found)
+    limit = max(CANDIDATES, top_k or 0)
+    question = _understand(query, base_ids, limit, scope or EVERYTHING, mend, found)
+    candidates = _find(question, found)
     fused = _fuse(question.asked, candidates, found)
     wanted = fused[: max(top_k or 0, settings.RERANK_PASSAGES, confidence.AMONG)]
     passages = _passages(wanted, question.asked, found)
@@ -245,17 +239,23 @@ def _words(title: str, chunk: lexical.Indexed) -> frozenset[str]:
 @dataclass(frozen=True)
 class Question:
     text: str  # without slips
-    meant: str  # with the other words that its terms have
     asked: weighing.Query
+    nearest: Callable[[], dense.Near]  # what it means, with the other words that its terms have
     base_ids: Sequence[int]
+    limit: int  # of what each way of finding brings, about
     scope: Scope
 
 
 def _understand(
-    query: str, base_ids: Sequence[int], scope: Scope, mend: bool, found: Retrieval
+    query: str, base_ids: Sequence[int], limit: int, scope: Scope, mend: bool, found: Retrieval
 ) -> Question:
+    def nearest() -> Callable[[], dense.Near]:
+        meant = f"{query} {reading.more}".strip()
+        return meanwhile(lambda: dense.nearest_in(meant, base_ids, limit, scope))
+
     with found.timed("terms"):
         reading = synonyms.read(query, base_ids)
+        near = nearest()  # few questions have slips
         # What slips are told by is counted along.
         asked = weighing.query(query, base_ids, reading, slips.keys(query) if mend else ())
     if mend:
@@ -263,9 +263,9 @@ def _understand(
             query, found.mended = slips.mend(query, base_ids)
         if found.mended:
             reading = synonyms.read(query, base_ids)
-            asked = weighing.query(query, base_ids, reading)
+            near, asked = nearest(), weighing.query(query, base_ids, reading)
     found.query, found.asked = query, asked
-    return Question(query, f"{query} {reading.more}".strip(), asked, base_ids, scope)
+    return Question(query, asked, near, base_ids, limit, scope)
 
 
 @dataclass
@@ -278,15 +278,13 @@ class Candidates:
     share: float  # of the order that what the bases learned has
 
 
-def _find(question: Question, limit: int, found: Retrieval) -> Candidates:
-    """About `limit` chunks by each way there is; less of them, said by the mode, when an
-    embedder fails."""
-    base_ids, scope = question.base_ids, question.scope
-    nearest = meanwhile(lambda: dense.nearest_in(question.meant, base_ids, limit, scope))
+def _find(question: Question, found: Retrieval) -> Candidates:
+    """By each way there is; less, said by the mode, when an embedder fails."""
+    base_ids, limit, scope = question.base_ids, question.limit, question.scope
     with found.timed("words"):
         words = store().best(question.asked, base_ids, limit, scope)
     with found.timed("dense"):  # what of it was not done while words were looked for
-        near = nearest()
+        near = question.nearest()
     nearby = near.chunks
     if near.failed:
         found.mode = PARTLY_WORDS if nearby else DEGRADED
@@ -341,7 +339,7 @@ def _fused(asked: weighing.Query, candidates: Candidates) -> list[Fused]:
         ]
     chunks, kinds = stages["words"], candidates.kinds
     weights = {
-        (faq, sparse): _weights(FAQ_WEIGHTS if faq else WEIGHTS, stages, sparse, candidates.share)
+        (faq, sparse): fusing.weights(faq, stages, sparse, candidates.share)
         for faq in (True, False)
         for sparse in (True, False)
     }
@@ -353,19 +351,6 @@ def _fused(asked: weighing.Query, candidates: Candidates) -> list[Fused]:
         Fused(chunk, summed[chunk], {name: of[chunk] for name, of in stages.items() if chunk in of})
         for chunk in _ordered(summed)
     ]
-
-
-def _weights(
-    by_stage: Mapping[str, float], stages: Stages, sparse: bool, share: float
-) -> dict[str, float]:
-    """Of the stages there are; with learned weights they share the vectors' weight."""
-    weights = {stage: weight for stage, weight in by_stage.items() if stage in stages}
-    if sparse and "sparse" in stages:
-        weights["sparse"] = weights["dense"] * SPARSE_SHARE
-        weights["dense"] -= weights["sparse"]
-    if share:
-        weights["learned"] = share / (1 - share) * sum(weights.values())
-    return weights
 
 
 # --- reranking, arranging, judging ------------------------------------------------------

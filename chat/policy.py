@@ -166,7 +166,13 @@ def _went_on(one: Past, newer: Past, complains: bool, unsure: bool) -> bool:
     if one.outcome != Turn.Outcome.CLARIFYING or one.offered:
         return False
     being_made = not newer.outcome and not unsure  # what was replied is looked for now
-    return bool(newer.picked) or newer.told > one.told or being_made
+    return bool(newer.picked) or newer.told > one.told or _fewer(one, newer) or being_made
+
+
+def _fewer(one: Past, newer: Past) -> bool:
+    """Whether a choice was answered by what is not meant."""
+    before, left = (past.asked.get("choices", ()) for past in (one, newer))
+    return 0 < len(left) < len(before) and newer.asked["question"] == one.asked["question"]
 
 
 def _complains(now: Past, past: Sequence[Past]) -> bool:

@@ -313,6 +313,14 @@ def test_what_is_left_is_offered_or_answers(places, conversation):
     assert turn.reply.citations.get().title == labels[4]
 
 
+def test_what_is_denied_brings_a_customer_further(places, conversation):
+    *labels, _person = ask(conversation, QUESTION).reply.data["options"]
+    for label in labels[:3]:
+        assert ask(conversation, f"不是{label}").outcome == "clarifying"
+    assert ask(conversation, "咖啡机怎么安装").outcome == "handoff"
+    assert Handoff.objects.get().reason == "no_answer"  # not: stuck
+
+
 def test_of_two_versions_the_one_that_is_not_denied_answers(base, conversation):
     for version in ("5.7", "8.0"):
         text = f"网关 {version} 的监听端口在部署手册里说明，安装后重启网关。"

@@ -9,7 +9,7 @@ from django.db import OperationalError, transaction
 from django.test import Client
 
 from chat import asking, consumers, following, runner, transcript, visitors
-from chat.models import Conversation, Message, Turn
+from chat.models import Conversation, Message, Turn, WidgetSite
 from handoff import desk
 from opsdesk import sockets
 from opsdesk.realtime import notify
@@ -421,9 +421,15 @@ async def test_who_asks_while_no_runner_is_there_is_told_so_at_once(socket, monk
     assert (await socket.receive())["type"] == "state"
 
 
-async def test_a_second_window_sees_a_choice_and_what_was_picked(places, socket, running):
+@pytest.mark.parametrize("embedded", [False, True])
+async def test_a_second_window_sees_a_choice_and_what_was_picked(embedded, places, running):
+    query = ""
+    if embedded:  # on a site's page
+        make = db(WidgetSite.objects.create)
+        query = f"site={(await make(name='门户', origins='https://portal.example')).key}"
+    socket = Socket(visitor_cookie(), query=query)
     conversation = (await socket.open())["conversation"]
-    second = Socket(socket.cookie)
+    second = Socket(socket.cookie, query=query)
     await second.open(conversation=conversation)
     await socket.say(QUESTION)
     offered = [await one.message("assistant") for one in (socket, second)]
@@ -438,6 +444,7 @@ async def test_a_second_window_sees_a_choice_and_what_was_picked(places, socket,
     answer = await second.message("assistant")
     assert [choice["n"] for choice in answer["choices"] if choice["picked"]] == [3]
     await second.close()
+    await socket.close()
 
 
 def test_a_runner_shows_that_it_lives(running):

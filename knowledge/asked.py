@@ -8,7 +8,8 @@ moment, and nothing is asked twice. It is made for one search and goes with it.
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+
+from django.utils.functional import cached_property
 
 from knowledge.models import Calibration, EmbeddingIndex
 from opsdesk.replicas import in_binary

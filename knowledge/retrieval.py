@@ -5,7 +5,7 @@ of, and say how sure that is.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -208,9 +208,8 @@ def _search(
     if not base_ids or not query:
         return found
     base_ids = Asked(base_ids)
-    limit = max(CANDIDATES, top_k or 0)
-    question = _understand(query, base_ids, limit, scope or EVERYTHING, mend, found)
-    candidates = _find(question, found)
+    question = _understand(query, base_ids, scope or EVERYTHING, mend, found)
+    candidates = _find(question, max(CANDIDATES, top_k or 0), found)
     fused = _fuse(question.asked, candidates, found)
     wanted = fused[: max(top_k or 0, settings.RERANK_PASSAGES, confidence.AMONG)]
     passages = _passages(wanted, question.asked, found)
@@ -239,23 +238,17 @@ def _words(title: str, chunk: lexical.Indexed) -> frozenset[str]:
 @dataclass(frozen=True)
 class Question:
     text: str  # without slips
+    meant: str  # with the other words that its terms have
     asked: weighing.Query
-    nearest: Callable[[], dense.Near]  # what it means, with the other words that its terms have
     base_ids: Sequence[int]
-    limit: int  # of what each way of finding brings, about
     scope: Scope
 
 
 def _understand(
-    query: str, base_ids: Sequence[int], limit: int, scope: Scope, mend: bool, found: Retrieval
+    query: str, base_ids: Sequence[int], scope: Scope, mend: bool, found: Retrieval
 ) -> Question:
-    def nearest() -> Callable[[], dense.Near]:
-        meant = f"{query} {reading.more}".strip()
-        return meanwhile(lambda: dense.nearest_in(meant, base_ids, limit, scope))
-
     with found.timed("terms"):
         reading = synonyms.read(query, base_ids)
-        near = nearest()  # few questions have slips
         # What slips are told by is counted along.
         asked = weighing.query(query, base_ids, reading, slips.keys(query) if mend else ())
     if mend:
@@ -263,9 +256,9 @@ def _understand(
             query, found.mended = slips.mend(query, base_ids)
         if found.mended:
             reading = synonyms.read(query, base_ids)
-            near, asked = nearest(), weighing.query(query, base_ids, reading)
+            asked = weighing.query(query, base_ids, reading)
     found.query, found.asked = query, asked
-    return Question(query, asked, near, base_ids, limit, scope)
+    return Question(query, f"{query} {reading.more}".strip(), asked, base_ids, scope)
 
 
 @dataclass
@@ -278,27 +271,30 @@ class Candidates:
     share: float  # of the order that what the bases learned has
 
 
-def _find(question: Question, found: Retrieval) -> Candidates:
-    """By each way there is; less, said by the mode, when an embedder fails."""
-    base_ids, limit, scope = question.base_ids, question.limit, question.scope
+def _find(question: Question, limit: int, found: Retrieval) -> Candidates:
+    """About `limit` chunks by each way there is; less of them, said by the mode, when an
+    embedder fails."""
+    base_ids, scope = question.base_ids, question.scope
+    nearest = meanwhile(lambda: dense.nearest_in(question.meant, base_ids, limit, scope))
     with found.timed("words"):
         words = store().best(question.asked, base_ids, limit, scope)
     with found.timed("dense"):  # what of it was not done while words were looked for
-        near = question.nearest()
+        near = nearest()
     nearby = near.chunks
-    if near.failed:
-        found.mode = PARTLY_WORDS if nearby else DEGRADED
-        found.failed.append(found.mode)
-    elif nearby:
-        found.mode = HYBRID
     of_words = meanwhile(lambda: near.add(words))
     with found.timed("learned"):
         otherwise = dict.fromkeys([*words, *nearby])
         boost = learned.boost(question.text, base_ids, otherwise, limit, scope)
     more = [chunk for chunk in dict.fromkeys([*nearby, *boost.scores]) if chunk not in words]
     with found.timed("beside"):
-        kinds, scores = lexical.beside(question.asked, words, more) if nearby or more else ({}, {})
+        several = near.models or boost.scores
+        kinds, scores = lexical.beside(question.asked, words, more) if several else ({}, {})
         of_words()
+    if near.failed:
+        found.mode = PARTLY_WORDS if near.chunks else DEGRADED
+        found.failed.append(found.mode)
+    elif near.chunks:
+        found.mode = HYBRID
     stages = {"words": words, **near.stages}
     if boost.scores:
         stages["learned"] = boost.scores

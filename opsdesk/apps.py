@@ -12,7 +12,7 @@ class OpsDeskConfig(AppConfig):
     def ready(self) -> None:
         from django.conf import settings
 
-        from opsdesk import checks  # noqa: F401
+        from opsdesk import checks, replicas  # noqa: F401 - registers what psycopg sends
 
         if settings.ROLE == "worker":
             from opsdesk.processes import end_forks_with_parents

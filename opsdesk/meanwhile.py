@@ -1,28 +1,30 @@
 """Reading at the same time what does not need each other, from the database and from models."""
 
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import Error, connections
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 
 from opsdesk.replicas import connection
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_pool = ThreadPoolExecutor(settings.MEANWHILE_THREADS, thread_name_prefix="meanwhile")
+# A thread keeps its connections so long; one that breaks is noticed by who reads.
+OWN = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": False}
 
 
 def meanwhile(function: Callable[[], T]) -> Callable[[], T]:
     """Start `function`, which only reads, in a thread with a connection of its own. What comes
     back waits for what it returns or raises.
 
-    It is called there and then where no thread is free, where its connection fails, and inside a
-    transaction, which alone knows what it wrote.
+    Who asks for that calls it instead where no thread was free, where the thread's database
+    failed, and inside a transaction, which alone knows what it wrote.
     """
     if connection.in_atomic_block:
         return function
@@ -34,6 +36,8 @@ def meanwhile(function: Callable[[], T]) -> Callable[[], T]:
         try:
             return started.result()
         except Error as error:
+            if connection.alias != DEFAULT_DB_ALIAS:  # who reads from a replica asks another one
+                raise
             log.warning("read again: %s", str(error).strip())
             return function()
 
@@ -41,9 +45,20 @@ def meanwhile(function: Callable[[], T]) -> Callable[[], T]:
 
 
 def _call(function: Callable[[], T]) -> T:
-    try:
-        return function()
-    finally:  # the thread keeps its connection, but what is from a pool goes back
-        for one in connections.all(initialized_only=True):
-            if one.errors_occurred or "pool" in one.settings_dict["OPTIONS"]:
-                one.close()
+    for one in connections.all():
+        # Not from a pool: who waits here holds one of those already.
+        given = connections.settings[one.alias]
+        options = {name: value for name, value in given["OPTIONS"].items() if name != "pool"}
+        one.settings_dict = {**given, **OWN, "OPTIONS": options}
+        one.close_if_unusable_or_obsolete()
+    return function()
+
+
+def _start() -> None:
+    global _pool
+    _pool = ThreadPoolExecutor(settings.MEANWHILE_THREADS, thread_name_prefix="meanwhile")
+
+
+_pool: ThreadPoolExecutor
+_start()
+os.register_at_fork(after_in_child=_start)  # threads stay with the parent

@@ -321,12 +321,15 @@ def _tuning() -> dict[str, str]:
     """Server settings for a machine that runs OpsDesk beside its database."""
     memory = _memory()
     maintenance = max(64 << 20, min(GIGABYTE, memory // 8))  # builds HNSW indexes in memory
+    # Little beside models on a small machine; on a large one the graph of a million vectors, which
+    # is many times slower where it is not in here (docs/scaling.md).
+    buffers = max(128 << 20, memory // 8, (memory - 8 * GIGABYTE) // 4)
     shared = os.statvfs("/dev/shm")  # noqa: S108 (only its size is read)
     return {
         "listen_addresses": "''",
         "unix_socket_permissions": "0700",
         "max_connections": "100",
-        "shared_buffers": f"{max(128 << 20, min(GIGABYTE, memory // 8)) >> 10}kB",
+        "shared_buffers": f"{buffers >> 10}kB",
         "effective_cache_size": f"{memory // 2 >> 10}kB",
         "maintenance_work_mem": f"{maintenance >> 10}kB",
         "autovacuum_work_mem": "128MB",

@@ -50,6 +50,9 @@ class _AsItIs(Dumper):
         return obj
 
 
+psycopg.adapters.register_dumper(Binary, _AsItIs)  # before the first connection is made
+
+
 def in_binary() -> CursorWrapper:
     """A cursor of `connection` for what every question asks: rows come as bytes, not as text to be
     read, and JSON as what it stands for.
@@ -60,7 +63,6 @@ def in_binary() -> CursorWrapper:
     connection.ensure_connection()
     cursor: Any = psycopg.Cursor(connection.connection)
     cursor.format = psycopg.pq.Format.BINARY
-    cursor.adapters.register_dumper(Binary, _AsItIs)
     make = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
     return make(cursor)
 

@@ -447,7 +447,7 @@ PROCESSES = {
     "web": {
         "COMMAND": ["web"],
         "ROLE": "web",
-        "CONNECTIONS": WEB_PROCESSES * (WEB_CONNECTIONS + 2),
+        "CONNECTIONS": WEB_PROCESSES * (WEB_CONNECTIONS + MEANWHILE_THREADS + 2),
     },
     "worker": {
         "COMMAND": ["qcluster"],

@@ -7,6 +7,7 @@ from knowledge import dense, retrieval, synonyms, weighing
 from knowledge.asked import Asked
 from knowledge.models import Calibration, KnowledgeBase, Term
 from knowledge.scope import Scope
+from knowledge.stores.base import Store
 from tests.knowledge import documents, test_embedding
 
 pytestmark = pytest.mark.django_db
@@ -52,6 +53,14 @@ def test_every_passage_has_its_cosine_however_it_was_found(vectors):
     assert (len(one.chunks), len(every.chunks)) == (1, 3)
     one.add(every.chunks)
     assert one.stages == every.stages
+
+
+def test_what_words_found_has_cosines_where_nothing_is_near(vectors, monkeypatch):
+    """Of a base behind so many others that the graph came across none of it."""
+    monkeypatch.setattr(Store, "nearest", lambda *args: {})
+    found = retrieval.search("磁盘", [vectors])
+    assert found.mode == retrieval.HYBRID
+    assert {frozenset(one.scores) for one in found.passages} == {frozenset(["words", "dense"])}
 
 
 def test_what_is_remembered_is_of_one_search(base):

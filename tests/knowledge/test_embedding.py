@@ -408,6 +408,14 @@ class TestLearnedWeights:
         assert len(near.chunks) == 3
         assert near.stages["sparse"].keys() == set(near.chunks)
 
+    def test_a_question_without_any_is_compared_by_its_vector_alone(self, base, settings):
+        chunks = add(base, *"甲乙丙")
+        built(settings, "learned")
+        found = dense.nearest_in("", [base.pk], 1)
+        found.add([chunk.pk for chunk in chunks])
+        assert len(found.stages["dense"]) == 3
+        assert "sparse" not in found.stages
+
     def test_an_index_without_them_is_built_anew_when_the_model_gives_some(self, base, settings):
         add(base, "甲")
         old = built(settings, "learned")

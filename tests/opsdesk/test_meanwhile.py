@@ -1,11 +1,13 @@
 """Reading at the same time: on which connection, and what happens where that cannot be."""
 
 import threading
+from contextlib import contextmanager
 
 import pytest
+from django.conf import settings
 from django.db import connection, connections, transaction
 
-from opsdesk.meanwhile import _call, _pool, meanwhile
+from opsdesk.meanwhile import OWN, meanwhile
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,16 +43,29 @@ def test_what_it_raises_comes_when_it_is_asked():
         elsewhere(fail)
 
 
-def test_where_no_thread_is_free_it_is_read_at_once():
-    free, started = threading.Event(), threading.Barrier(_pool._max_workers + 1)
-    held = [meanwhile(lambda: (started.wait(10), free.wait(10))) for _ in range(_pool._max_workers)]
-    started.wait(10)
+@contextmanager
+def all_threads(function=lambda: None):
+    """None is free before the block ends; each calls `function` then."""
+    free, begun = threading.Event(), threading.Barrier(settings.MEANWHILE_THREADS + 1)
+
+    def hold():
+        begun.wait(10)
+        free.wait(10)
+        function()
+
+    held = [meanwhile(hold) for _ in range(settings.MEANWHILE_THREADS)]
+    begun.wait(10)
     try:
-        assert meanwhile(backend)() == backend()
+        yield
     finally:
         free.set()
         for read in held:
             read()
+
+
+def test_where_no_thread_is_free_it_is_read_at_once():
+    with all_threads():
+        assert meanwhile(backend)() == backend()
 
 
 def test_where_its_connection_is_lost_it_is_read_again():
@@ -66,16 +81,20 @@ def test_where_its_connection_is_lost_it_is_read_again():
     assert elsewhere(backend) != backend()
 
 
-def test_a_borrowed_connection_goes_back(monkeypatch):
-    """Else the threads would keep two of those that a web process has."""
-    options = {"min_size": 1, "max_size": 1, "timeout": 5}
+def test_it_takes_no_connection_from_a_pool(monkeypatch):
+    """Who waits holds one, and the pool may have no other."""
+    options = {"min_size": 0, "max_size": 1, "timeout": 1}
     monkeypatch.setitem(connections.settings["default"]["OPTIONS"], "pool", options)
-    thread = threading.Thread(target=_call, args=[backend])
-    thread.start()
-    thread.join()
-    pool = connection.pool
     try:
-        stats = pool.get_stats()
-        assert (stats["pool_size"], stats["pool_available"]) == (1, 1)
+        assert elsewhere(backend) > 0
+        assert connection.pool.get_stats().get("requests_num", 0) == 0
     finally:
         connection.close_pool()
+
+
+def test_its_connection_is_not_kept_for_long(monkeypatch):
+    """One that was idle for long may have been dropped on the way, and nobody says so."""
+    monkeypatch.setitem(OWN, "CONN_MAX_AGE", 0)
+    with all_threads(lambda: connection.close()):  # those that were made to last
+        pass
+    assert elsewhere(backend) != elsewhere(backend)

@@ -6,6 +6,7 @@ moment, and nothing is asked twice. It is made for one search and goes with it.
 """
 
 import datetime
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from django.utils.functional import cached_property
 from knowledge.models import Calibration, EmbeddingIndex
 from opsdesk.replicas import in_binary
 
+LARGE = 100_000  # chunks, among which no way of finding has to look farther than among few
 # Of a base what answers for it: the vectors, what it learned, how sure it must be. Each table more
 # that is joined makes the server think much longer about the order than it takes to read them.
 _STANDINGS = """
@@ -84,6 +86,12 @@ def standings(base_ids: Sequence[int]) -> list[Standing]:
 def chunks(base_ids: Sequence[int]) -> int:
     """How many they have together."""
     return sum(one.chunks for one in standings(base_ids))
+
+
+def farther(chunks: int) -> float:
+    """How many times as far one looks among so many chunks to find as much as among LARGE: once
+    more each time that they double (docs/scaling.md)."""
+    return 1 + max(0.0, math.log2(max(1, chunks) / LARGE))
 
 
 def _index(

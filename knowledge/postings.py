@@ -20,6 +20,7 @@ from django_q.tasks import async_task
 from numpy.typing import NDArray
 
 from knowledge import pacing, wire
+from knowledge.asked import farther
 from knowledge.models import ChunkTerms, PendingTerms, PostingSegment
 from knowledge.weighing import K1, Query, array
 from opsdesk import locking
@@ -27,7 +28,7 @@ from opsdesk.replicas import connection, in_binary
 
 FULL = 16_384  # chunks of a segment; a place takes two bytes, what a term weighs there one
 PENDING = 1_000  # chunks that are too many to be scored with every question
-READ = 100_000  # places that a question reads at most, of its most telling terms
+READ = 100_000  # places of its most telling terms that a question reads, more of very many chunks
 ALIKE = 3  # segments of about the same size that become one with what comes
 ALIVE = 0.7  # of a segment's chunks; with fewer left it is made anew
 BATCH = 1_000  # rows read at once
@@ -54,7 +55,7 @@ def propose(asked: Query, base_ids: Sequence[int], number: int) -> Proposal:
     The most telling terms decide, as many as READ allows, but at least one.
     """
     worth = asked.by_key()
-    terms = _affordable(worth, asked.counts)
+    terms = _affordable(worth, asked.counts, round(READ * farther(asked.chunks)))
     with in_binary() as cursor:
         cursor.execute(
             "SELECT segment_id, term, packed FROM knowledge_posting"
@@ -79,10 +80,10 @@ def propose(asked: Query, base_ids: Sequence[int], number: int) -> Proposal:
     return Proposal(sorted(pending.union(best)), len(best) < number)
 
 
-def _affordable(worth: Mapping[int, float], counts: Mapping[int, int]) -> list[int]:
-    """The terms worth most whose lists are short enough together."""
+def _affordable(worth: Mapping[int, float], counts: Mapping[int, int], room: int) -> list[int]:
+    """The terms worth most whose lists have no more than `room` places together."""
     best = sorted(worth, key=lambda term: (-worth[term], term))
-    room, chosen = READ, []
+    chosen = []
     for term in best:
         if counts[term] <= room:
             chosen.append(term)

@@ -4,13 +4,12 @@ Dense vectors are ordered exactly, or by the HNSW graph of their index where the
 Learned weights of tokens stand beside them in the same row.
 """
 
-import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from pgvector import HalfVector, SparseVector
 
-from knowledge.asked import chunks
+from knowledge.asked import chunks, farther
 from knowledge.embedders import Meaning, Vector, Weights
 from knowledge.models import Chunk, Embedding, EmbeddingIndex
 from knowledge.scope import HIDDEN, Scope
@@ -21,7 +20,6 @@ from opsdesk.replicas import Binary, connection, in_binary, together
 DIMENSIONS = 1_000_000_000  # the most there is: no vocabulary has as many tokens
 # Below, the exact order of all vectors takes under 30 ms (docs/chunking.md).
 GRAPH_FROM = 20_000  # vectors
-GRAPH_LARGE = 100_000  # chunks, from which on the graph needs more candidates to find as much
 # Above, learned weights order what other stages found and find nothing by themselves
 # (docs/retrieval.md): no index of pgvector gives their order.
 SPARSE_UP_TO = 20_000  # chunks asked
@@ -76,10 +74,12 @@ def nearest(
     distance = _distance(index, "(SELECT vector FROM asked)")
     # No graph gives the order of a sum.
     order = f"({distance}) + 0" if scope.small(base_ids, GRAPH_FROM) else distance
+    # Twice as many candidates as are wanted (docs/scaling.md), up to the most that pgvector takes.
+    reach = min(max(round(2 * limit * farther(chunks(base_ids))), 100), 1000)
     # Filters may leave out most of what the graph gives first: let it go on.
     settings = (
         "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),"
-        f" set_config('hnsw.ef_search', '{_reach(limit, base_ids):d}', true)"
+        f" set_config('hnsw.ef_search', '{reach:d}', true)"
     )
     nearest_first = f"""
         WITH hidden AS MATERIALIZED ({HIDDEN}),
@@ -96,13 +96,6 @@ def nearest(
         cursor.execute(nearest_first, parameters)
         found = [(chunk, 1.0 - apart) for chunk, apart in cursor.fetchall()]
     return dict(sorted(found, key=lambda hit: (-hit[1], hit[0])))  # the scan's order is relaxed
-
-
-def _reach(limit: int, base_ids: Sequence[int]) -> int:
-    """How many candidates the graph looks for: twice as many as are wanted, and as many again each
-    time that there are twice as many chunks as GRAPH_LARGE (docs/scaling.md)."""
-    doubled = max(0.0, math.log2(max(1, chunks(base_ids)) / GRAPH_LARGE))
-    return min(max(round(2 * limit * (1 + doubled)), 100), 1000)  # the most that pgvector takes
 
 
 def heaviest(

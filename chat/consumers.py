@@ -59,7 +59,7 @@ class ChatConsumer(Socket):
     conversation_id: uuid.UUID | None = None
     typed = 0.0  # when the last hint that they type went on
     waits = False  # for a person, as this client was told last
-    last_seq = 0  # of the last message this client was sent
+    last_seq = replied_seq = 0  # of the last message this client was sent, and the last reply
     identified = False  # a site said, when the socket was opened, who this is
 
     async def connect(self) -> None:

@@ -38,9 +38,11 @@ def message(conversation_id: uuid.UUID | None, seq: int) -> list[dict[str, Any]]
 
 
 def unheard(conversation_id: uuid.UUID | None) -> bool:
-    """Whether something was asked and no runner is there to answer it."""
-    alive = caches["local"].get_or_set("runner", runner.alive, LOOKED_FOR)
-    return not alive and Turn.objects.unfinished().filter(conversation=conversation_id).exists()
+    """Whether something was asked of OpsDesk and no runner is there to answer it."""
+    if caches["local"].get_or_set("runner", runner.alive, LOOKED_FOR):
+        return False
+    waiting = Turn.objects.filter(conversation=conversation_id, status=Turn.Status.QUEUED)
+    return waiting.filter(conversation__state=Conversation.State.BOT).exists()
 
 
 def state(conversation_id: uuid.UUID | None) -> dict[str, Any]:

@@ -182,6 +182,7 @@ def off(lexicon: Lexicon) -> float:
 
 def _copy(base_id: int, rows: Sequence[Row], means: Sequence[float]) -> None:
     with (
+        connection.wrap_database_errors,
         connection.cursor() as cursor,
         cursor.copy(
             "COPY knowledge_chunkterms (chunk_id, knowledge_base_id, weights, lengths)"

@@ -321,6 +321,7 @@ def _write(base_id: int, chunks: Ids, postings: NDArray[np.int64]) -> None:
     levels = postings.view(np.uint8)[::8]
     starts = np.flatnonzero(np.diff(terms, prepend=-1)).tolist()
     with (
+        connection.wrap_database_errors,
         connection.cursor() as cursor,
         cursor.copy(
             "COPY knowledge_posting (segment_id, term, packed) FROM STDIN (FORMAT BINARY)"

@@ -70,7 +70,8 @@ class ChunkQuerySet(models.QuerySet["Chunk"]):
         """As `bulk_create`, which takes three times as long, most of it to make its statement."""
         fields = self.model._meta.concrete_fields
         columns = ", ".join(str(field.column) for field in fields)
-        with connection.cursor() as cursor:
+        # Django does not see to errors of `copy`.
+        with connection.wrap_database_errors, connection.cursor() as cursor:
             cursor.execute(
                 "SELECT nextval(pg_get_serial_sequence('knowledge_chunk', 'id'))"
                 " FROM generate_series(1, %s)",

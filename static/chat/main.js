@@ -93,7 +93,10 @@ function again(id) {
 // --- what comes in -------------------------------------------------------------
 const receive = {
   welcome({ conversation: uuid, messages, verified, ...state }) {
-    if (uuid !== conversation) log.clear();
+    if (uuid !== conversation) {
+      log.clear();
+      at("step").textContent = "";
+    }
     conversation = uuid;
     lasting.set(CONVERSATION, uuid);
     composer.of(uuid, { begun });
@@ -115,7 +118,9 @@ const receive = {
   ack({ id, seq }) {
     outbox.remove(id);
     log.stored(id, seq);
-    setTimeout(() => unanswered(seq) && (at("step").textContent = say("received")), BEGUN_WITHIN);
+    const of = conversation;
+    const received = () => of === conversation && unanswered(seq) && (at("step").textContent = say("received"));
+    setTimeout(received, BEGUN_WITHIN);
   },
   message({ message }) {
     // Something in between is missing: ask for it, it brings this one along.
@@ -144,7 +149,7 @@ const receive = {
   },
   afresh: hush, // what was written of the answer is taken back
   notice({ text }) {
-    at("step").textContent = text;
+    if (at("step").textContent !== text) at("step").textContent = text; // else it is read aloud again
     scroll.follow();
   },
   typing({ agent }) {

@@ -415,10 +415,22 @@ async def test_who_asks_while_no_runner_is_there_is_told_so_at_once(socket, monk
     await again.close()
     await socket.send({"type": "person"})  # who comes without a runner, too
     await socket.until("state", state="queued")
-    monkeypatch.setattr(following.runner, "alive", lambda: True)
-    await socket.send({"type": "ping"})
+    await socket.send({"type": "ping"})  # from now on that person is waited for
     assert (await socket.until("pong")) == {"type": "pong"}
     assert (await socket.receive())["type"] == "state"
+
+
+async def test_with_a_runner_nobody_is_told_that_there_is_none(socket, monkeypatch):
+    monkeypatch.setattr(following, "LOOKED_FOR", 0)
+    monkeypatch.setattr(following.runner, "alive", lambda: True)
+    await socket.open()
+    await socket.say("怎么备份")
+    await socket.until("ack")
+    await socket.send({"type": "ping"})
+    seen = []
+    while not seen or seen[-1] != "pong":
+        seen.append((await socket.receive())["type"])
+    assert "notice" not in seen
 
 
 @pytest.mark.parametrize("embedded", [False, True])

@@ -1,7 +1,7 @@
 import threading
 
 import pytest
-from django.db import connection
+from django.db import DataError, connection, transaction
 
 from knowledge import indexing, lexical, retrieval, weighing
 from knowledge.models import Chunk, ChunkTerms, Document, KnowledgeBase, Lexicon, Status, TermCount
@@ -35,6 +35,16 @@ def texts(base):
 
 def found(base, query):
     return [passage.text for passage in retrieval.search(query, [base]).passages]
+
+
+def test_what_is_copied_fails_as_what_is_inserted():
+    """So that a worker takes a database that is lost for that, and not for a broken document."""
+    document = documents.put(documents.base(), "重启服务")
+    (chunk,) = document.chunks.all()
+    chunk.pk, chunk.kind = None, "x" * 1000
+    with pytest.raises(DataError), transaction.atomic():
+        Chunk.objects.bulk_copy([chunk])
+    assert texts(document.knowledge_base) == ["重启服务"]
 
 
 def test_counts_follow_every_change():

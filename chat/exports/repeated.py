@@ -19,23 +19,29 @@ Row = tuple[list[str], list[str]]  # texts of the cells that begin in it, and of
 def once(answer: "Answer") -> None:
     """Leave each table of `answer` where it comes first."""
     shown: list[tuple[list[Row], list[Span]]] = []
-    answer.body = [_block(block, shown, []) for block in answer.body]
+    answer.body = [_block(block, shown, [], whole=True) for block in answer.body]
     for figure in answer.figures:
         if figure.table:
             rows = _rows(figure.table)
-            figure.above = _where(rows, shown) is not None
+            figure.above = bool(rows) and _where(rows, shown) is not None
             shown.append((rows, [Span(figure.label)]))
     for source in answer.sources:
         mark = [Span(f"[{source.n}]", cite=source.n)]
         source.quote = [_block(block, shown, mark) for block in source.quote]
 
 
-def _block(block: Block, shown: list[tuple[list[Row], list[Span]]], name: list[Span]) -> Block:
+def _block(
+    block: Block,
+    shown: list[tuple[list[Row], list[Span]]],
+    name: list[Span],
+    *,
+    whole: bool = False,  # what the answer itself picks out of a table stays
+) -> Block:
     """`block`, or where its table was shown already; it is `shown` as `name` from now on."""
     rows = _rows(block.table) if block.table else []
     if not rows:
         return block
-    there = _where(rows, shown)
+    there = _where(rows, shown, whole=whole)
     if there is None:
         shown.append((rows, name))
         return block
@@ -43,10 +49,16 @@ def _block(block: Block, shown: list[tuple[list[Row], list[Span]]], name: list[S
     return Block("paragraph", spans, indent=block.indent, marker=block.marker, quote=block.quote)
 
 
-def _where(rows: list[Row], shown: Sequence[tuple[list[Row], list[Span]]]) -> list[Span] | None:
-    """The name of what shows all of `rows`, the last first: it may have a better one."""
+def _where(
+    rows: list[Row], shown: Sequence[tuple[list[Row], list[Span]]], *, whole: bool = False
+) -> list[Span] | None:
+    """The name of what shows all of `rows`, the last first: it may have a better one. `whole`: of
+    what shows no others."""
+    fits = (
+        (name, there) for there, name in reversed(shown) if all(_in(row, there) for row in rows)
+    )
     return next(
-        (name for there, name in reversed(shown) if all(_in(row, there) for row in rows)), None
+        (name for name, there in fits if not whole or all(_in(row, rows) for row in there)), None
     )
 
 

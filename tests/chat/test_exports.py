@@ -323,6 +323,16 @@ def test_a_table_that_only_passages_hold_is_referred_to_by_the_first_of_them(mes
         in_order(text, ["[1]巡检手册", "一刻钟", "[2]手册2", "表格见上文。[1]"])
 
 
+def test_a_table_of_which_nothing_was_shown_is_shown():
+    full = "|级别|时限|\n|---|---|\n|P1|五分钟|\n|P2|一刻钟|\n"
+    worst = "|级别|时限|\n|---|---|\n|P1|五分钟|\n"
+    empty = html_table("<table><tr><td></td><td></td></tr></table>")
+    text = f"{full}\n\n其中最严重的：\n\n{worst}\n\n再看一遍：\n\n{full}"
+    made = Answer("题", "问", text, _now(), figures=[ShownFigure("表 1", table=empty)])
+    assert not made.figures[0].above
+    assert [bool(block.table) for block in made.body] == [True, False, True, False, False]
+
+
 def test_word_names_a_chinese_face_everywhere(answer):
     document = word_of(answer)
     for name in ("Normal", "Heading 1", "Heading 2", "Code", "Caption"):

@@ -92,6 +92,13 @@ def again(turn: TurnState) -> TurnState:
     return _once_more(turn, text, turn.asked["choices"])
 
 
+def unclear(turn: TurnState) -> TurnState:
+    """End the turn with the choice, of which a reply picks nothing."""
+    texts = {ABOUT: _("Several places may hold the answer. Which one is it about?")}
+    other = _("I know several things about this. Which one do you mean?")
+    return _once_more(turn, texts.get(turn.asked["about"], other), turn.asked["choices"])
+
+
 def late(turn: TurnState) -> TurnState:
     """End the turn with a choice that something else was asked after."""
     text = _("Something else was asked meanwhile. Is it about one of these?")

@@ -33,18 +33,28 @@ def numbered(asked: Asked, told: str) -> ambiguity.Choice | None:
 
 def number(asked: Asked, told: str) -> int | None:
     """The number that is all that is said to a choice of places: "好的，就第二个吧"."""
-    parts = _parts(told) if asked["about"] == ABOUT else []
-    if len(parts) != 1:
-        return None
-    found = map(understanding.place, _ways(parts[0]))
-    return next((one for one in found if one is not None), None)
+    naming = _naming(asked, told) if asked["about"] == ABOUT else []
+    return _place(asked, naming[0]) if len(naming) == 1 else None
+
+
+def unclear(asked: Asked, told: str) -> bool:
+    """Whether all that is said is numbers of several places or none ("1和2", "两个都要"), or asks
+    whether a place is the one ("不是机房一吗")."""
+    parts = _parts(told)
+    return bool(parts) and all(_unclear(asked, one) for one in parts)
+
+
+def _unclear(asked: Asked, clause: str) -> bool:
+    if _words("asking").fullmatch(clause):
+        return bool(_left_out(asked, clause))
+    several = any(_words("several").fullmatch(bare) for bare in understanding.bared(clause))
+    return asked["about"] == ABOUT and (several or _place(asked, clause) is not None)
 
 
 def worded(asked: Asked, told: str) -> ambiguity.Choice | None:
     """The only choice whose words say all that is said: "机房二的吧" of "机房二手册 › 密码". Not a
     number, nor what only asks: "怎么办". Else the only one that what is denied leaves."""
-    parts = _parts(told)
-    naming = [one for one in parts if len(parts) == 1 or not _denied(asked, one)]
+    parts, naming = _parts(told), _naming(asked, told)
     if len(naming) == 1 and asked["about"] == ABOUT and not understanding.intent(told):
         choices = _without(asked, parts)
         found = (_named(choices, bare) for bare in _ways(naming[0]))
@@ -89,6 +99,28 @@ def offered(conversation: Conversation, wanted: str) -> tuple[int, str] | None:
     choices = message.data["choices"] if message else []
     label = next((one["label"] for one in choices if one["n"] == int(n)), None)
     return (message.seq, label) if message and label else None
+
+
+def _naming(asked: Asked, told: str) -> list[str]:
+    """The clauses of `told` that may name a place: beside others none that denies or only asks."""
+    parts = _parts(told)
+    if len(parts) < 2:
+        return parts
+    return [one for one in parts if not _denied(asked, one) and not _only_asks(one)]
+
+
+def _only_asks(clause: str) -> bool:
+    return any(_words("how").fullmatch(bare) for bare in understanding.bared(clause))
+
+
+def _place(asked: Asked, clause: str) -> int | None:
+    """The number of a place that is all of `clause`, also "最后一个"."""
+    for bare in _ways(clause):
+        if _words("last").fullmatch(bare):
+            return len(asked["choices"])
+        if (place := understanding.place(bare)) is not None:
+            return place
+    return None
 
 
 def _parts(told: str) -> list[str]:
@@ -137,11 +169,19 @@ def _more(choices: list[dict[str, Any]]) -> Any:
 
 def _denied(asked: Asked, clause: str) -> list[dict[str, Any]]:
     """The choices that `clause` denies: some, never all of them."""
+    return [] if _words("asking").fullmatch(clause) else _left_out(asked, clause)
+
+
+def _left_out(asked: Asked, clause: str) -> list[dict[str, Any]]:
+    """The choices that `clause` denies, or asks whether they are not meant."""
     found = (_words("denied").fullmatch(bare) for bare in _ways(clause))
     things = [next(filter(None, one.groups()), "") for one in found if one]
     if not things:
         return []
     choices, more = asked["choices"], _more(asked["choices"])
+    numbers = (_place(asked, one) for one in things if asked["about"] == ABOUT)
+    if place := next(filter(None, numbers), None):
+        return choices[place - 1 : place] if len(choices) > 1 else []
     for thing in (way for one in things for way in _ways(one)):
         if not terms.words(thing) & terms.question_words():
             out = [one for one in choices if _says(more(one), thing)]

@@ -293,11 +293,66 @@ def test_numbers_that_no_place_has_call_a_person_in_the_end(places, conversation
         ("不要旧版，VPN 怎么申请", ("旧版手册", "新版手册"), []),
         ("不是怎么重置", ("怎么重置", "怎么申请"), []),
         ("不知道", ("知道手册", "密码手册"), []),
+        ("除了机房一呢", ("机房一", "机房二", "云上"), [1, 2]),
+        ("不要旧版，好吗", ("旧版手册", "新版手册", "网络"), [1, 2]),
+        ("可以不要旧版吗", ("旧版手册", "新版手册", "网络"), [1, 2]),
+        ("不是1", ("机房一", "机房二", "云上"), [1, 2]),
+        ("不要第一个", ("机房一", "机房二", "云上"), [1, 2]),
+        ("不是第二个，也不是最后一个", ("机房一", "机房二", "云上"), [0]),
+        ("not the second one", ("Cloud", "Room 1", "Room 2"), [0, 2]),
+        ("不是第七个", ("机房一", "机房二"), []),
     ],
 )
 def test_what_is_denied_is_left_out(told, labels, left):
     found = picking.left(pending(*labels), told)
     assert [one["label"] for one in found] == [labels[place] for place in left]
+
+
+@pytest.mark.parametrize(
+    ("told", "place"),
+    [
+        ("第一个不对，第二个", 2), ("不是第一个，是第二个", 2), ("最后一个", 3),
+        ("就最后那个吧", 3), ("the last one", 3), ("选第二个，怎么做", 2), ("第二个，谢谢", 2),
+        ("1和2", None), ("第二个怎么做", None), ("最后呢", None), ("1、2", None),
+    ],
+)  # fmt: skip
+def test_a_number_beside_what_is_denied_or_only_asked_picks(told, place):
+    assert picking.number(pending("机房一", "机房二", "云上"), told) == place
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "是不是机房一", "不是机房一吗", "机房一不对吗", "不要机房一吗", "请问是不是机房一",
+        "不是第一个吗", "isn't it the 机房一 one", "is it not 机房一", "1和2", "1、2",
+        "第一个和第二个都要", "两个都要", "第二个怎么做", "both", "1 and 2",
+    ],
+)  # fmt: skip
+def test_what_asks_whether_it_is_one_or_says_several_denies_and_picks_nothing(told):
+    for labels in (("机房一", "机房二"), ("机房一", "机房二", "云上")):
+        asked = pending(*labels)
+        assert picking.picked(asked, told) is None
+        assert picking.left(asked, told) == []
+        assert picking.unclear(asked, told)
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["网关端口是多少", "第二步怎么做", "怎么做", "有没有权限", "502 错误", "", "两个节点怎么同步"],
+)
+def test_what_asks_something_else_is_no_unclear_reply(told):
+    assert not picking.unclear(pending("机房一", "机房二"), told)
+
+
+def test_after_an_unclear_reply_the_choice_is_offered_again(places, conversation):
+    options = ask(conversation, QUESTION).reply.data["options"]
+    turn = ask(conversation, "两个都要")
+    assert turn.outcome == "clarifying"
+    assert turn.reply.data["options"] == options
+    assert turn.reply.text.startswith("有几处内容可能有答案，您问的是哪一处？")
+    place = options[0].removesuffix("手册")
+    assert ask(conversation, f"是不是{place}").outcome == "clarifying"
+    assert ask(conversation, "选第二个，怎么做").reply.citations.get().title == options[1]
 
 
 def test_what_is_left_is_offered_or_answers(places, conversation):
@@ -326,7 +381,10 @@ def test_of_two_versions_the_one_that_is_not_denied_answers(base, conversation):
         text = f"网关 {version} 的监听端口在部署手册里说明，安装后重启网关。"
         document = put(base, f"网关 {version}", Block("paragraph", text))
         Document.objects.filter(pk=document.pk).update(version=version)
-    ask(conversation, "网关的监听端口在哪里说明")
+    options = ask(conversation, "网关的监听端口在哪里说明").reply.data["options"]
+    turn = ask(conversation, "不是 5.7 吗")
+    assert turn.outcome == "clarifying"
+    assert turn.reply.data["options"] == options
     turn = ask(conversation, "不是 5.7")
     assert turn.outcome == "answered"
     assert turn.trace["scope"]["version"] == "8.0"

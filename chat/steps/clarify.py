@@ -170,7 +170,7 @@ def _stay(turn: TurnState, asked: dict[str, Any]) -> None:
     thing = followups.instead(turn.question).removesuffix("的")
     choices = [one | {"query": turn.query} for one in asked["choices"]]
     picked = ambiguity.Choice(**next(one for one in choices if one["label"] == asked["picked"]))
-    if _another(thing) and (_like(thing, asked) or not offering.says(picked, thing)):
+    if _another(thing) and not offering.says(picked, thing):
         return None
     turn.asked = asked | {"question": turn.query, "choices": choices}
     return _pick(turn, picked)
@@ -180,11 +180,6 @@ def _another(thing: str) -> bool:
     """Whether it names something, and asks nothing: not "几天"."""
     asks = terms.words(thing) & terms.question_words() or kinds.asked(thing)
     return bool(thing) and not asks
-
-
-def _like(thing: str, asked: dict[str, Any]) -> bool:
-    """Whether it begins like one of the places: "机房九" of "机房一" and "机房二"."""
-    return any(thing[:2] in one["label"] for one in asked["choices"])
 
 
 def _displeased(turn: TurnState) -> TurnState:

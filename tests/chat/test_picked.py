@@ -9,6 +9,8 @@ from itertools import chain
 import pytest
 from django.conf import settings
 from django.core.files.base import ContentFile
+from django.db.models import Value
+from django.db.models.functions import Concat
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -237,6 +239,14 @@ def test_what_names_no_other_place_but_is_like_one_is_not_of_the_one_that_was_pi
 ):
     ask(conversation, picked.title)
     assert ask(conversation, "那机房九呢").trace.get("picked") is None
+
+
+def test_what_the_picked_place_speaks_of_is_of_it_though_labels_begin_alike(places, conversation):
+    Document.objects.update(title=Concat(Value("密码手册 "), "title"))
+    label = ask(conversation, QUESTION).reply.data["options"][1]
+    ask(conversation, label)
+    turn = ask(conversation, "那密码过期呢")
+    assert turn.trace["picked"] == label
 
 
 def test_a_question_of_its_own_that_a_model_words_anew_is_looked_for_everywhere(

@@ -105,7 +105,7 @@ def _replied_to_choice(turn: TurnState) -> bool:
         _asked_again(offering.again(turn))
     elif left := picking.left(turn.asked, told):
         offering.rest(turn, left)
-    elif not turn.asked.get("picked") and picking.unclear(turn.asked, told):
+    elif picking.unclear(turn.asked, told):
         _asked_again(offering.unclear(turn))
     else:
         if turn.asked.get("picked"):  # that question was answered

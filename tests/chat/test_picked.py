@@ -180,6 +180,14 @@ def test_another_place_may_be_picked_after_the_first(picked, conversation):
     assert ask(conversation, "1").reply.citations.get().title == options[0]
 
 
+def test_what_asks_about_another_place_or_says_several_after_a_pick_offers_them_all(picked):
+    options = Turn.objects.get().reply.data["options"]
+    for told in (f"是不是{options[0].removesuffix('手册')}", "两个都要"):
+        turn = asked_after(picked, told)
+        assert turn.outcome == "clarifying"
+        assert turn.reply.data["options"] == options
+
+
 def test_after_a_pick_the_next_question_is_one_of_its_own(picked, conversation):
     ask(conversation, "2")
     turn = ask(conversation, "数据库备份保存在哪个目录？")

@@ -94,7 +94,15 @@ def test_only_what_is_listed_or_held_is_described(members, monkeypatch, django_a
     assert seen["teams"][0]["waiting"] == 5
 
 
-def test_todays_figures(members):
+@pytest.fixture
+def midday():
+    """What was some hours ago was today."""
+    offset = (12 - timezone.now().hour) * 60
+    with timezone.override(timezone.get_fixed_timezone(offset)):
+        yield
+
+
+def test_todays_figures(members, midday):
     ana, lea = members["ana"], members["lea"]
     first, second = calling("一", minutes=4), calling("二", minutes=20)
     for one in (first, second):
@@ -110,7 +118,7 @@ def test_todays_figures(members):
     assert (today["kept"], today["promised"], today["score"], today["rated"]) == (1, 2, 4, 1)
 
 
-def test_who_was_waited_for_is_the_first_who_came(members):
+def test_who_was_waited_for_is_the_first_who_came(members, midday):
     ana, ben, lea = members.values()
     conversation = calling("一", minutes=4)
     desk.claim(conversation, ana)

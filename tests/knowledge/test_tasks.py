@@ -293,6 +293,7 @@ def reading_together(base):
             "SELECT pg_advisory_lock(hashtextextended(%s, 0))", [tasks.TOGETHER_IN % base.pk]
         )
         yield
+        other.execute("SELECT pg_advisory_unlock_all()")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -421,6 +422,7 @@ def test_what_another_worker_claimed_is_left_to_it():
             [tasks.GROUP % rows[1].revision.pk],
         )
         tasks.process(rows[0].revision.pk)
+        other.execute("SELECT pg_advisory_unlock_all()")  # at once, not some time after it left
     states = Revision.objects.order_by("pk").values_list("status", flat=True)
     assert list(states) == [Status.READY, Status.QUEUED, Status.READY]
     tasks.process(rows[1].revision.pk)

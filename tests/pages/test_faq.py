@@ -28,6 +28,7 @@ def test_a_sheet_with_bad_rows_is_previewed_mapped_and_imported(staff, agent, si
 
         # Nobody can guess these columns: the curator says which row is the header and what is what.
         expect(page.locator(".mapping .missing")).to_have_count(2)
+        page.wait_for_load_state()  # from now on the page hears of changes
         page.fill("[name=header]", "2")
         with page.expect_navigation():  # a change is previewed at once
             page.press("[name=header]", "Tab")
